@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Host commands: fixed directories, a clean environment, a deadline for the whole process group.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, geteuid};
+
+use crate::{Context, Error, Result};
+
+/// Where host programs are looked for. Not `PATH`: a custom property may be called that.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
+const MOST_OUTPUT: usize = 16 << 20;
+/// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
+/// is left behind.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What a program that ended in time left.
+#[derive(Debug)]
+pub struct Output {
+    /// The program's name, for messages.
+    pub program: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Turns a failure of the program into an error: program, status, last line of its stderr.
+    ///
+    /// # Errors
+    /// The program did not end with status 0.
+    pub fn success(self) -> Result<Output> {
+        if self.status.success() {
+            return Ok(self);
+        }
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last
+            .map(|line| format!(": {}", line.trim()))
+            .unwrap_or_default();
+        let how = match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, signal) => format!("killed by signal {}", signal.unwrap_or_default()),
+        };
+        Err(Error::new(format!("{}: {how}{last}", self.program)))
+    }
+}
+
+/// Runs a host program, found by name in the system's directories, or any program by its absolute
+/// path, until it ends or `deadline` has passed.
+///
+/// The environment is empty but for `LC_ALL=C`; standard input is at its end; arguments go as they
+/// are, without a shell. The program gets a process group of its own, which is killed whole at the
+/// deadline.
+///
+/// # Errors
+/// No such program, it cannot be started, or it does not end in time. How it ended is the
+/// caller's to judge, see [`Output::success`].
+pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S], deadline: Duration) -> Result<Output> {
+    let path = find(program)?;
+    let mut command = Command::new(&path);
+    command.args(arguments);
+    wait(command, program, deadline)
+}
+
+/// [`run`] as root: directly when we are root, else through `sudo -n`, which must allow exactly
+/// this command line. The hook's description lists it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_as_root<S: AsRef<OsStr>>(
+    program: &str,
+    arguments: &[S],
+    deadline: Duration,
+) -> Result<Output> {
+    if geteuid().is_root() {
+        return run(program, arguments, deadline);
+    }
+    let mut command = Command::new(find("sudo")?);
+    command
+        .arg("-n")
+        .arg("--")
+        .arg(find(program)?)
+        .args(arguments);
+    wait(command, program, deadline)
+}
+
+/// The absolute path of a host program.
+///
+/// # Errors
+/// None of the system's directories has it.
+pub fn find(program: &str) -> Result<PathBuf> {
+    if program.starts_with('/') {
+        return Ok(PathBuf::from(program));
+    }
+    DIRECTORIES
+        .iter()
+        .map(|directory| Path::new(directory).join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Error::new(format!(
+                "{program}: not found in {}",
+                DIRECTORIES.join(", ")
+            ))
+        })
+}
+
+fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Output> {
+    let end = Instant::now() + deadline;
+    let mut child = command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context(program)?;
+    // Both pipes are drained side by side, so that neither fills up and blocks the program.
+    let (sender, receiver) = mpsc::channel();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    drain(stdout, 0, sender.clone());
+    drain(stderr, 1, sender);
+    let mut streams = [None, None];
+    while streams.iter().any(Option::is_none) {
+        match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok((stream, bytes)) => streams[stream] = Some(bytes),
+            Err(RecvTimeoutError::Timeout) => return Err(give_up(&mut child, program, deadline)),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    // The pipes are closed, so the program is ending, or has closed them on purpose.
+    let Some(status) = ended(&mut child, end)? else {
+        return Err(give_up(&mut child, program, deadline));
+    };
+    let [stdout, stderr] = streams.map(Option::unwrap_or_default);
+    Ok(Output {
+        program: program.to_owned(),
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+fn drain<R: Read + Send + 'static>(
+    stream: Option<R>,
+    number: usize,
+    sender: mpsc::Sender<(usize, Vec<u8>)>,
+) {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut piece = [0; 8192];
+        if let Some(mut stream) = stream {
+            loop {
+                match stream.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        let room = MOST_OUTPUT.saturating_sub(kept.len());
+                        kept.extend_from_slice(&piece[..count.min(room)]);
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        // Nobody listens any more after the deadline.
+        let _ = sender.send((number, kept));
+    });
+}
+
+/// The status of a program that ends before `end`. The standard library cannot wait with a limit.
+fn ended(child: &mut Child, end: Instant) -> Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn give_up(child: &mut Child, program: &str, deadline: Duration) -> Error {
+    if let Ok(id) = i32::try_from(child.id()) {
+        // The group may have ended by itself just now.
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+    let _ = ended(child, Instant::now() + GRACE);
+    Error::new(format!(
+        "{program}: gave up after {} s",
+        deadline.as_secs_f32()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn output_beyond_a_pipe_does_not_block() -> Result {
+        let script = "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; exit 3";
+        let output = run("sh", &["-c", script], LONG)?;
+        assert_eq!(
+            (output.stdout.len(), output.stderr.len()),
+            (300_000, 300_000)
+        );
+        assert_eq!(output.status.code(), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn the_whole_group_dies_at_the_deadline() -> Result {
+        // The grandchild holds the pipes open and would go on for a minute.
+        let marker = tempfile::NamedTempFile::new()?;
+        let script = format!("sleep 60 & echo $! > {}; wait", marker.path().display());
+        let error = run("sh", &["-c", &script], SOON)
+            .err()
+            .map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("sh: gave up after 0.3 s"));
+        let grandchild = std::fs::read_to_string(marker.path())?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()));
+        // Gone, or a zombie that nobody has collected yet.
+        assert!(
+            stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")),
+            "{grandchild}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_says_command_status_and_last_line() -> Result {
+        let failed = |script| -> Result<Option<String>> {
+            let output = run("sh", &["-c", script], LONG)?;
+            Ok(output.success().err().map(|error| error.to_string()))
+        };
+        let ends = failed("echo first >&2; echo last >&2; exit 4")?;
+        assert_eq!(ends.as_deref(), Some("sh: exit status 4: last"));
+        assert_eq!(
+            failed("kill -9 $$")?.as_deref(),
+            Some("sh: killed by signal 9")
+        );
+        assert_eq!(failed("true")?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_environment_is_clean_and_input_empty() -> Result {
+        let output = run("sh", &["-c", "/usr/bin/env; cat"], LONG)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("LC_ALL=C\n"), "{text}");
+        assert!(!text.contains("CARGO"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = run::<&str>("no-such-program", &[], SOON)
+            .err()
+            .map(|error| error.to_string());
+        let text = error.unwrap_or_default();
+        assert!(
+            text.starts_with("no-such-program: not found in /usr/sbin"),
+            "{text}"
+        );
+    }
+}

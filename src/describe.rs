@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What a hook says about itself: `hooks/<name>/hook.json`.
+//!
+//! The file is the single source for `--describe`, `--help`, the installer, the packages, the
+//! documentation and the administrator's tool. A hook carries it as text; it is parsed only when
+//! somebody asks.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// A hook: what it is called, when it runs, what switches it on and what it needs.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Folder, program, and prefix of every message.
+    pub name: String,
+    /// One sentence without a full stop.
+    pub summary: String,
+    /// VDSM's own package of this hook, with which ours conflicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// Every event that the hook is installed for.
+    pub events: Vec<Event>,
+    /// Custom properties and host-wide variables that the hook reads.
+    pub properties: Vec<Property>,
+    /// Host programs that the hook may run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// Exact command lines that the hook runs as root through `sudo -n`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sudo: Vec<String>,
+}
+
+/// One event that a hook is installed for.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// VDSM's name of the event, the name of the directory.
+    pub event: String,
+    /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order.
+    pub order: u8,
+    /// What the hook does there.
+    pub effect: String,
+}
+
+/// One environment variable that a hook reads.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Property {
+    /// The variable.
+    pub name: String,
+    /// Who sets it.
+    pub scope: Scope,
+    /// What a value may be, in words.
+    pub syntax: String,
+    /// The regular expression to give to engine-config; none for host-wide variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// A value that works.
+    pub example: String,
+}
+
+/// Where a property is defined in the engine, or that it belongs to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// A custom property of the VM.
+    Vm,
+    /// A custom property of a vNIC profile.
+    Interface,
+    /// A custom property of a disk.
+    Disk,
+    /// A custom property of a network.
+    Network,
+    /// A variable of VDSM's environment, set for the whole host in `/etc/sysconfig/vdsm`.
+    Host,
+}
+
+impl Scope {
+    /// The scope in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Scope::Vm => "VM custom property",
+            Scope::Interface => "vNIC profile custom property",
+            Scope::Disk => "disk custom property",
+            Scope::Network => "network custom property",
+            Scope::Host => "host default in /etc/sysconfig/vdsm",
+        }
+    }
+}
+
+impl Hook {
+    /// Reads the text of a `hook.json`.
+    ///
+    /// # Errors
+    /// The text is not JSON, or lacks or misspells a member.
+    pub fn parse(text: &str) -> Result<Hook> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
+    pub fn installed_as(&self, event: &Event) -> String {
+        format!("{:02}_{}", event.order, self.name)
+    }
+
+    /// The text of `--help`.
+    pub fn help(&self) -> String {
+        let mut text = format!("{}: {}\n", self.name, self.summary);
+        text += "\nVDSM runs this program by itself; it takes no arguments then. To try it on a domain XML file:\n";
+        let (event, property) = (&self.events[0], self.properties.first());
+        let setting = property
+            .map(|property| format!(" -p {}={}", property.name, shell_quoted(&property.example)))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "    vdsm-hooks run {} --domain FILE{setting} --hook {}",
+            event.event, self.name
+        );
+        text += "\nEvents:\n";
+        for event in &self.events {
+            let _ = writeln!(
+                text,
+                "    {}/{}: {}",
+                event.event,
+                self.installed_as(event),
+                event.effect
+            );
+        }
+        text += "\nProperties:\n";
+        for property in &self.properties {
+            let _ = writeln!(
+                text,
+                "    {} ({}): {}",
+                property.name,
+                property.scope.words(),
+                property.syntax
+            );
+            let _ = writeln!(text, "        example: {}", property.example);
+        }
+        for command in &self.commands {
+            let _ = writeln!(text, "\nRuns: {command}");
+        }
+        for line in &self.sudo {
+            let _ = writeln!(text, "\nRuns as root: {line}");
+        }
+        text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
+                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n\
+                 Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
+        text
+    }
+}
+
+/// `word` as a shell reads it back, quoted only where needed.
+pub fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.,:=/@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What two hooks know about libvirt's domain XML.
+
+use roxmltree::Node;
+
+use crate::xml::{self, Document, Edits, El};
+use crate::{Error, Result};
+
+/// The namespace of QEMU's own arguments in a domain XML. A block in any other is dropped by
+/// libvirt without an error.
+pub const QEMU_URI: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
+
+/// The root, which must be `<domain>`.
+///
+/// # Errors
+/// The document is something else, a device for example.
+pub fn root<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
+    let root = document.root_element();
+    if xml::is(root, "domain") {
+        return Ok(root);
+    }
+    let name = root.tag_name().name();
+    Err(Error::new(format!(
+        "the document is <{name}>, expected <domain>"
+    )))
+}
+
+/// The VM's name: the text of `/domain/name`, as libvirt takes it, blanks included. Empty if there
+/// is none.
+pub fn vm_name(document: &Document<'_>) -> String {
+    let name = xml::child(document.root_element(), "name").map(xml::text);
+    name.unwrap_or_default()
+}
+
+/// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins
+/// the arguments of all blocks in document order, so those that are there stay.
+pub fn append_qemu_arguments<S: AsRef<str>>(
+    domain: Node<'_, '_>,
+    edits: &mut Edits<'_>,
+    arguments: &[S],
+) {
+    let prefix = edits.bind(domain, "qemu", QEMU_URI);
+    let mut block = El::new(&format!("{prefix}:commandline"));
+    for argument in arguments {
+        block = block.child(El::new(&format!("{prefix}:arg")).attr("value", argument.as_ref()));
+    }
+    edits.append(domain, &block);
+}
+
+/// The arguments that the domain's blocks add to QEMU's command line, in order.
+pub fn qemu_arguments(domain: Node<'_, '_>) -> Vec<String> {
+    let in_qemu = |node: &Node<'_, '_>, name: &str| node.has_tag_name((QEMU_URI, name));
+    domain
+        .children()
+        .filter(|node| in_qemu(node, "commandline"))
+        .flat_map(|block| block.children().filter(|node| in_qemu(node, "arg")))
+        .filter_map(|argument| xml::attr(argument, "value").map(str::to_owned))
+        .collect()
+}

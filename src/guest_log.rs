@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Which VMs' output is logged on the host, and under which file name.
+
+use crate::{Error, Result, props};
+
+/// The longest file name that most file systems take is 255 bytes; the rest is for the ending.
+const LONGEST_NAME: usize = 240;
+
+/// What the VM's own property and the host's default together ask for.
+pub enum Wanted {
+    /// Not this VM.
+    No,
+    /// This VM, whatever it is called.
+    Yes,
+    /// This VM, if its name matches the pattern of the named variable.
+    IfNamed(&'static str, String),
+}
+
+/// Reads the VM's property (`on` or `off`; anything else counts as not set) and the host's pattern
+/// in `pattern_variable`. `off` beats everything, and `on` needs no pattern.
+///
+/// # Errors
+/// A value that is not UTF-8.
+pub fn wanted(property: &str, pattern_variable: &'static str) -> Result<Wanted> {
+    match props::text(property)?.as_deref() {
+        Some("off") => return Ok(Wanted::No),
+        Some("on") => return Ok(Wanted::Yes),
+        _ => {}
+    }
+    Ok(match props::text(pattern_variable)? {
+        Some(pattern) if !pattern.is_empty() => Wanted::IfNamed(pattern_variable, pattern),
+        _ => Wanted::No,
+    })
+}
+
+impl Wanted {
+    /// Whether the VM `name` is to be logged. A pattern must match at the start of the name, as
+    /// Python's `re.match` does.
+    ///
+    /// # Errors
+    /// The pattern is no regular expression, or takes too long on this name.
+    pub fn for_vm(&self, name: &str) -> Result<bool> {
+        let (variable, pattern) = match self {
+            Wanted::No => return Ok(false),
+            Wanted::Yes => return Ok(true),
+            Wanted::IfNamed(variable, pattern) => (variable, pattern),
+        };
+        let wrong = |error: &pcre2::Error| {
+            let place = error
+                .offset()
+                .map(|at| format!(" at byte {at}"))
+                .unwrap_or_default();
+            let text = error.to_string();
+            let reason = text.rsplit(": ").next().unwrap_or_default();
+            props::wrong(
+                variable,
+                pattern,
+                format!("not a regular expression{place}: {reason}"),
+            )
+        };
+        let pattern = pcre2::bytes::RegexBuilder::new()
+            .utf(true)
+            .ucp(true)
+            .build(pattern)
+            .map_err(|error| wrong(&error))?;
+        let found = pattern
+            .find(name.as_bytes())
+            .map_err(|error| wrong(&error))?;
+        // The leftmost match is found first, so one that begins later means that none begins here.
+        Ok(found.is_some_and(|found| found.start() == 0))
+    }
+}
+
+/// Checks that a VM's name can be part of a file name. VDSM also starts VMs that the engine did
+/// not name.
+///
+/// # Errors
+/// Empty, too long, or with a `/` or a control character.
+pub fn check_file_name(name: &str) -> Result {
+    if name.trim().is_empty() {
+        return Err(Error::new("the VM has no name to call the log file by"));
+    }
+    if name.len() > LONGEST_NAME || name.chars().any(|c| c == '/' || c.is_control()) {
+        return Err(Error::new(format!(
+            "the VM's name {} cannot be part of a file name: expected at most {LONGEST_NAME} bytes without '/' and control characters",
+            props::quoted(name)
+        )));
+    }
+    Ok(())
+}

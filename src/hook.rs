@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! VDSM's hook contract: the data file, the event, messages and exit statuses.
+//!
+//! VDSM starts a hook without arguments and names a data file in the environment: `_hook_domxml`
+//! (XML, or an empty file where the event has no document) or `_hook_json`. Exit 0 is success, 1 a
+//! failure after which the other hooks of the event run, 2 a failure that skips them. What stands
+//! on stderr is copied into VDSM's log and, for events that abort, into the message that the
+//! administrator sees.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs, io};
+
+use crate::describe::Hook;
+use crate::error::one_line;
+use crate::xml::{Document, Edits};
+use crate::{Context, Error, Result, host, json, xml};
+
+/// The largest document that is read: far above any domain XML, far below what would hurt a host.
+const LARGEST_DOCUMENT: u64 = 64 << 20;
+
+/// Runs a hook program: answers `--help`, `--version` and `--describe`, else calls `body` and
+/// turns its result into VDSM's exit status and one line on stderr.
+///
+/// `name` is the prefix of every message; `description` is the text of the hook's `hook.json`.
+pub fn run(name: &'static str, description: &str, body: impl FnOnce() -> Result) -> ExitCode {
+    catch_panics(name);
+    let mut arguments = env::args_os().skip(1);
+    let result = match arguments.next() {
+        Some(argument) => answer(&argument, description),
+        None => {
+            start_log(name);
+            body()
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(name, &error.to_string());
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+/// Puts one line on stderr. A closed stderr is no reason to fail.
+fn say(name: &str, message: &str) {
+    let _ = writeln!(io::stderr(), "{name}: {}", one_line(message));
+}
+
+/// Reports what a hook did: for the few whose result cannot be told from their property. All
+/// others are silent on success.
+pub fn report(name: &str, message: &str) {
+    say(name, message);
+}
+
+fn answer(argument: &OsString, description: &str) -> Result {
+    let text = match argument.to_str() {
+        Some("--help" | "-h") => Hook::parse(description)?.help(),
+        Some("--version" | "-V") => {
+            format!(
+                "{} {}\n",
+                Hook::parse(description)?.name,
+                env!("CARGO_PKG_VERSION")
+            )
+        }
+        Some("--describe") => {
+            let mut text: serde_json::Value = serde_json::from_str(description)?;
+            if let Some(members) = text.as_object_mut() {
+                members.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+            }
+            format!("{text:#}\n")
+        }
+        _ => {
+            return Err(Error::new(format!(
+                "unknown argument {argument:?}: VDSM passes none; try --help, --version or --describe"
+            )));
+        }
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// VDSM takes a death by signal for a failure without a word, so a panic becomes one line and
+/// exit 2. This holds under `panic = "abort"` too: the hook runs before the abort.
+fn catch_panics(name: &'static str) {
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let what = payload.downcast_ref::<&str>().copied();
+        let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = what.unwrap_or("unknown cause");
+        let place = info
+            .location()
+            .map(|at| format!(" at {at}"))
+            .unwrap_or_default();
+        say(
+            name,
+            &format!("internal error, please report it: {what}{place}"),
+        );
+        #[allow(clippy::exit)] // The only way out of a panic with a chosen status.
+        std::process::exit(2);
+    }));
+}
+
+/// Warnings go to stderr; `VDSM_HOOK_LOG=debug` shows more. A variable of its own, because every
+/// custom property is an environment variable and `RUST_LOG` may mean something to others.
+fn start_log(name: &'static str) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Warn);
+    if let Ok(level) = env::var("VDSM_HOOK_LOG") {
+        builder.parse_filters(&level);
+    }
+    builder.format(move |out, record| {
+        let level = record
+            .level()
+            .as_str()
+            .to_ascii_lowercase()
+            .replace("warn", "warning");
+        writeln!(
+            out,
+            "{name}: {level}: {}",
+            one_line(&record.args().to_string())
+        )
+    });
+    // A second logger is impossible: nothing else sets one.
+    let _ = builder.try_init();
+}
+
+/// The event that fires: the name of the directory that the program was called through.
+///
+/// VDSM calls a hook by its full path and tells the event in no other way. The last part may be a
+/// symbolic link (one program serves several events), and so may the directory.
+/// `VDSM_HOOK_EVENT` overrides it, for a dry run.
+///
+/// # Errors
+/// The program was started without a path, so that no directory tells the event.
+pub fn event() -> Result<String> {
+    if let Some(event) = env::var_os("VDSM_HOOK_EVENT") {
+        return Ok(event.to_string_lossy().into_owned());
+    }
+    let program = PathBuf::from(env::args_os().next().unwrap_or_default());
+    let directory = match program.parent() {
+        // Found through PATH: only the file itself can tell.
+        None => env::current_exe()?.parent().map(Path::to_owned),
+        Some(parent) if parent.as_os_str().is_empty() => {
+            env::current_exe()?.parent().map(Path::to_owned)
+        }
+        Some(parent) => Some(fs::canonicalize(parent)?),
+    };
+    let name = directory.as_deref().and_then(Path::file_name);
+    let name = name.ok_or_else(|| Error::new("cannot tell the event from the program's path"))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Reads the event's XML, lets `change` record edits, and replaces the file if they change it.
+///
+/// An empty file means that the event has no document: `change` is not called. The new text is
+/// parsed before it is written, and written to a temporary file that is renamed into place, so
+/// the data file holds either the old document or the whole new one.
+///
+/// # Errors
+/// No XML in this event, a file that cannot be read or parsed, whatever `change` returns, and a
+/// result that cannot be written. The data file is then what it was.
+pub fn edit(change: impl FnOnce(&Document<'_>, &mut Edits<'_>) -> Result) -> Result {
+    let path = data_file("_hook_domxml", "_hook_json")?;
+    let Some(text) = read_document(&path)? else {
+        return Ok(());
+    };
+    let document = xml::parse(&text).context(path.display())?;
+    let mut edits = Edits::new(&document);
+    change(&document, &mut edits)?;
+    match edits.finish()? {
+        Some(new) => host::replace_file(&path, new.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// Hands the event's XML to `look`, without a way to change it. Not called for an empty file.
+///
+/// # Errors
+/// As [`edit`].
+pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
+    let path = data_file("_hook_domxml", "_hook_json")?;
+    let Some(text) = read_document(&path)? else {
+        return Ok(());
+    };
+    look(&xml::parse(&text).context(path.display())?)
+}
+
+/// Reads the event's JSON, lets `change` edit it, and replaces the file if it changed. The order
+/// of members and the spelling of numbers stay.
+///
+/// # Errors
+/// As [`edit`].
+pub fn edit_json(change: impl FnOnce(&mut serde_json::Value) -> Result) -> Result {
+    let path = data_file("_hook_json", "_hook_domxml")?;
+    let Some(text) = read_document(&path)? else {
+        return Ok(());
+    };
+    let old: serde_json::Value =
+        serde_json::from_str(&text).context(format!("{}: not JSON", path.display()))?;
+    let mut new = old.clone();
+    change(&mut new)?;
+    if new == old {
+        return Ok(());
+    }
+    host::replace_file(&path, json::to_ascii(&new)?.as_bytes())
+}
+
+/// The data file that VDSM names in the variable `wanted`. Where it names one of the `other` kind
+/// the hook is installed for an event that it does not serve.
+fn data_file(wanted: &str, other: &str) -> Result<PathBuf> {
+    match env::var_os(wanted) {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ if env::var_os(other).is_some() => Err(Error::new(format!(
+            "this event hands over {other}, the hook works on {wanted}: is it installed for the right event?"
+        ))),
+        _ => Err(Error::new(format!(
+            "the variable {wanted} is not set: VDSM names the data file there; at a shell use 'vdsm-hooks run'"
+        ))),
+    }
+}
+
+/// The document's text; nothing for an empty file.
+fn read_document(path: &Path) -> Result<Option<String>> {
+    let bytes = host::read_file(path, LARGEST_DOCUMENT)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => Err(Error::new(format!(
+            "{}: not UTF-8 at byte {}",
+            path.display(),
+            error.utf8_error().valid_up_to()
+        ))),
+    }
+}

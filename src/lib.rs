@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What the hooks of the suite share: VDSM's hook contract, byte-exact editing of the domain XML,
+//! custom properties, host commands with a deadline, and oVirt's storage domains.
+//!
+//! Nothing in here knows a hook by name. A hook is `hooks/<name>/main.rs`: it checks its custom
+//! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
+
+pub mod cmd;
+pub mod describe;
+pub mod domain;
+mod error;
+pub mod guest_log;
+pub mod hook;
+pub mod host;
+pub mod json;
+pub mod props;
+pub mod storage;
+pub mod xml;
+
+pub use error::{Context, Error, Result};

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Reading and editing XML without touching what was not meant.
+//!
+//! Documents are parsed read-only by roxmltree; [`Edits`] records what should change and copies
+//! every other byte. roxmltree's own `attribute("x")` and `has_tag_name("x")` ignore namespaces
+//! (of `q:x="1" x="2"` the first is returned), so hooks read through the functions of this module.
+
+mod edit;
+mod fragment;
+
+pub use edit::Edits;
+pub use fragment::El;
+pub use roxmltree::{Document, Node};
+
+use crate::{Error, Result};
+
+/// The most nodes a document may have; a VM with 1,000 disks has about 20,000.
+const MOST_NODES: u32 = 4_000_000;
+
+/// Parses a document. Any `<!DOCTYPE` is refused, and with it every way for an entity to grow.
+///
+/// # Errors
+/// Not well-formed, a DTD, more nodes than any domain has, or an encoding other than UTF-8
+/// declared for text that is not plain ASCII.
+pub fn parse(text: &str) -> Result<Document<'_>> {
+    let options = roxmltree::ParsingOptions {
+        nodes_limit: MOST_NODES,
+        ..Default::default()
+    };
+    let document = Document::parse_with_options(text, options)
+        .map_err(|error| Error::new(format!("cannot parse XML: {error}")))?;
+    if let Some(encoding) = declared_encoding(text) {
+        let harmless = ["utf-8", "utf8", "us-ascii", "ascii"];
+        if !text.is_ascii() && !harmless.contains(&encoding.to_ascii_lowercase().as_str()) {
+            return Err(Error::new(format!(
+                "declares the encoding {encoding:?} but holds UTF-8 text"
+            )));
+        }
+    }
+    Ok(document)
+}
+
+/// The encoding that the XML declaration names, if there is one.
+fn declared_encoding(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let declaration = text.strip_prefix("<?xml")?.split("?>").next()?;
+    let value = declaration
+        .split("encoding")
+        .nth(1)?
+        .trim_start()
+        .strip_prefix('=')?
+        .trim_start();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    value[1..].split(quote).next()
+}
+
+/// Whether `node` is an element `name` in no namespace: the kind libvirt's own elements are.
+pub fn is(node: Node<'_, '_>, name: &str) -> bool {
+    node.is_element() && node.tag_name().namespace().is_none() && node.tag_name().name() == name
+}
+
+/// The value of the attribute `name` in no namespace.
+pub fn attr<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    node.attributes()
+        .find(|attribute| attribute.namespace().is_none() && attribute.name() == name)
+        .map(|attribute| attribute.value())
+}
+
+/// The children of `node` that are elements `name`.
+pub fn children<'a, 'i>(
+    node: Node<'a, 'i>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'i>> + use<'a, 'i> {
+    node.children().filter(move |child| is(*child, name))
+}
+
+/// The first child of `node` that is an element `name`.
+pub fn child<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
+    children(node, name).next()
+}
+
+/// The decoded text directly inside `node`, all pieces of it, without that of its children.
+pub fn text(node: Node<'_, '_>) -> String {
+    node.children()
+        .filter(Node::is_text)
+        .filter_map(|piece| piece.text())
+        .collect()
+}
+
+/// The devices `name` of a domain, `/domain/devices/<name>`; or the root itself in the events
+/// whose document is one bare device.
+pub fn devices<'a, 'i>(document: &'a Document<'i>, name: &'static str) -> Vec<Node<'a, 'i>> {
+    let root = document.root_element();
+    if is(root, name) {
+        return vec![root];
+    }
+    if !is(root, "domain") {
+        return Vec::new();
+    }
+    children(root, "devices")
+        .flat_map(|devices| children(devices, name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_compare_namespaces() -> Result {
+        let document = parse("<d xmlns:q='urn:q'><q:x/><x q:a='1' a='2'/>t<x>u</x>v</d>")?;
+        let root = document.root_element();
+        assert_eq!(children(root, "x").count(), 2);
+        assert_eq!(child(root, "x").and_then(|x| attr(x, "a")), Some("2"));
+        assert_eq!(text(root), "tv");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_plain_utf8_xml_is_refused() {
+        for (text, why) in [
+            ("<!DOCTYPE d []><d/>", "DTD"),
+            ("<d>&boom;</d>", "boom"),
+            ("<d>", "XML"),
+            ("", "XML"),
+            (
+                "<?xml version='1.0' encoding='ISO-8859-1'?><d>\u{e9}</d>",
+                "ISO-8859-1",
+            ),
+        ] {
+            let error = parse(text)
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+        for fine in [
+            "<?xml version='1.0' encoding=\"utf-8\"?><d>\u{e9}</d>",
+            "<?xml version='1.0' encoding='latin1'?><d>e</d>",
+            "\u{feff}<d/>",
+        ] {
+            assert!(parse(fine).is_ok(), "{fine:?}");
+        }
+    }
+}
