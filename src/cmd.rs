@@ -17,7 +17,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
-const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
 const MOST_OUTPUT: usize = 16 << 20;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
@@ -279,7 +279,7 @@ mod tests {
             .map(|error| error.to_string());
         let text = error.unwrap_or_default();
         assert!(
-            text.starts_with("no-such-program: not found in /usr/sbin"),
+            text.starts_with("no-such-program: not found in /usr/bin"),
             "{text}"
         );
     }

@@ -103,6 +103,23 @@ pub fn devices<'a, 'i>(document: &'a Document<'i>, name: &'static str) -> Vec<No
         .collect()
 }
 
+/// Checks that XML 1.0 can carry every character of `value` (its production `Char`, section 2.2).
+///
+/// # Errors
+/// The first character that it cannot, and its place counted from 1.
+pub fn check_characters(value: &str) -> Result {
+    let fits = |c: char| !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
+    match value.chars().enumerate().find(|(_, c)| !fits(*c)) {
+        None => Ok(()),
+        Some((place, c)) => Err(Error::new(format!(
+            "XML cannot carry the character U+{:04X}, at character {} of {}",
+            u32::from(c),
+            place + 1,
+            crate::props::quoted(value)
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,3 +1,95 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! x
-fn main() {}
+
+//! Connects a vNIC to one network picked at random out of a pool, at each start of the VM.
+//!
+//! Event: `before_device_create`.
+//!
+//! Property: `equivnets`, names of bridges separated by white space. Absent: nothing happens.
+//!
+//! Whether the bridge exists on this host is not checked; libvirt says so at the start. Unlike
+//! other hooks it reports on success: the choice can be read nowhere else.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::{Context, Error, Result, hook, props};
+
+const PROPERTY: &str = "equivnets";
+/// The kernel's IFNAMSIZ, without the closing NUL.
+const LONGEST_BRIDGE: usize = 15;
+
+fn main() -> ExitCode {
+    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::text(PROPERTY)? else {
+        return Ok(());
+    };
+    let pool: Vec<&str> = value.split_whitespace().collect();
+    if pool.is_empty() {
+        let problem = "the pool is empty, expected one or more bridge names";
+        return Err(props::wrong(PROPERTY, &value, problem));
+    }
+    hook::edit(|document, edits| allocate(document, edits, &pool))
+}
+
+fn allocate(document: &Document<'_>, edits: &mut Edits<'_>, pool: &[&str]) -> Result {
+    let interface = document.root_element();
+    if !xml::is(interface, "interface") {
+        return Ok(());
+    }
+    let kind = xml::attr(interface, "type").unwrap_or_default();
+    // The attribute of <source> has the name of the interface's type.
+    if !["bridge", "network"].contains(&kind) {
+        return Err(Error::new(format!(
+            "{PROPERTY}: a vNIC of type {kind:?} cannot be moved to a bridge, expected bridge or network"
+        )));
+    }
+    for name in pool {
+        check(name, kind)?;
+    }
+    let sources: Vec<_> = interface
+        .descendants()
+        .filter(|node| xml::is(*node, "source"))
+        .collect();
+    if sources.is_empty() {
+        return Ok(());
+    }
+    if sources
+        .iter()
+        .any(|source| xml::attr(*source, kind).is_none())
+    {
+        return Err(Error::new(format!(
+            "{PROPERTY}: the vNIC's <source> has no attribute {kind:?}, so it cannot be moved"
+        )));
+    }
+    let name = pick(pool)?;
+    for source in sources {
+        edits.set_attr(source, kind, name);
+    }
+    hook::report(
+        env!("CARGO_BIN_NAME"),
+        &format!("{PROPERTY}: picked {name:?} out of {}", pool.len()),
+    );
+    Ok(())
+}
+
+fn check(name: &str, kind: &str) -> Result {
+    let too_long = kind == "bridge" && name.len() > LONGEST_BRIDGE;
+    if too_long || name.contains('/') || name.chars().any(char::is_control) {
+        return Err(props::wrong(
+            PROPERTY,
+            name,
+            "not the name of a bridge: expected at most 15 bytes without '/' and control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// One entry, each equally likely, by the system's random source. Of 2^64 numbers no entry gets
+/// noticeably more than another.
+fn pick<'a>(pool: &[&'a str]) -> Result<&'a str> {
+    let number = getrandom::u64().context("the system's random source")?;
+    Ok(pool[(number % pool.len() as u64) as usize])
+}

@@ -220,13 +220,8 @@ impl<'a> Edits<'a> {
     }
 
     fn check(&mut self, value: &str) {
-        if let (None, Some((place, c))) = (&self.refused, unfit(value)) {
-            self.refused = Some(Error::new(format!(
-                "XML cannot carry the character U+{:04X}, at character {} of {}",
-                u32::from(c),
-                place + 1,
-                crate::props::quoted(value)
-            )));
+        if let (None, Err(error)) = (&self.refused, super::check_characters(value)) {
+            self.refused = Some(error);
         }
     }
 
@@ -493,10 +488,4 @@ fn escape(value: &str, quote: Option<char>) -> String {
         }
     }
     escaped
-}
-
-/// The first character, and its place, that is no `Char` of XML 1.0, section 2.2.
-fn unfit(value: &str) -> Option<(usize, char)> {
-    let fits = |c| !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
-    value.chars().enumerate().find(|(_, c)| !fits(*c))
 }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Keeps what a guest prints on its first serial port in a log on the host.
+//!
+//! Event: `before_vm_start`.
+//!
+//! Property: `log_console=on|off`; without it the host's `log_console_vm_regexp` decides by the
+//! VM's name. Neither: nothing happens, the document is not even read.
+//!
+//! libvirt's virtlogd writes and rotates the log. A VM without a serial port is left alone.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::guest_log::{self, Wanted};
+use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::{Error, Result, domain, hook};
+
+const PROPERTY: &str = "log_console";
+const DIRECTORY: &str = "/var/log/libvirt/qemu";
+
+fn main() -> ExitCode {
+    // Exit 1: the start is refused all the same, and the other hooks may have something to say.
+    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
+        run().map_err(Error::keep_going)
+    })
+}
+
+fn run() -> Result {
+    match guest_log::wanted(PROPERTY, "log_console_vm_regexp")? {
+        Wanted::No => Ok(()),
+        wanted => hook::edit(|document, edits| log_serial_port(document, edits, &wanted)),
+    }
+}
+
+fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wanted) -> Result {
+    let root = domain::root(document)?;
+    let name = domain::vm_name(document);
+    if !wanted.for_vm(&name)? {
+        return Ok(());
+    }
+    let Some(devices) = xml::child(root, "devices") else {
+        return Err(Error::new(format!(
+            "{PROPERTY}: the domain has no <devices>"
+        )));
+    };
+    let Some(serial) = xml::child(devices, "serial") else {
+        return Ok(());
+    };
+    guest_log::check_file_name(&name)?;
+    let file = format!("{DIRECTORY}/{name}-console.log");
+    match xml::child(serial, "log") {
+        // A second one is an error in libvirt.
+        Some(log) => {
+            edits.set_attr(log, "file", &file);
+            edits.set_attr(log, "append", "on");
+        }
+        None => edits.append(
+            serial,
+            &El::new("log").attr("file", &file).attr("append", "on"),
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Sends the debug output of the guest's firmware to a file on the host.
+//!
+//! Event: `before_vm_start`.
+//!
+//! Property: `log_firmware=on|off`; without it the host's `log_firmware_vm_regexp` decides by the
+//! VM's name. Host settings: `log_firmware_dir`, `log_firmware_append`. Nothing set: nothing
+//! happens, the document is not even read.
+//!
+//! QEMU itself opens the file, as its own user. The debug port exists on x86 only; guests of
+//! other architectures are left alone.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use vdsm_hooks::guest_log::{self, Wanted};
+use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::{Error, Result, domain, hook, props};
+
+const PROPERTY: &str = "log_firmware";
+const DIRECTORY: &str = "/var/log/qemu-firmware";
+/// The character device that QEMU's debug port writes to.
+const ID: &str = "id=firmware";
+
+fn main() -> ExitCode {
+    // Exit 1: the start is refused all the same, and the other hooks may have something to say.
+    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
+        run().map_err(Error::keep_going)
+    })
+}
+
+fn run() -> Result {
+    match guest_log::wanted(PROPERTY, "log_firmware_vm_regexp")? {
+        Wanted::No => Ok(()),
+        wanted => hook::edit(|document, edits| log_debug_port(document, edits, &wanted)),
+    }
+}
+
+fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wanted) -> Result {
+    let root = domain::root(document)?;
+    let name = domain::vm_name(document);
+    if !wanted.for_vm(&name)? {
+        return Ok(());
+    }
+    guest_log::check_file_name(&name)?;
+    let directory = props::text("log_firmware_dir")?.unwrap_or_else(|| DIRECTORY.to_owned());
+    if !directory.starts_with('/') {
+        let problem = "expected an absolute path";
+        return Err(props::wrong("log_firmware_dir", &directory, problem));
+    }
+    let append = props::choice("log_firmware_append", &[("on", ",append=on"), ("off", "")])?;
+
+    let kind = xml::child(root, "os").and_then(|os| xml::child(os, "type"));
+    let machine = kind
+        .and_then(|kind| xml::attr(kind, "arch"))
+        .unwrap_or("x86_64");
+    if !["x86_64", "i686"].contains(&machine) {
+        log::warn!(
+            "{PROPERTY}: a guest of architecture {machine:?} has no debug port, nothing is logged"
+        );
+        return Ok(());
+    }
+    if domain::qemu_arguments(root)
+        .iter()
+        .any(|argument| argument.split(',').any(|part| part == ID))
+    {
+        return Ok(());
+    }
+    if !Path::new(&directory).is_dir() {
+        log::warn!(
+            "log_firmware_dir={directory:?}: no such directory, QEMU will not start without it"
+        );
+    }
+    let path = format!("{}/{name}-firmware.log", directory.trim_end_matches('/'));
+    let arguments = [
+        "-chardev".to_owned(),
+        // A comma would end the option.
+        format!(
+            "file,{ID},path={}{}",
+            path.replace(',', ",,"),
+            append.unwrap_or_default()
+        ),
+        "-device".to_owned(),
+        "isa-debugcon,iobase=0x402,chardev=firmware".to_owned(),
+    ];
+    domain::append_qemu_arguments(root, edits, &arguments);
+    Ok(())
+}

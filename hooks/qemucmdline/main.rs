@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Passes extra arguments to QEMU that libvirt's XML cannot express.
+//!
+//! Event: `before_vm_start`.
+//!
+//! Property: `qemu_cmdline`, a JSON array of strings, one per argument. Absent or `[]`: nothing
+//! happens.
+//!
+//! What the arguments mean is not checked: the regular expression in the engine is the fence.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::{Context, Error, Result, domain, hook, props};
+
+const PROPERTY: &str = "qemu_cmdline";
+const EXAMPLE: &str = r#"["-fw_cfg", "name=opt/a,string=b"]"#;
+
+fn main() -> ExitCode {
+    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::text(PROPERTY)? else {
+        return Ok(());
+    };
+    let arguments = parse(&value).map_err(|error| props::wrong(PROPERTY, &value, error))?;
+    if arguments.is_empty() {
+        return Ok(());
+    }
+    hook::edit(|document, edits| add_arguments(document, edits, &arguments))
+}
+
+fn add_arguments(document: &Document<'_>, edits: &mut Edits<'_>, arguments: &[String]) -> Result {
+    let root = domain::root(document)?;
+    if let Some(other) = root
+        .namespaces()
+        .find(|n| n.name() == Some("qemu") && n.uri() != domain::QEMU_URI)
+    {
+        return Err(Error::new(format!(
+            "{PROPERTY}: the prefix qemu stands for {:?} in this domain, expected {:?}",
+            other.uri(),
+            domain::QEMU_URI
+        )));
+    }
+    // Our own block of an earlier run: QEMU would get the arguments twice.
+    if domain::qemu_arguments(root).ends_with(arguments) {
+        return Ok(());
+    }
+    domain::append_qemu_arguments(root, edits, arguments);
+    Ok(())
+}
+
+fn parse(value: &str) -> Result<Vec<String>> {
+    let form = format!("expected a JSON array of strings, as in {EXAMPLE}");
+    let parsed: Value = serde_json::from_str(value)
+        .map_err(|error| Error::new(format!("not JSON: {error}; {form}")))?;
+    let Value::Array(elements) = parsed else {
+        return Err(Error::new(format!(
+            "{} and no array; {form}",
+            kind(&parsed)
+        )));
+    };
+    let mut arguments = Vec::new();
+    for (place, element) in elements.into_iter().enumerate() {
+        let Value::String(argument) = element else {
+            return Err(Error::new(format!(
+                "element {} is {}; {form}",
+                place + 1,
+                kind(&element)
+            )));
+        };
+        xml::check_characters(&argument).context(format!("element {}", place + 1))?;
+        arguments.push(argument);
+    }
+    Ok(arguments)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

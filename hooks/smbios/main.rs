@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Sets fields of the SMBIOS tables that the guest reads.
+//!
+//! Event: `before_vm_start`.
+//!
+//! Property: `smbios`, dictionaries of field to value, joined by `^`. Absent: nothing happens.
+//!
+//! `vendor`, `version`, `date` and `release` are the BIOS's; every other field is the system's.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::props::Literal;
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Context, Error, Result, domain, hook, props};
+
+const PROPERTY: &str = "smbios";
+const EXAMPLE: &str = "{'serial': 'X1'}^{'vendor': 'Acme'}";
+/// The fields that libvirt knows.
+const BIOS: [&str; 4] = ["vendor", "version", "date", "release"];
+const SYSTEM: [&str; 7] = [
+    "manufacturer",
+    "product",
+    "version",
+    "serial",
+    "uuid",
+    "sku",
+    "family",
+];
+
+#[derive(Clone)]
+struct Field {
+    block: &'static str,
+    name: String,
+    value: String,
+}
+
+fn main() -> ExitCode {
+    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::text(PROPERTY)? else {
+        return Ok(());
+    };
+    let mut fields = Vec::new();
+    for part in value.split('^') {
+        for field in parse(part).map_err(|error| props::wrong(PROPERTY, part, error))? {
+            set(&mut fields, field);
+        }
+    }
+    hook::edit(|document, edits| write_fields(document, edits, &fields))
+}
+
+fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]) -> Result {
+    let root = domain::root(document)?;
+    check_uuid(root, fields)?;
+    if xml::children(root, "sysinfo").any(|sysinfo| xml::attr(sysinfo, "type").is_none()) {
+        return Err(Error::new(format!(
+            "{PROPERTY}: the domain has a <sysinfo> without a type, which libvirt refuses"
+        )));
+    }
+    let is_smbios = |sysinfo: &Node<'_, '_>| xml::attr(*sysinfo, "type") == Some("smbios");
+    let sysinfo = xml::children(root, "sysinfo").find(is_smbios);
+    let mut new_blocks: Vec<(&str, El)> = Vec::new();
+    for field in fields {
+        let entry = El::new("entry")
+            .attr("name", &field.name)
+            .text(&field.value);
+        let Some(block) = sysinfo.and_then(|sysinfo| xml::child(sysinfo, field.block)) else {
+            let known = new_blocks.iter().position(|(name, _)| *name == field.block);
+            let block = known.map_or_else(|| El::new(field.block), |at| new_blocks[at].1.clone());
+            let block = block.child(entry);
+            match known {
+                Some(at) => new_blocks[at].1 = block,
+                None => new_blocks.push((field.block, block)),
+            }
+            continue;
+        };
+        let same_name = |entry: &Node<'_, '_>| xml::attr(*entry, "name") == Some(&field.name);
+        match xml::children(block, "entry").find(same_name) {
+            Some(entry) => edits.set_text(entry, &field.value),
+            None => edits.append(block, &entry),
+        }
+    }
+    match sysinfo {
+        Some(sysinfo) => new_blocks
+            .iter()
+            .for_each(|(_, block)| edits.append(sysinfo, block)),
+        None => {
+            let sysinfo = El::new("sysinfo").attr("type", "smbios");
+            let sysinfo = new_blocks
+                .into_iter()
+                .fold(sysinfo, |all, (_, block)| all.child(block));
+            edits.append(root, &sysinfo);
+        }
+    }
+    // Without it libvirt does not hand the tables to the guest.
+    if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
+        edits.append(os, &El::new("smbios").attr("mode", "sysinfo"));
+    }
+    Ok(())
+}
+
+fn check_uuid(root: Node<'_, '_>, fields: &[Field]) -> Result {
+    let plain = |uuid: &str| uuid.trim().replace('-', "").to_ascii_lowercase();
+    let vm = xml::child(root, "uuid").map(xml::text).unwrap_or_default();
+    match fields
+        .iter()
+        .find(|field| field.block == "system" && field.name == "uuid")
+    {
+        Some(field) if plain(&field.value) != plain(&vm) => Err(props::wrong(
+            PROPERTY,
+            &field.value,
+            format!("libvirt takes no uuid other than the VM's, {vm}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The fields of one part.
+fn parse(part: &str) -> Result<Vec<Field>> {
+    let form = || {
+        Error::new(format!(
+            "expected dictionaries of field to value, as in {EXAMPLE}"
+        ))
+    };
+    let literal =
+        Literal::parse(part).map_err(|error| Error::new(format!("{error}, as in {EXAMPLE}")))?;
+    let entries = literal
+        .as_dict()
+        .filter(|entries| !entries.is_empty())
+        .ok_or_else(form)?;
+    entries
+        .into_iter()
+        .map(|(name, value)| field(name, value).ok_or_else(form)?)
+        .collect()
+}
+
+/// None if the literals are of other kinds than a field has.
+fn field(name: &Literal, value: &Literal) -> Option<Result<Field>> {
+    let name = name.as_text().filter(|name| !name.is_empty())?;
+    let (Literal::Text(value) | Literal::Integer(value)) = value else {
+        return None;
+    };
+    let block = if BIOS.contains(&name) {
+        "bios"
+    } else {
+        "system"
+    };
+    Some(check(name, value, block).map(|()| Field {
+        block,
+        name: name.to_owned(),
+        value: value.clone(),
+    }))
+}
+
+fn check(name: &str, value: &str, block: &str) -> Result {
+    xml::check_characters(name)
+        .and_then(|()| xml::check_characters(value))
+        .context(name)?;
+    if name == "date" && !is_date(value) {
+        return Err(Error::new("date: expected mm/dd/yyyy or mm/dd/yy"));
+    }
+    if block == "system" && !SYSTEM.contains(&name) {
+        let known = [&BIOS[..], &SYSTEM[..]].concat().join(", ");
+        log::warn!("{PROPERTY}: libvirt ignores the field {name:?}, it knows {known}");
+    }
+    Ok(())
+}
+
+/// libvirt's rule: two digits for month and day, two or four for the year, in the right range.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let number = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_digit())
+            .then(|| text.parse::<u32>().ok())?
+    };
+    let [month, day, year] = parts[..] else {
+        return false;
+    };
+    let year_fits = match year.len() {
+        2 => number(year).is_some(),
+        4 => number(year).is_some_and(|year| year >= 1900),
+        _ => false,
+    };
+    year_fits
+        && (1..=2).contains(&month.len())
+        && (1..=2).contains(&day.len())
+        && number(month).is_some_and(|month| (1..=12).contains(&month))
+        && number(day).is_some_and(|day| (1..=31).contains(&day))
+}
+
+/// Of a field that is given twice the last value counts.
+fn set(fields: &mut Vec<Field>, field: Field) {
+    match fields
+        .iter_mut()
+        .find(|known| known.block == field.block && known.name == field.name)
+    {
+        Some(known) => *known = field,
+        None => fields.push(field),
+    }
+}
