@@ -4,13 +4,15 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
@@ -130,24 +132,14 @@ fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Outpu
         .process_group(0)
         .spawn()
         .context(program)?;
-    // Both pipes are drained side by side, so that neither fills up and blocks the program.
-    let (sender, receiver) = mpsc::channel();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    drain(stdout, 0, sender.clone());
-    drain(stderr, 1, sender);
-    let mut streams = [None, None];
-    while streams.iter().any(Option::is_none) {
-        match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok((stream, bytes)) => streams[stream] = Some(bytes),
-            Err(RecvTimeoutError::Timeout) => return Err(give_up(&mut child, program, deadline)),
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
+    let Some(streams) = drain(&mut child, end)? else {
+        return Err(give_up(&mut child, program, deadline));
+    };
     // The pipes are closed, so the program is ending, or has closed them on purpose.
     let Some(status) = ended(&mut child, end)? else {
         return Err(give_up(&mut child, program, deadline));
     };
-    let [stdout, stderr] = streams.map(Option::unwrap_or_default);
+    let [stdout, stderr] = streams;
     Ok(Output {
         program: program.to_owned(),
         status,
@@ -156,31 +148,57 @@ fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Outpu
     })
 }
 
-fn drain<R: Read + Send + 'static>(
-    stream: Option<R>,
-    number: usize,
-    sender: mpsc::Sender<(usize, Vec<u8>)>,
-) {
-    thread::spawn(move || {
-        let mut kept = Vec::new();
-        let mut piece = [0; 8192];
-        if let Some(mut stream) = stream {
-            loop {
-                match stream.read(&mut piece) {
-                    Ok(0) => break,
-                    Ok(count) => {
-                        let room = MOST_OUTPUT.saturating_sub(kept.len());
-                        kept.extend_from_slice(&piece[..count.min(room)]);
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
+/// Reads both pipes to their end, side by side, so that neither fills up and blocks the program.
+/// None if they are still open at `end`.
+fn drain(child: &mut Child, end: Instant) -> Result<Option<[Vec<u8>; 2]>> {
+    let mut pipes: Vec<(usize, Box<dyn Pipe>)> = Vec::new();
+    pipes.extend(
+        child
+            .stdout
+            .take()
+            .map(|pipe| (0, Box::new(pipe) as Box<dyn Pipe>)),
+    );
+    pipes.extend(
+        child
+            .stderr
+            .take()
+            .map(|pipe| (1, Box::new(pipe) as Box<dyn Pipe>)),
+    );
+    let mut streams = [Vec::new(), Vec::new()];
+    let mut piece = [0; 8192];
+    while !pipes.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut polled: Vec<_> = pipes
+            .iter()
+            .map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
+            .collect();
+        match poll(&mut polled, left) {
+            Ok(0) if Instant::now() >= end => return Ok(None),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        // Nobody listens any more after the deadline.
-        let _ = sender.send((number, kept));
-    });
+        let ready: Vec<bool> = polled.iter().map(|pipe| pipe.any() == Some(true)).collect();
+        let mut ready = ready.into_iter();
+        let mut closed = |(stream, pipe): &mut (usize, Box<dyn Pipe>)| -> std::io::Result<bool> {
+            if ready.next() != Some(true) {
+                return Ok(false);
+            }
+            let count = pipe.read(&mut piece)?;
+            let stream = &mut streams[*stream];
+            let room = MOST_OUTPUT.saturating_sub(stream.len());
+            stream.extend_from_slice(&piece[..count.min(room)]);
+            Ok(count == 0)
+        };
+        // A pipe that cannot be read has no more to say.
+        pipes.retain_mut(|pipe| !closed(pipe).unwrap_or(true));
+    }
+    Ok(Some(streams))
 }
+
+/// One end of a pipe.
+trait Pipe: Read + AsFd {}
+impl<P: Read + AsFd> Pipe for P {}
 
 /// The status of a program that ends before `end`. The standard library cannot wait with a limit.
 fn ended(child: &mut Child, end: Instant) -> Result<Option<ExitStatus>> {
@@ -204,8 +222,8 @@ fn give_up(child: &mut Child, program: &str, deadline: Duration) -> Error {
     }
     let _ = ended(child, Instant::now() + GRACE);
     Error::new(format!(
-        "{program}: gave up after {} s",
-        deadline.as_secs_f32()
+        "{program}: gave up after {} ms",
+        deadline.as_millis()
     ))
 }
 
@@ -236,14 +254,16 @@ mod tests {
         let error = run("sh", &["-c", &script], SOON)
             .err()
             .map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("sh: gave up after 0.3 s"));
+        assert_eq!(error.as_deref(), Some("sh: gave up after 300 ms"));
         let grandchild = std::fs::read_to_string(marker.path())?;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()));
-        // Gone, or a zombie that nobody has collected yet.
-        assert!(
-            stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")),
-            "{grandchild}"
-        );
+        let stat = format!("/proc/{}/stat", grandchild.trim());
+        // Gone, or a zombie that nobody has collected yet; the kernel may take a moment.
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        let end = Instant::now() + LONG;
+        while !gone() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(gone(), "{grandchild} outlives the deadline");
         Ok(())
     }
 

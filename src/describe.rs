@@ -3,14 +3,12 @@
 //! What a hook says about itself: `hooks/<name>/hook.json`.
 //!
 //! The file is the single source for `--describe`, `--help`, the installer, the packages, the
-//! documentation and the administrator's tool. A hook carries it as text; it is parsed only when
-//! somebody asks.
+//! documentation and the administrator's tool. It is parsed when the suite is built (`build.rs`
+//! includes this file) and by the tool; a hook carries finished texts.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-
-use crate::Result;
 
 /// A hook: what it is called, when it runs, what switches it on and what it needs.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -98,8 +96,8 @@ impl Hook {
     ///
     /// # Errors
     /// The text is not JSON, or lacks or misspells a member.
-    pub fn parse(text: &str) -> Result<Hook> {
-        Ok(serde_json::from_str(text)?)
+    pub fn parse(text: &str) -> serde_json::Result<Hook> {
+        serde_json::from_str(text)
     }
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.

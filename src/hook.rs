@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use crate::describe::Hook;
 use crate::error::one_line;
 use crate::xml::{Document, Edits};
 use crate::{Context, Error, Result, host, json, xml};
@@ -22,15 +21,34 @@ use crate::{Context, Error, Result, host, json, xml};
 /// The largest document that is read: far above any domain XML, far below what would hurt a host.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
+/// What a hook program knows of itself; [`program!`](crate::program) makes it.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// Folder, program, and prefix of every message.
+    pub name: &'static str,
+    /// The suite's version.
+    pub version: &'static str,
+    /// The text of `--help`.
+    pub help: &'static str,
+    /// The text of `--describe`, JSON.
+    pub description: &'static str,
+}
+
+/// The calling program's [`Program`], made from its `hook.json` when it was built.
+#[macro_export]
+macro_rules! program {
+    () => {
+        include!(concat!(env!("OUT_DIR"), "/", env!("CARGO_BIN_NAME"), ".rs"))
+    };
+}
+
 /// Runs a hook program: answers `--help`, `--version` and `--describe`, else calls `body` and
 /// turns its result into VDSM's exit status and one line on stderr.
-///
-/// `name` is the prefix of every message; `description` is the text of the hook's `hook.json`.
-pub fn run(name: &'static str, description: &str, body: impl FnOnce() -> Result) -> ExitCode {
+pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
+    let name = program.name;
     catch_panics(name);
-    let mut arguments = env::args_os().skip(1);
-    let result = match arguments.next() {
-        Some(argument) => answer(&argument, description),
+    let result = match env::args_os().nth(1) {
+        Some(argument) => answer(&argument, &program),
         None => {
             start_log(name);
             body()
@@ -56,30 +74,19 @@ pub fn report(name: &str, message: &str) {
     say(name, message);
 }
 
-fn answer(argument: &OsString, description: &str) -> Result {
-    let text = match argument.to_str() {
-        Some("--help" | "-h") => Hook::parse(description)?.help(),
-        Some("--version" | "-V") => {
-            format!(
-                "{} {}\n",
-                Hook::parse(description)?.name,
-                env!("CARGO_PKG_VERSION")
-            )
-        }
-        Some("--describe") => {
-            let mut text: serde_json::Value = serde_json::from_str(description)?;
-            if let Some(members) = text.as_object_mut() {
-                members.insert("version".into(), env!("CARGO_PKG_VERSION").into());
-            }
-            format!("{text:#}\n")
-        }
+fn answer(argument: &OsString, program: &Program) -> Result {
+    let mut out = io::stdout();
+    match argument.to_str() {
+        Some("--help" | "-h") => out.write_all(program.help.as_bytes())?,
+        Some("--version" | "-V") => writeln!(out, "{} {}", program.name, program.version)?,
+        Some("--describe") => out.write_all(program.description.as_bytes())?,
         _ => {
             return Err(Error::new(format!(
                 "unknown argument {argument:?}: VDSM passes none; try --help, --version or --describe"
             )));
         }
-    };
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+    Ok(())
 }
 
 /// VDSM takes a death by signal for a failure without a word, so a panic becomes one line and

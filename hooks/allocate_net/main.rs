@@ -12,14 +12,14 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "equivnets";
 /// The kernel's IFNAMSIZ, without the closing NUL.
 const LONGEST_BRIDGE: usize = 15;
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, host, props};
+use vdsm_hooks::{Error, Result, domain, hook, host, program, props};
 
 const PROPERTY: &str = "boot_hostdev";
 const USB_DEVICES: &str = "/sys/bus/usb/devices";
@@ -42,9 +42,7 @@ enum Address {
 
 fn main() -> ExitCode {
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
-        run().map_err(Error::keep_going)
-    })
+    hook::run(program!(), || run().map_err(Error::keep_going))
 }
 
 fn run() -> Result {

@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, props};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "cpuflags";
 /// What SAP's software wants to see.
@@ -25,9 +25,7 @@ struct Flag {
 
 fn main() -> ExitCode {
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
-        run().map_err(Error::keep_going)
-    })
+    hook::run(program!(), || run().map_err(Error::keep_going))
 }
 
 fn run() -> Result {

@@ -11,12 +11,12 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, hook, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "extnet";
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {

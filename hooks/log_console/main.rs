@@ -13,16 +13,14 @@ use std::process::ExitCode;
 
 use vdsm_hooks::guest_log::{self, Wanted};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook};
+use vdsm_hooks::{Error, Result, domain, hook, program};
 
 const PROPERTY: &str = "log_console";
 const DIRECTORY: &str = "/var/log/libvirt/qemu";
 
 fn main() -> ExitCode {
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
-        run().map_err(Error::keep_going)
-    })
+    hook::run(program!(), || run().map_err(Error::keep_going))
 }
 
 fn run() -> Result {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::guest_log::{self, Wanted};
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, domain, hook, props};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "log_firmware";
 const DIRECTORY: &str = "/var/log/qemu-firmware";
@@ -25,9 +25,7 @@ const ID: &str = "id=firmware";
 
 fn main() -> ExitCode {
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), || {
-        run().map_err(Error::keep_going)
-    })
+    hook::run(program!(), || run().map_err(Error::keep_going))
 }
 
 fn run() -> Result {

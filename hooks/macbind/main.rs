@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, props};
+use vdsm_hooks::{Context, Error, Result, cmd, hook, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
@@ -30,7 +30,7 @@ struct Binding {
 }
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {

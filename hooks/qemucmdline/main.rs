@@ -11,15 +11,14 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, domain, hook, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "qemu_cmdline";
 const EXAMPLE: &str = r#"["-fw_cfg", "name=opt/a,string=b"]"#;
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {
@@ -54,37 +53,13 @@ fn add_arguments(document: &Document<'_>, edits: &mut Edits<'_>, arguments: &[St
 }
 
 fn parse(value: &str) -> Result<Vec<String>> {
-    let form = format!("expected a JSON array of strings, as in {EXAMPLE}");
-    let parsed: Value = serde_json::from_str(value)
-        .map_err(|error| Error::new(format!("not JSON: {error}; {form}")))?;
-    let Value::Array(elements) = parsed else {
-        return Err(Error::new(format!(
-            "{} and no array; {form}",
-            kind(&parsed)
-        )));
-    };
-    let mut arguments = Vec::new();
-    for (place, element) in elements.into_iter().enumerate() {
-        let Value::String(argument) = element else {
-            return Err(Error::new(format!(
-                "element {} is {}; {form}",
-                place + 1,
-                kind(&element)
-            )));
-        };
-        xml::check_characters(&argument).context(format!("element {}", place + 1))?;
-        arguments.push(argument);
+    let arguments: Vec<String> = serde_json::from_str(value).map_err(|error| {
+        Error::new(format!(
+            "{error}; expected a JSON array of strings, as in {EXAMPLE}"
+        ))
+    })?;
+    for (place, argument) in arguments.iter().enumerate() {
+        xml::check_characters(argument).context(format!("element {}", place + 1))?;
     }
     Ok(arguments)
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }

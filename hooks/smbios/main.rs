@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::props::Literal;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, domain, hook, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "smbios";
 const EXAMPLE: &str = "{'serial': 'X1'}^{'vendor': 'Acme'}";
@@ -36,7 +36,7 @@ struct Field {
 }
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {

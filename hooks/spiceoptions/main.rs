@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::props::Literal;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, hook, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "spiceoptions";
 const EXAMPLE: &str = "{'image': {'compression': 'glz'}}";
@@ -38,7 +38,7 @@ struct Setting {
 }
 
 fn main() -> ExitCode {
-    hook::run(env!("CARGO_BIN_NAME"), include_str!("hook.json"), run)
+    hook::run(program!(), run)
 }
 
 fn run() -> Result {

@@ -271,7 +271,8 @@ impl Parser<'_> {
                 number.strip_prefix('+').unwrap_or(number).to_owned(),
             ));
         }
-        if number.parse::<f64>().is_ok() {
+        // A fraction is of no use to any hook; what exactly it is does not matter.
+        if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.len() > 1 {
             return Ok(Literal::Other(number.clone()));
         }
         Err(self.error_at(start, "not a number"))
