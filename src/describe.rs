@@ -23,6 +23,9 @@ pub struct Hook {
     pub replaces: Option<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
+    /// Whether the hook acts on every VM, also on those that have none of its properties.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
     /// Custom properties and host-wide variables that the hook reads.
     pub properties: Vec<Property>,
     /// Host programs that the hook may run.

@@ -31,13 +31,29 @@ fn run() -> Result {
         let problem = "the pool is empty, expected one or more bridge names";
         return Err(props::wrong(PROPERTY, &value, problem));
     }
-    hook::edit(|document, edits| allocate(document, edits, &pool))
+    let name = pick(&pool)?;
+    let mut moved = false;
+    hook::edit(|document, edits| {
+        moved = allocate(document, edits, &pool, name)?;
+        Ok(())
+    })?;
+    if moved {
+        let text = format!("{PROPERTY}: picked {name:?} out of {}", pool.len());
+        hook::report(env!("CARGO_BIN_NAME"), &text);
+    }
+    Ok(())
 }
 
-fn allocate(document: &Document<'_>, edits: &mut Edits<'_>, pool: &[&str]) -> Result {
+/// Whether the document is a vNIC with something to set.
+fn allocate(
+    document: &Document<'_>,
+    edits: &mut Edits<'_>,
+    pool: &[&str],
+    name: &str,
+) -> Result<bool> {
     let interface = document.root_element();
     if !xml::is(interface, "interface") {
-        return Ok(());
+        return Ok(false);
     }
     let kind = xml::attr(interface, "type").unwrap_or_default();
     // The attribute of <source> has the name of the interface's type.
@@ -53,9 +69,6 @@ fn allocate(document: &Document<'_>, edits: &mut Edits<'_>, pool: &[&str]) -> Re
         .descendants()
         .filter(|node| xml::is(*node, "source"))
         .collect();
-    if sources.is_empty() {
-        return Ok(());
-    }
     if sources
         .iter()
         .any(|source| xml::attr(*source, kind).is_none())
@@ -64,15 +77,10 @@ fn allocate(document: &Document<'_>, edits: &mut Edits<'_>, pool: &[&str]) -> Re
             "{PROPERTY}: the vNIC's <source> has no attribute {kind:?}, so it cannot be moved"
         )));
     }
-    let name = pick(pool)?;
-    for source in sources {
-        edits.set_attr(source, kind, name);
+    for source in &sources {
+        edits.set_attr(*source, kind, name);
     }
-    hook::report(
-        env!("CARGO_BIN_NAME"),
-        &format!("{PROPERTY}: picked {name:?} out of {}", pool.len()),
-    );
-    Ok(())
+    Ok(!sources.is_empty())
 }
 
 fn check(name: &str, kind: &str) -> Result {

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The tests' vocabulary: run this hook at that event, with that environment and document.
+
+#![allow(dead_code, unreachable_pub)] // Each test program uses a part of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+use vdsm_hooks::describe::Hook;
+
+/// The id of the VM that the tests start.
+pub const VM_ID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
+
+/// The hooks of the suite, from their folders.
+pub fn hooks() -> Vec<Hook> {
+    let mut hooks: Vec<Hook> = fs::read_dir(root().join("hooks"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("hook.json"))
+        .filter(|file| file.exists())
+        .map(|file| {
+            let text = fs::read_to_string(&file).unwrap();
+            Hook::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        })
+        .collect();
+    hooks.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!hooks.is_empty());
+    hooks
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The built program of a hook, or the tool.
+pub fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_vdsm-hooks")).with_file_name(name)
+}
+
+/// Says by name what this machine could not run.
+pub fn not_run(test: &str, reason: &str) {
+    println!("NOT RUN: {test}: {reason}");
+}
+
+/// Whether we are root, which mounts, namespaces and other users need.
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// One firing of one hook.
+pub struct Firing {
+    directory: TempDir,
+    program: PathBuf,
+    /// The data file.
+    pub data: PathBuf,
+    variables: BTreeMap<String, String>,
+    wrapper: Vec<String>,
+}
+
+/// How a firing ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit status; none after a signal.
+    pub status: Option<i32>,
+    /// Standard error, with `DATA` for the name of the data file.
+    pub stderr: String,
+    /// Standard output.
+    pub stdout: String,
+    /// The data file's content; none if it is gone.
+    pub data: Option<Vec<u8>>,
+    /// Whether the file was written or replaced.
+    pub touched: bool,
+    /// What stands beside the data file now and did not before.
+    pub left_behind: Vec<String>,
+}
+
+/// The time that a fresh data file carries, so that every write shows.
+fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+}
+
+impl Firing {
+    /// `hook` at `event` on an XML document, called the way VDSM does: through the event's
+    /// directory, with nothing in the environment but what VDSM puts there.
+    pub fn new(hook: &str, event: &str, document: &[u8]) -> Firing {
+        let directory = TempDir::new().unwrap();
+        let hooks = directory.path().join(event);
+        fs::create_dir(&hooks).unwrap();
+        let link = hooks.join(format!("50_{hook}"));
+        symlink(program(hook), &link).unwrap();
+        let data = directory.path().join("data/tmp7k2f0q9c");
+        fs::create_dir(data.parent().unwrap()).unwrap();
+        fs::write(&data, document).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o600)).unwrap();
+        File::options()
+            .write(true)
+            .open(&data)
+            .unwrap()
+            .set_modified(long_ago())
+            .unwrap();
+        let firing = Firing {
+            directory,
+            program: link,
+            data,
+            variables: BTreeMap::new(),
+            wrapper: Vec::new(),
+        };
+        let path = firing.data.to_str().unwrap().to_owned();
+        firing
+            .variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .variable("LANG", "C.UTF-8")
+            .variable("vmId", VM_ID)
+            .variable("_hook_domxml", &path)
+    }
+
+    /// Sets an environment variable, a custom property for example.
+    pub fn variable(mut self, name: &str, value: &str) -> Firing {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn without(mut self, name: &str) -> Firing {
+        self.variables.remove(name);
+        self
+    }
+
+    /// Calls the hook's program through this path.
+    pub fn through(mut self, program: &Path) -> Firing {
+        self.program = program.to_owned();
+        self
+    }
+
+    /// Runs the hook inside another command, such as one that enters a namespace.
+    pub fn inside(mut self, wrapper: &[&str]) -> Firing {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The directory of everything that belongs to this firing.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The command that [`Firing::run`] runs.
+    pub fn command(&self) -> Command {
+        let mut words = self
+            .wrapper
+            .iter()
+            .map(PathBuf::from)
+            .chain([self.program.clone()]);
+        let mut command = Command::new(words.next().unwrap());
+        command
+            .args(words)
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the hook and looks at what it did.
+    pub fn run(&self) -> Outcome {
+        let before = self.beside();
+        let inode = fs::metadata(&self.data).map(|data| data.ino()).ok();
+        let output = self.command().output().unwrap();
+        let left_behind = self
+            .beside()
+            .into_iter()
+            .filter(|name| !before.contains(name));
+        let left_behind = left_behind.collect();
+        let now = fs::metadata(&self.data).ok();
+        let untouched = now
+            .as_ref()
+            .is_some_and(|now| now.modified().unwrap() == long_ago() && Some(now.ino()) == inode);
+        let name = self.data.to_str().unwrap();
+        Outcome {
+            status: output.status.code(),
+            stderr: String::from_utf8(output.stderr)
+                .unwrap()
+                .replace(name, "DATA"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            data: fs::read(&self.data).ok(),
+            touched: !untouched,
+            left_behind,
+        }
+    }
+
+    fn beside(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.data.parent().unwrap()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
