@@ -46,30 +46,40 @@ impl Wanted {
             Wanted::Yes => return Ok(true),
             Wanted::IfNamed(variable, pattern) => (variable, pattern),
         };
-        let wrong = |error: &pcre2::Error| {
+        let compiled = pcre2::bytes::RegexBuilder::new()
+            .utf(true)
+            .ucp(true)
+            .build(pattern);
+        let compiled = compiled.map_err(|error| {
             let place = error
                 .offset()
                 .map(|at| format!(" at byte {at}"))
                 .unwrap_or_default();
-            let text = error.to_string();
-            let reason = text.rsplit(": ").next().unwrap_or_default();
+            let reason = reason(&error);
             props::wrong(
                 variable,
                 pattern,
                 format!("not a regular expression{place}: {reason}"),
             )
-        };
-        let pattern = pcre2::bytes::RegexBuilder::new()
-            .utf(true)
-            .ucp(true)
-            .build(pattern)
-            .map_err(|error| wrong(&error))?;
-        let found = pattern
-            .find(name.as_bytes())
-            .map_err(|error| wrong(&error))?;
+        })?;
+        // The library counts its steps, so that no pattern runs for ever.
+        let found = compiled.find(name.as_bytes()).map_err(|error| {
+            let problem = format!(
+                "gave up on the VM's name {}: {}",
+                props::quoted(name),
+                reason(&error)
+            );
+            props::wrong(variable, pattern, problem)
+        })?;
         // The leftmost match is found first, so one that begins later means that none begins here.
         Ok(found.is_some_and(|found| found.start() == 0))
     }
+}
+
+/// The library's message without its beginning, which says what we say ourselves.
+fn reason(error: &pcre2::Error) -> String {
+    let text = error.to_string();
+    text.rsplit(": ").next().unwrap_or_default().to_owned()
 }
 
 /// Checks that a VM's name can be part of a file name. VDSM also starts VMs that the engine did

@@ -6,6 +6,7 @@
 //! Nothing in here knows a hook by name. A hook is `hooks/<name>/main.rs`: it checks its custom
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
+pub mod bridge;
 pub mod cmd;
 pub mod describe;
 pub mod domain;
@@ -13,6 +14,7 @@ mod error;
 pub mod guest_log;
 pub mod hook;
 pub mod host;
+pub mod hostdev;
 pub mod json;
 pub mod props;
 pub mod storage;

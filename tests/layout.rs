@@ -19,8 +19,9 @@ use std::process::Command;
 use support::{hooks, root};
 use vdsm_hooks::describe::Scope;
 
-/// Beyond this something belongs in the library. The header and the blank lines do not count.
-const LONGEST_HOOK: usize = 200;
+/// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
+/// count.
+const LONGEST_HOOK: usize = 180;
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
@@ -141,7 +142,8 @@ fn examples_match_their_regular_expressions() {
                 "{} does not match {regex}",
                 property.example
             );
-            for wrong in ["\n", "<x/>"] {
+            {
+                let wrong = "<x/>";
                 assert!(
                     !compiled.is_match(wrong.as_bytes()).unwrap(),
                     "{wrong:?} matches {regex}"

@@ -12,11 +12,9 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, bridge, hook, program, props};
 
 const PROPERTY: &str = "equivnets";
-/// The kernel's IFNAMSIZ, without the closing NUL.
-const LONGEST_BRIDGE: usize = 15;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -84,7 +82,7 @@ fn allocate(
 }
 
 fn check(name: &str, kind: &str) -> Result {
-    let too_long = kind == "bridge" && name.len() > LONGEST_BRIDGE;
+    let too_long = kind == "bridge" && name.len() > bridge::LONGEST_NAME;
     if too_long || name.contains('/') || name.chars().any(char::is_control) {
         return Err(props::wrong(
             PROPERTY,

@@ -9,19 +9,15 @@
 //! A bridge that is no Linux bridge is looked for with `ovs-vsctl list-br`, as root: only Open
 //! vSwitch itself knows its bridges, whatever datapath they use.
 
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use vdsm_hooks::bridge::{self, Bridges, Kind};
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
-const NET_DEVICES: &str = "/sys/class/net";
-/// A little more than the limit that ovs-vsctl gets itself.
-const PATIENCE: Duration = Duration::from_secs(7);
 
 struct Binding {
     mac: Mac,
@@ -122,7 +118,7 @@ fn parse(literal: &Literal) -> Result<Vec<Binding>> {
     };
     let mut bindings: Vec<Binding> = Vec::new();
     for (key, value) in literal.as_dict().ok_or_else(form)? {
-        let (Some(key), Some(bridge)) = (key.as_text(), value.as_text()) else {
+        let (Some(key), Some(name)) = (key.as_text(), value.as_text()) else {
             return Err(form());
         };
         let Some(mac) = Mac::parse(key) else {
@@ -132,10 +128,10 @@ fn parse(literal: &Literal) -> Result<Vec<Binding>> {
                 format!("not a MAC address, expected a key as in {EXAMPLE}"),
             ));
         };
-        if !is_device_name(bridge) {
+        if !bridge::is_name(name) {
             return Err(props::wrong(
                 PROPERTY,
-                bridge,
+                name,
                 "not the name of a bridge: expected 1 to 15 bytes without '/' and white space",
             ));
         }
@@ -143,65 +139,20 @@ fn parse(literal: &Literal) -> Result<Vec<Binding>> {
         bindings.retain(|binding| binding.mac != mac);
         bindings.push(Binding {
             mac,
-            bridge: bridge.to_owned(),
+            bridge: name.to_owned(),
             is_ovs: false,
         });
     }
     Ok(bindings)
 }
 
-/// What the kernel takes for the name of a network device.
-fn is_device_name(name: &str) -> bool {
-    let fits = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
-    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(fits)
-}
-
 /// Finds out which bridges are Open vSwitch's; every one must be a bridge of one kind.
 fn tell_kinds(bindings: &mut [Binding]) -> Result {
-    let mut ovs_bridges: Option<Result<Vec<String>>> = None;
+    let mut bridges = Bridges::default();
     for binding in bindings {
-        let device = Path::new(NET_DEVICES).join(&binding.bridge);
-        if device.join("bridge").exists() {
-            continue;
-        }
-        let refused = |problem: String| props::wrong(PROPERTY, &binding.bridge, problem);
-        if !device.exists() {
-            return Err(refused("there is no such bridge on this host".to_owned()));
-        }
-        match ovs_bridges.get_or_insert_with(list_ovs_bridges) {
-            Ok(bridges) if bridges.contains(&binding.bridge) => binding.is_ovs = true,
-            Ok(_) => {
-                let kind = kind(&device);
-                return Err(refused(format!(
-                    "{kind}, expected a Linux or Open vSwitch bridge"
-                )));
-            }
-            Err(error) => {
-                let kind = kind(&device);
-                return Err(refused(format!(
-                    "{kind}, and not known to Open vSwitch: {error}"
-                )));
-            }
-        }
+        let kind = bridges.kind(&binding.bridge);
+        let kind = kind.map_err(|error| props::wrong(PROPERTY, &binding.bridge, error))?;
+        binding.is_ovs = kind == Kind::OpenVSwitch;
     }
     Ok(())
-}
-
-fn list_ovs_bridges() -> Result<Vec<String>> {
-    let output = cmd::run_as_root("ovs-vsctl", &["--timeout=5", "list-br"], PATIENCE)?.success()?;
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect())
-}
-
-/// What a network device is, if it is no Linux bridge, for the error.
-fn kind(device: &Path) -> &'static str {
-    if device.join("bonding").exists() {
-        "this is a bond"
-    } else if device.join("device").exists() {
-        "this is a network card"
-    } else {
-        "this is a virtual device"
-    }
 }

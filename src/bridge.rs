@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The host's bridges, Linux's own and Open vSwitch's.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::{Error, Result, cmd};
+
+const NET_DEVICES: &str = "/sys/class/net";
+/// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
+pub const LONGEST_NAME: usize = 15;
+/// A little more than the limit that ovs-vsctl gets itself.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// What a bridge is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The kernel's own bridge.
+    Linux,
+    /// A bridge of Open vSwitch, whatever datapath it uses.
+    OpenVSwitch,
+}
+
+/// Whether the kernel would take `name` for a network device.
+pub fn is_name(name: &str) -> bool {
+    let fits = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
+    (1..=LONGEST_NAME).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.chars().all(fits)
+}
+
+/// The bridges of this host. Open vSwitch is asked once, and only when a device is no bridge of
+/// Linux.
+#[derive(Default)]
+pub struct Bridges {
+    ovs: Option<Result<Vec<String>>>,
+}
+
+impl Bridges {
+    /// The kind of the bridge `name`, which must have passed [`is_name`].
+    ///
+    /// # Errors
+    /// There is no such device, or it is no bridge; then the message says what it is.
+    pub fn kind(&mut self, name: &str) -> Result<Kind> {
+        let device = Path::new(NET_DEVICES).join(name);
+        if device.join("bridge").exists() {
+            return Ok(Kind::Linux);
+        }
+        if !device.exists() {
+            return Err(Error::new("there is no such bridge on this host"));
+        }
+        let is = what_else(&device);
+        match self.ovs.get_or_insert_with(list_ovs) {
+            Ok(bridges) if bridges.iter().any(|bridge| bridge == name) => Ok(Kind::OpenVSwitch),
+            Ok(_) => Err(Error::new(format!(
+                "{is}, expected a Linux or Open vSwitch bridge"
+            ))),
+            Err(error) => Err(Error::new(format!(
+                "{is}, and not known to Open vSwitch: {error}"
+            ))),
+        }
+    }
+}
+
+/// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
+/// device. The command is fixed to the word, so that sudoers can be.
+fn list_ovs() -> Result<Vec<String>> {
+    let output = cmd::run_as_root("ovs-vsctl", &["--timeout=5", "list-br"], PATIENCE)?.success()?;
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
+
+/// What a network device is, if it is no Linux bridge.
+fn what_else(device: &Path) -> &'static str {
+    if device.join("bonding").exists() {
+        "this is a bond"
+    } else if device.join("device").exists() {
+        "this is a network card"
+    } else {
+        "this is a virtual device"
+    }
+}
