@@ -1,0 +1,70 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Installs what the tests need and runs all of them, real hypervisor and RPMs included. A part that
+# fails does not keep the others from running. What this machine cannot run is named in a line that
+# begins with NOT RUN.
+set -eu
+cd "$(dirname "$0")/.."
+
+sh tests/needs.sh tests
+
+passed=0
+failed=0
+
+part() {
+    title=$1
+    shift
+    printf '\n=== %s\n' "$title"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf '=== FAILED: %s\n' "$title"
+    fi
+}
+
+not_run() {
+    printf 'NOT RUN: %s: %s\n' "$1" "$2"
+}
+
+dependencies() {
+    if ! command -v cargo-deny >/dev/null; then
+        not_run "cargo deny" "cargo-deny is not installed"
+        return 0
+    fi
+    # The list of advisories is on a server that a test machine may not reach.
+    cargo deny --offline check licenses bans sources
+}
+
+# Every program is paid for at each start of a VM.
+sizes() {
+    wrong=0
+    for description in hooks/*/hook.json; do
+        name=$(basename "$(dirname "$description")")
+        size=$(stat -c %s "${CARGO_TARGET_DIR:-target}/release/$name")
+        if [ "$size" -gt 614400 ]; then
+            printf '%s has %s bytes, expected at most 600 KB\n' "$name" "$size"
+            wrong=1
+        fi
+    done
+    return $wrong
+}
+
+shell_scripts() {
+    # shellcheck disable=SC2046  # file names of ours, without blanks
+    shellcheck -x $(git ls-files '*.sh' .ci/run)
+}
+
+part "Formatting" cargo fmt --check
+part "Lints, and the library's API against rust-version" cargo clippy --locked --all-targets -- -D warnings
+part "Shell scripts" shell_scripts
+part "Licences and sources of dependencies" dependencies
+part "Library, hooks, tool" cargo test --locked --no-fail-fast
+part "Release build" cargo build --locked --release
+part "Sizes of programs" sizes
+part "install.sh" sh tests/install.sh
+part "RPM packages" sh packaging/rpm.sh
+part "Real hypervisor" sh tests/hypervisor.sh
+
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
