@@ -121,79 +121,137 @@ pub fn find(program: &str) -> Result<PathBuf> {
 }
 
 fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Output> {
+    command.env_clear().env("LC_ALL", "C");
+    let ending = supervise(command, deadline, |_| ()).context(program)?;
+    match ending.status {
+        Some(status) if ending.in_time => Ok(Output {
+            program: program.to_owned(),
+            status,
+            stdout: ending.stdout,
+            stderr: ending.stderr,
+        }),
+        _ => Err(Error::new(format!(
+            "{program}: gave up after {} ms",
+            deadline.as_millis()
+        ))),
+    }
+}
+
+/// How a program that [`supervise`] ran came to its end.
+#[derive(Debug)]
+pub struct Ending {
+    /// The program's status; none if it had to be killed, or could not even be.
+    pub status: Option<ExitStatus>,
+    /// The program and everybody else who held its output open ended before the deadline.
+    pub in_time: bool,
+    /// Standard output, as far as it came.
+    pub stdout: Vec<u8>,
+    /// Standard error, as far as it came.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs `command` with the environment that it has, until it ends or `deadline` has passed: in
+/// `/`, standard input at its end, both outputs collected, in a process group of its own that is
+/// killed whole at the deadline. `started` is told the id of the group.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn supervise(
+    mut command: Command,
+    deadline: Duration,
+    started: impl FnOnce(Pid),
+) -> std::io::Result<Ending> {
     let end = Instant::now() + deadline;
     let mut child = command
-        .env_clear()
-        .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .spawn()
-        .context(program)?;
-    let Some(streams) = drain(&mut child, end)? else {
-        return Err(give_up(&mut child, program, deadline));
-    };
-    // The pipes are closed, so the program is ending, or has closed them on purpose.
-    let Some(status) = ended(&mut child, end)? else {
-        return Err(give_up(&mut child, program, deadline));
-    };
-    let [stdout, stderr] = streams;
-    Ok(Output {
-        program: program.to_owned(),
+        .spawn()?;
+    let group = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
+    started(group);
+    let mut streams = Streams::new(&mut child);
+    let mut in_time = streams.drain(end)?;
+    // Once the pipes are closed the program is ending, or has closed them on purpose.
+    let status = ended(&mut child, if in_time { end } else { Instant::now() })?;
+    in_time &= status.is_some();
+    if !in_time {
+        // The group may have ended by itself just now.
+        let _ = killpg(group, Signal::SIGKILL);
+        let end = Instant::now() + GRACE;
+        streams.drain(end)?;
+        ended(&mut child, end)?;
+    }
+    let [stdout, stderr] = streams.kept;
+    Ok(Ending {
         status,
+        in_time,
         stdout,
         stderr,
     })
 }
 
-/// Reads both pipes to their end, side by side, so that neither fills up and blocks the program.
-/// None if they are still open at `end`.
-fn drain(child: &mut Child, end: Instant) -> Result<Option<[Vec<u8>; 2]>> {
-    let mut pipes: Vec<(usize, Box<dyn Pipe>)> = Vec::new();
-    pipes.extend(
-        child
-            .stdout
-            .take()
-            .map(|pipe| (0, Box::new(pipe) as Box<dyn Pipe>)),
-    );
-    pipes.extend(
-        child
-            .stderr
-            .take()
-            .map(|pipe| (1, Box::new(pipe) as Box<dyn Pipe>)),
-    );
-    let mut streams = [Vec::new(), Vec::new()];
-    let mut piece = [0; 8192];
-    while !pipes.is_empty() {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut polled: Vec<_> = pipes
-            .iter()
-            .map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
-            .collect();
-        match poll(&mut polled, left) {
-            Ok(0) if Instant::now() >= end => return Ok(None),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+/// Both outputs of a program, and what has come out of them.
+struct Streams {
+    open: Vec<(usize, Box<dyn Pipe>)>,
+    kept: [Vec<u8>; 2],
+}
+
+impl Streams {
+    fn new(child: &mut Child) -> Streams {
+        let mut open: Vec<(usize, Box<dyn Pipe>)> = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            open.push((0, Box::new(pipe)));
         }
-        let ready: Vec<bool> = polled.iter().map(|pipe| pipe.any() == Some(true)).collect();
-        let mut ready = ready.into_iter();
-        let mut closed = |(stream, pipe): &mut (usize, Box<dyn Pipe>)| -> std::io::Result<bool> {
-            if ready.next() != Some(true) {
+        if let Some(pipe) = child.stderr.take() {
+            open.push((1, Box::new(pipe)));
+        }
+        Streams {
+            open,
+            kept: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Reads both pipes to their end, side by side, so that neither fills up and blocks the
+    /// program. False if one is still open at `end`.
+    fn drain(&mut self, end: Instant) -> std::io::Result<bool> {
+        let mut piece = [0; 8192];
+        while !self.open.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            // Also for a program that never stops talking.
+            if left.is_zero() {
                 return Ok(false);
             }
-            let count = pipe.read(&mut piece)?;
-            let stream = &mut streams[*stream];
-            let room = MOST_OUTPUT.saturating_sub(stream.len());
-            stream.extend_from_slice(&piece[..count.min(room)]);
-            Ok(count == 0)
-        };
-        // A pipe that cannot be read has no more to say.
-        pipes.retain_mut(|pipe| !closed(pipe).unwrap_or(true));
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut polled: Vec<_> = self
+                .open
+                .iter()
+                .map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
+                .collect();
+            match poll(&mut polled, left) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ready: Vec<bool> = polled.iter().map(|pipe| pipe.any() == Some(true)).collect();
+            let mut ready = ready.into_iter();
+            let kept = &mut self.kept;
+            let mut closed =
+                |(stream, pipe): &mut (usize, Box<dyn Pipe>)| -> std::io::Result<bool> {
+                    if ready.next() != Some(true) {
+                        return Ok(false);
+                    }
+                    let count = pipe.read(&mut piece)?;
+                    let stream = &mut kept[*stream];
+                    let room = MOST_OUTPUT.saturating_sub(stream.len());
+                    stream.extend_from_slice(&piece[..count.min(room)]);
+                    Ok(count == 0)
+                };
+            // A pipe that cannot be read has no more to say.
+            self.open.retain_mut(|pipe| !closed(pipe).unwrap_or(true));
+        }
+        Ok(true)
     }
-    Ok(Some(streams))
 }
 
 /// One end of a pipe.
@@ -201,7 +259,7 @@ trait Pipe: Read + AsFd {}
 impl<P: Read + AsFd> Pipe for P {}
 
 /// The status of a program that ends before `end`. The standard library cannot wait with a limit.
-fn ended(child: &mut Child, end: Instant) -> Result<Option<ExitStatus>> {
+fn ended(child: &mut Child, end: Instant) -> std::io::Result<Option<ExitStatus>> {
     let mut pause = Duration::from_micros(50);
     loop {
         if let Some(status) = child.try_wait()? {
@@ -213,18 +271,6 @@ fn ended(child: &mut Child, end: Instant) -> Result<Option<ExitStatus>> {
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
-}
-
-fn give_up(child: &mut Child, program: &str, deadline: Duration) -> Error {
-    if let Ok(id) = i32::try_from(child.id()) {
-        // The group may have ended by itself just now.
-        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-    }
-    let _ = ended(child, Instant::now() + GRACE);
-    Error::new(format!(
-        "{program}: gave up after {} ms",
-        deadline.as_millis()
-    ))
 }
 
 #[cfg(test)]
@@ -264,6 +310,22 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         assert!(gone(), "{grandchild} outlives the deadline");
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_said_before_the_deadline_is_kept() -> Result {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo late >&2; while :; do echo more; done"]);
+        let ending = supervise(command, SOON, |_| ())?;
+        assert_eq!((ending.status, ending.in_time), (None, false));
+        assert_eq!(ending.stderr, b"late\n");
+        // The program itself has ended, but somebody holds its output open.
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 60 & exit 3"]);
+        let ending = supervise(command, SOON, |_| ())?;
+        assert_eq!(ending.status.and_then(|status| status.code()), Some(3));
+        assert!(!ending.in_time);
         Ok(())
     }
 

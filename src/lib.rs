@@ -11,6 +11,7 @@ pub mod cmd;
 pub mod describe;
 pub mod domain;
 mod error;
+pub mod events;
 pub mod guest_log;
 pub mod hook;
 pub mod host;

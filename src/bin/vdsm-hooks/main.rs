@@ -1,4 +1,97 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The administrator's tool.
-fn main() {}
+//! `vdsm-hooks`, the administrator's tool: tries VDSM's hooks on a copy of a document, lists what
+//! is installed, and explains the hooks of the suite.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use vdsm_hooks::Result;
+
+mod catalog;
+mod diff;
+mod directory;
+mod document;
+mod environment;
+mod interrupt;
+mod list;
+mod man;
+mod report;
+mod run;
+mod schema;
+mod show;
+mod verdict;
+
+/// The tool could not do what it was asked to: a wrong call, a file that cannot be read. Apart
+/// from all statuses that say something about hooks or storage domains.
+const CANNOT: u8 = 64;
+
+/// Tries, lists and explains hooks of oVirt's host agent VDSM
+#[derive(Parser)]
+#[command(name = "vdsm-hooks", version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Tool {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  What would the installed hooks do to this VM, with one property set?
+      vdsm-hooks run before_vm_start --domain vm.xml -p cpuflags=+pcid
+  Which hooks does this host have, which of them are ours?
+      vdsm-hooks list
+  How is the property of a hook set in the engine?
+      vdsm-hooks show cpuflags
+
+'vdsm-hooks help COMMAND' says more about each command.";
+
+#[derive(Subcommand)]
+enum Command {
+    Run(Box<run::Arguments>),
+    List(list::Arguments),
+    Show(show::Arguments),
+    Files(list::FilesArguments),
+    Man(man::Arguments),
+    Completion(man::CompletionArguments),
+}
+
+fn main() -> ExitCode {
+    let tool = match Tool::try_parse() {
+        Ok(tool) => tool,
+        Err(answer) => {
+            // Help and version come this way too; a closed output is no reason to fail.
+            let _ = answer.print();
+            return ExitCode::from(if answer.use_stderr() { CANNOT } else { 0 });
+        }
+    };
+    let done = match &tool.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
+        Command::Files(arguments) => list::files(arguments),
+        Command::Man(arguments) => man::run(arguments, Tool::command()),
+        Command::Completion(arguments) => man::completion(arguments, Tool::command()),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "vdsm-hooks: {error}");
+            ExitCode::from(CANNOT)
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result {
+    print_to(&mut io::stdout(), text)
+}
+
+fn print_to(out: &mut dyn io::Write, text: &str) -> Result {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

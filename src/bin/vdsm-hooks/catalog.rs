@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The hooks of the suite: what their `hook.json` said when the tool was built.
+
+use vdsm_hooks::describe::Hook;
+use vdsm_hooks::{Context as _, Error, Result};
+
+const DESCRIPTIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+/// All hooks, in name order.
+pub(crate) fn all() -> Result<Vec<Hook>> {
+    let parsed = DESCRIPTIONS.iter().map(|text| Hook::parse(text));
+    parsed
+        .collect::<std::result::Result<_, _>>()
+        .context("the built-in descriptions")
+}
+
+/// The hooks called `names`; all of them if there are no names.
+pub(crate) fn named(names: &[String]) -> Result<Vec<Hook>> {
+    let all = all()?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known = |name: &String| {
+        let hook = all.iter().find(|hook| hook.name == *name);
+        hook.cloned().ok_or_else(|| unknown(name, &all))
+    };
+    names.iter().map(known).collect()
+}
+
+fn unknown(name: &str, all: &[Hook]) -> Error {
+    let names: Vec<_> = all.iter().map(|hook| hook.name.as_str()).collect();
+    Error::new(format!(
+        "{name:?} is no hook of this suite, which has: {}",
+        names.join(", ")
+    ))
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What a hook changed, as a unified diff.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use similar::TextDiff;
+
+/// The unified diff between two states of the data file; empty if nothing changed that a person
+/// could see. `hook` names it.
+pub(crate) fn unified(before: &[u8], after: &[u8], json: bool, hook: &str) -> String {
+    let (before, after) = (readable(before, json), readable(after, json));
+    // A large document changed everywhere gets a coarser diff instead of a long wait.
+    let diff = TextDiff::configure()
+        .timeout(Duration::from_secs(5))
+        .diff_lines(&before, &after);
+    diff.unified_diff()
+        .context_radius(3)
+        .header(&format!("before {hook}"), &format!("after {hook}"))
+        .to_string()
+}
+
+/// Text for a person: JSON one member a line.
+fn readable(data: &[u8], json: bool) -> String {
+    if json {
+        if let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) {
+            return format!("{value:#}\n");
+        }
+    }
+    String::from_utf8_lossy(data).into_owned()
+}
+
+/// The same diff with colours.
+pub(crate) fn coloured(diff: &str) -> String {
+    let mut text = String::new();
+    for line in diff.split_terminator('\n') {
+        let style = match line.as_bytes().first() {
+            _ if line.starts_with("--- ") || line.starts_with("+++ ") => Style::new().bold(),
+            Some(b'@') => AnsiColor::Cyan.on_default(),
+            Some(b'+') => AnsiColor::Green.on_default(),
+            Some(b'-') => AnsiColor::Red.on_default(),
+            _ => Style::new(),
+        };
+        let _ = writeln!(text, "{style}{}{style:#}", printable(line));
+    }
+    text
+}
+
+/// `text` without characters that could drive a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}

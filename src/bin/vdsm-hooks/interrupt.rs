@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Control-C and `kill`: a hook runs in a process group of its own, so the terminal does not
+//! reach it, and it must not outlive the dry run.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::Pid;
+
+use vdsm_hooks::Result;
+
+/// The process group of the hook that runs. Whoever holds the lock keeps the tool where it is:
+/// a hook about to start, or an interrupt.
+static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
+
+/// How long a killed hook may take to vanish.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// To be held until the group of a hook that starts is known.
+pub(crate) fn running() -> MutexGuard<'static, Option<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on an interrupt kills the running hook, removes the directory and ends the tool with
+/// the status of a shell command that was interrupted.
+pub(crate) fn clean_up_when_interrupted(directory: &Path) -> Result {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let directory = directory.to_owned();
+    thread::spawn(move || {
+        let Ok(signal) = signals.wait() else {
+            return;
+        };
+        // Never released: the main thread must not go on to judge a hook that we killed.
+        let running = running();
+        if let Some(group) = *running {
+            let end = Instant::now() + GRACE;
+            while killpg(group, Signal::SIGKILL).is_ok() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let _ = fs::remove_dir_all(&directory);
+        #[allow(clippy::exit)] // The main thread waits for the lock.
+        std::process::exit(128 + signal as i32);
+    });
+    Ok(())
+}

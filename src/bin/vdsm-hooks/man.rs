@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! `vdsm-hooks man` and `vdsm-hooks completion`: made from the definition of the command line, and
+//! from the descriptions of the hooks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use vdsm_hooks::describe::Hook;
+use vdsm_hooks::{Context as _, Result};
+
+use crate::{catalog, print, show};
+
+/// Write all man pages into a directory
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  vdsm-hooks man /tmp/man && man /tmp/man/vdsm-hook-cpuflags.8")]
+pub(crate) struct Arguments {
+    /// Directory for the pages, made if it is not there
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+/// Print a completion script for a shell
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  vdsm-hooks completion bash > /etc/bash_completion.d/vdsm-hooks"
+)]
+pub(crate) struct CompletionArguments {
+    /// Shell
+    shell: KnownShell,
+}
+
+/// Shells whose scripts are tried.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum KnownShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Prints the script.
+pub(crate) fn completion(
+    arguments: &CompletionArguments,
+    mut tool: clap::Command,
+) -> Result<ExitCode> {
+    let shell = match arguments.shell {
+        KnownShell::Bash => Shell::Bash,
+        KnownShell::Zsh => Shell::Zsh,
+        KnownShell::Fish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tool, "vdsm-hooks", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the pages.
+pub(crate) fn run(arguments: &Arguments, tool: clap::Command) -> Result<ExitCode> {
+    let directory = &arguments.directory;
+    fs::create_dir_all(directory).context(directory.display())?;
+    let mut tool = tool.disable_help_subcommand(true);
+    tool.build();
+    write_commands(&tool, directory)?;
+    for hook in catalog::all()? {
+        let file = directory.join(format!("vdsm-hook-{}.8", hook.name));
+        fs::write(&file, hook_page(&hook)).context(file.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command, and those of its subcommands.
+fn write_commands(command: &clap::Command, directory: &Path) -> Result {
+    for subcommand in command.get_subcommands() {
+        write_commands(subcommand, directory)?;
+    }
+    let name = command.get_display_name().unwrap_or("vdsm-hooks");
+    let file = directory.join(format!("{name}.1"));
+    fs::write(&file, command_page(command, name)?).context(file.display())
+}
+
+/// The first line of a page. It has no date: that of the build would make every build differ.
+fn title(name: &str, chapter: u8) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = name.to_uppercase();
+    format!(".TH \"{name}\" {chapter} \"\" \"vdsm-hooks {version}\" \"vdsm-hooks\"\n")
+}
+
+fn command_page(command: &clap::Command, name: &str) -> Result<String> {
+    let man = Man::new(command.clone());
+    let mut generated = Vec::new();
+    man.render_name_section(&mut generated)?;
+    man.render_synopsis_section(&mut generated)?;
+    man.render_description_section(&mut generated)?;
+    man.render_options_section(&mut generated)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut generated)?;
+    }
+    let generated = String::from_utf8_lossy(&generated).into_owned();
+    let mut page = Page::default();
+    let notes = command.get_after_long_help().or(command.get_after_help());
+    if let Some(notes) = notes {
+        page.section("NOTES");
+        page.as_is(&notes.to_string());
+    }
+    page.section("SEE ALSO");
+    if name == "vdsm-hooks" {
+        page.text([roman("The pages of its commands, and")]);
+        page.text([
+            bold("vdsm-hook-"),
+            italic("name"),
+            roman("(8) of each hook."),
+        ]);
+    } else {
+        page.text([bold("vdsm-hooks"), roman("(1)")]);
+    }
+    Ok(title(name, 1) + &generated + &page.finish())
+}
+
+fn hook_page(hook: &Hook) -> String {
+    let name = format!("vdsm-hook-{}", hook.name);
+    let mut page = Page::default();
+    page.section("NAME");
+    page.text([roman(format!("{name} - {}", hook.summary))]);
+
+    page.section("SYNOPSIS");
+    let files = hook.events.iter().map(|event| {
+        let file = hook.installed_as(event);
+        format!("/usr/libexec/vdsm/hooks/{}/{file}", event.event)
+    });
+    page.as_is(&files.collect::<Vec<_>>().join("\n"));
+
+    page.section("DESCRIPTION");
+    page.text([roman(
+        "VDSM runs this program by itself, without arguments.",
+    )]);
+    page.text([roman("Without its property it does nothing.")]);
+    if let Some(package) = &hook.replaces {
+        page.text([roman(format!("It replaces VDSM's own {package}."))]);
+    }
+
+    page.section("EVENTS");
+    for event in &hook.events {
+        page.tagged([bold(event.event.as_str())], &event.effect);
+    }
+
+    page.section("PROPERTIES");
+    for property in &hook.properties {
+        let tag = [bold(property.name.as_str()), roman("="), italic("value")];
+        page.tagged(
+            tag,
+            &format!("{}: {}.", property.scope.words(), property.syntax),
+        );
+        if let Some(regex) = &property.regex {
+            page.line_break();
+            page.text([roman(format!("Regular expression for the engine: {regex}"))]);
+        }
+        page.line_break();
+        page.text([roman(format!(
+            "Example: {}={}",
+            property.name, property.example
+        ))]);
+    }
+
+    if !hook.commands.is_empty() || !hook.sudo.is_empty() {
+        page.section("COMMANDS");
+        for command in &hook.commands {
+            page.tagged([bold(command.as_str())], "Run as the hook's own user.");
+        }
+        for command in &hook.sudo {
+            page.tagged([bold(command.as_str())], "Run as root, through sudo.");
+        }
+    }
+
+    page.section("EXAMPLE");
+    page.text([roman("What it would do to a VM, tried on a copy:")]);
+    page.as_is(&format!(
+        "\n    {}\n\n",
+        show::dry_run(hook).unwrap_or_default()
+    ));
+    page.text([roman("How its properties are defined in the engine:")]);
+    page.as_is(&format!("\n    vdsm-hooks show {}", hook.name));
+
+    page.section("EXIT STATUS");
+    for (status, meaning) in [
+        ("0", "Success, or nothing to do."),
+        ("1", "Failed; VDSM runs the other hooks of the event."),
+        ("2", "Failed; VDSM skips the other hooks of the event."),
+    ] {
+        page.tagged([bold(status)], meaning);
+    }
+
+    page.section("ENVIRONMENT");
+    let levels = "What is said on standard error: error, warn (the default), info or debug.";
+    page.tagged([bold("VDSM_HOOK_LOG")], levels);
+
+    page.section("SEE ALSO");
+    for (name, end) in [
+        ("vdsm-hooks", "(1),"),
+        ("vdsm-hooks-run", "(1),"),
+        ("vdsm-hooks-show", "(1)"),
+    ] {
+        page.text([bold(name), roman(end)]);
+    }
+    title(&name, 8) + &page.finish()
+}
+
+/// Sections of a page.
+#[derive(Default)]
+struct Page(Roff);
+
+impl Page {
+    fn section(&mut self, title: &str) {
+        self.0.control("SH", [title]);
+    }
+
+    fn text<const N: usize>(&mut self, inlines: [Inline; N]) {
+        self.0.text(inlines);
+    }
+
+    fn line_break(&mut self) {
+        self.0.control("br", []);
+    }
+
+    /// Lines that stay as they are.
+    fn as_is(&mut self, text: &str) {
+        self.0.control("nf", []);
+        for line in text.lines() {
+            self.text([roman(line)]);
+        }
+        self.0.control("fi", []);
+    }
+
+    fn tagged<const N: usize>(&mut self, tag: [Inline; N], text: &str) {
+        self.0.control("TP", []);
+        self.text(tag);
+        self.text([roman(text)]);
+    }
+
+    fn finish(&self) -> String {
+        self.0.to_roff()
+    }
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What VDSM would have decided, from how the hooks ended and what they left.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use vdsm_hooks::events::{Event, Failure};
+
+/// How one hook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Status(i32),
+    Signal(i32),
+    /// It did not end in time; it, or a child of it that held its output open, was killed.
+    TimedOut,
+    /// An earlier hook, or VDSM itself, kept it from running.
+    Skipped,
+}
+
+impl End {
+    /// For scripts.
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            End::Status(0) => "ok",
+            End::Status(2) => "failed-stop",
+            End::Status(_) => "failed",
+            End::Signal(_) => "killed",
+            End::TimedOut => "timed-out",
+            End::Skipped => "skipped",
+        }
+    }
+
+    /// For people.
+    pub(crate) fn words(self) -> String {
+        match self {
+            End::Status(0) => "ok".to_owned(),
+            End::Status(1) => "failed, go on".to_owned(),
+            End::Status(2) => "failed, stop".to_owned(),
+            End::Status(other) => {
+                format!("failed, go on (VDSM warns of the unexpected return code {other})")
+            }
+            End::Signal(number) => format!("failed, go on (killed by signal {number})"),
+            End::TimedOut => "timed out".to_owned(),
+            End::Skipped => "skipped".to_owned(),
+        }
+    }
+
+    pub(crate) fn failed(self) -> bool {
+        matches!(self, End::Status(1..) | End::Signal(_))
+    }
+}
+
+/// What became of one hook.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    pub(crate) end: End,
+    pub(crate) time: Duration,
+    pub(crate) stderr: Vec<u8>,
+    /// Unified diff of what it changed; empty for nothing.
+    pub(crate) diff: String,
+    /// Why VDSM could not read the data file after this hook.
+    pub(crate) problem: Option<String>,
+    /// What libvirt's schema has against the document since this hook; none if it was not asked.
+    pub(crate) schema: Option<Vec<String>>,
+}
+
+/// What VDSM does after the last hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Proceeds,
+    ProceedsAfterFailure,
+    Stops,
+    Hangs,
+}
+
+impl Decision {
+    /// For scripts.
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            Decision::Proceeds => "proceed",
+            Decision::ProceedsAfterFailure => "proceed-after-failure",
+            Decision::Stops => "stop",
+            Decision::Hangs => "hang",
+        }
+    }
+
+    /// The tool's exit status.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Decision::Proceeds => 0,
+            Decision::ProceedsAfterFailure => 1,
+            Decision::Stops => 2,
+            Decision::Hangs => 3,
+        }
+    }
+}
+
+/// The decision, and in words why, where the operation does not go on.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) decision: Decision,
+    pub(crate) message: Option<String>,
+}
+
+/// Decides as VDSM does. `vm` is the VM's name.
+pub(crate) fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
+    let verdict = |decision, message| Verdict { decision, message };
+    let ran = || {
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.end != End::Skipped)
+    };
+    if event.failure == Failure::CannotStart && !outcomes.is_empty() {
+        let what = "VDSM passes FROM_SNAPSHOT as a boolean at this event and cannot start any hook";
+        return verdict(Decision::Stops, Some(what.to_owned()));
+    }
+    if let Some(hook) = ran().find(|outcome| outcome.end == End::TimedOut) {
+        let what = format!("VDSM would wait for {} for ever", hook.name);
+        return verdict(Decision::Hangs, Some(what));
+    }
+    let aborts = event.failure == Failure::Aborts;
+    let last_failed = ran().rfind(|outcome| outcome.end.failed());
+    if let Some(last_failed) = last_failed.filter(|_| aborts && !event.shows_last_failed()) {
+        let shown = ran().next_back().unwrap_or(last_failed);
+        return verdict(Decision::Stops, Some(hook_error(event, vm, &shown.stderr)));
+    }
+    // The data is read back before a failure at the VM's start counts.
+    if let Some((hook, problem)) = culprit(outcomes) {
+        let what = format!("VDSM cannot read the data that {hook} left: {problem}");
+        return verdict(Decision::Stops, Some(what));
+    }
+    match last_failed {
+        Some(hook) if aborts => verdict(Decision::Stops, Some(hook_error(event, vm, &hook.stderr))),
+        Some(_) => verdict(Decision::ProceedsAfterFailure, None),
+        None => verdict(Decision::Proceeds, None),
+    }
+}
+
+/// The hook since which the data is of no use, if it still is at the end.
+fn culprit(outcomes: &[Outcome]) -> Option<(&str, &str)> {
+    let ran = outcomes
+        .iter()
+        .rev()
+        .filter(|outcome| outcome.end != End::Skipped);
+    let broken =
+        ran.map_while(|outcome| Some((outcome.name.as_str(), outcome.problem.as_deref()?)));
+    broken.last()
+}
+
+/// The error as the administrator reads it in the engine.
+fn hook_error(event: &Event, vm: &str, stderr: &[u8]) -> String {
+    let error = format!("Hook Error: ({},)", python_bytes(stderr));
+    if event.starts_vm() {
+        format!("VM {vm} is down with error. Exit message: {error}")
+    } else {
+        error
+    }
+}
+
+/// `bytes` as Python shows them.
+fn python_bytes(bytes: &[u8]) -> String {
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut text = format!("b{quote}");
+    for byte in bytes {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            b'\t' => text.push_str("\\t"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\'' if quote == '\'' => text.push_str("\\'"),
+            0x20..=0x7e => text.push(char::from(*byte)),
+            _ => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+    }
+    text.push(quote);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdsm_hooks::events;
+
+    fn outcome(name: &str, end: End, problem: Option<&str>) -> Outcome {
+        Outcome {
+            name: name.to_owned(),
+            path: String::new(),
+            end,
+            time: Duration::ZERO,
+            stderr: name.as_bytes().to_vec(),
+            diff: String::new(),
+            problem: problem.map(str::to_owned),
+            schema: None,
+        }
+    }
+
+    #[test]
+    fn vdsms_rules() {
+        let (ok, fail, stop) = (End::Status(0), End::Status(1), End::Status(2));
+        for (event, hooks, decision, message) in [
+            (
+                "before_vm_start",
+                vec![("a", ok, None)],
+                Decision::Proceeds,
+                None,
+            ),
+            // The last that failed.
+            (
+                "before_vm_start",
+                vec![("a", fail, None), ("b", ok, None)],
+                Decision::Stops,
+                Some("VM x is down with error. Exit message: Hook Error: (b'a',)"),
+            ),
+            // The last that ran.
+            (
+                "before_vm_pause",
+                vec![("a", fail, None), ("b", ok, None)],
+                Decision::Stops,
+                Some("Hook Error: (b'b',)"),
+            ),
+            (
+                "before_nic_hotplug",
+                vec![("a", stop, None), ("b", End::Skipped, None)],
+                Decision::Stops,
+                Some("Hook Error: (b'a',)"),
+            ),
+            (
+                "before_nic_hotplug",
+                vec![("a", End::Signal(9), None)],
+                Decision::Stops,
+                Some("Hook Error: (b'a',)"),
+            ),
+            (
+                "after_vm_start",
+                vec![("a", stop, None)],
+                Decision::ProceedsAfterFailure,
+                None,
+            ),
+            (
+                "after_vm_start",
+                vec![("a", End::Status(200), None)],
+                Decision::ProceedsAfterFailure,
+                None,
+            ),
+            // Data that cannot be read breaks even these; a later hook may mend it.
+            (
+                "after_get_caps",
+                vec![("a", ok, Some("p")), ("b", ok, Some("p"))],
+                Decision::Stops,
+                Some("VDSM cannot read the data that a left: p"),
+            ),
+            (
+                "after_get_caps",
+                vec![("a", ok, Some("p")), ("b", ok, None)],
+                Decision::Proceeds,
+                None,
+            ),
+            // Failures are raised before the data is read, but not at the VM's start.
+            (
+                "before_get_caps",
+                vec![("a", fail, Some("p"))],
+                Decision::Stops,
+                Some("Hook Error: (b'a',)"),
+            ),
+            (
+                "before_vm_start",
+                vec![("a", fail, Some("p"))],
+                Decision::Stops,
+                Some("VDSM cannot read the data that a left: p"),
+            ),
+            (
+                "after_vm_start",
+                vec![("a", End::TimedOut, None), ("b", End::Skipped, None)],
+                Decision::Hangs,
+                Some("VDSM would wait for a for ever"),
+            ),
+            ("after_vm_start", vec![], Decision::Proceeds, None),
+            ("after_vm_dehibernate", vec![], Decision::Proceeds, None),
+            (
+                "after_vm_dehibernate",
+                vec![("a", End::Skipped, None)],
+                Decision::Stops,
+                Some(
+                    "VDSM passes FROM_SNAPSHOT as a boolean at this event and cannot start any hook",
+                ),
+            ),
+        ] {
+            let outcomes: Vec<_> = hooks
+                .iter()
+                .map(|(name, end, problem)| outcome(name, *end, *problem))
+                .collect();
+            let event = events::find(event).unwrap();
+            let verdict = judge(event, &outcomes, "x");
+            assert_eq!(verdict.decision, decision, "{} {hooks:?}", event.name);
+            assert_eq!(
+                verdict.message.as_deref(),
+                message,
+                "{} {hooks:?}",
+                event.name
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_look_as_in_python() {
+        for (bytes, shown) in [
+            (&b"plain\n"[..], r"b'plain\n'"),
+            (b"it's", r#"b"it's""#),
+            (b"'\"", r#"b'\'"'"#),
+            (b"\xc3\xa9\\\t\x00", r"b'\xc3\xa9\\\t\x00'"),
+        ] {
+            assert_eq!(python_bytes(bytes), shown);
+        }
+    }
+}
