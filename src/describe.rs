@@ -111,15 +111,11 @@ impl Hook {
     /// The text of `--help`.
     pub fn help(&self) -> String {
         let mut text = format!("{}: {}\n", self.name, self.summary);
-        text += "\nVDSM runs this program by itself; it takes no arguments then. To try it on a domain XML file:\n";
-        let (event, property) = (&self.events[0], self.properties.first());
-        let setting = property
-            .map(|property| format!(" -p {}={}", property.name, shell_quoted(&property.example)))
-            .unwrap_or_default();
         let _ = writeln!(
             text,
-            "    vdsm-hooks run {} --domain FILE{setting} --hook {}",
-            event.event, self.name
+            "\nVDSM runs this program by itself, without arguments. To try it on a domain XML file\n\
+             use the tool: 'vdsm-hooks show {}' prints the command line.",
+            self.name
         );
         text += "\nEvents:\n";
         for event in &self.events {

@@ -18,14 +18,15 @@ use std::process::Command;
 
 use support::{Firing, Outcome, hooks, is_root, not_run, program, root};
 use vdsm_hooks::describe::{Event, Hook, Scope};
+use vdsm_hooks::events::{self, Data};
 
 /// A document that fits the event: VDSM hands one device to the events of devices.
 fn document(event: &str) -> Vec<u8> {
-    let is_device = event.contains("device") || event.contains("nic") || event.contains("disk");
-    let name = if is_device {
-        "interface.xml"
-    } else {
-        "domain.xml"
+    let event = events::find(event).expect("VDSM has this event");
+    let name = match event.data {
+        Data::Domain => "domain.xml",
+        Data::Device => "interface.xml",
+        other => panic!("{}: {}", event.name, other.words()),
     };
     fs::read(root().join("tests/data").join(name)).unwrap()
 }
