@@ -19,6 +19,7 @@ pub mod hostdev;
 pub mod json;
 pub mod props;
 pub mod storage;
+pub mod vdsm_conf;
 pub mod xml;
 
 pub use error::{Context, Error, Result};

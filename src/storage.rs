@@ -1,3 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! oVirt's storage domains.
+//! oVirt's storage domains on the host: what their metadata says, whether its seal is whole, and
+//! which domains a VM uses. Nothing in here writes to a domain.
+//!
+//! * [`Metadata`]: the keys, read from text the way VDSM reads it.
+//! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
+//! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal.
+//! * [`findings`]: what the values themselves say wrong.
+//! * [`uses`]: from a domain XML to its storage domains.
+//! * [`check`]: all domains of a VM, each within a deadline.
+//! * [`probe`]: looking at shared storage from a child process, within a deadline.
+
+mod cause;
+mod check;
+mod findings;
+mod metadata;
+mod name;
+pub mod probe;
+mod problem;
+mod seal;
+mod uses;
+mod verdict;
+
+pub use check::{Checked, Outcome, check};
+pub use findings::{Finding, findings};
+pub use metadata::Metadata;
+pub use name::is_uuid;
+pub use problem::{Problem, Weight};
+pub use seal::{seal, write};
+pub use uses::{Kind, Roots, Use, uses};
+pub use verdict::{Judgement, Reader, Reading, Verdict, judge};
+
+/// The file of a domain, below its directory, that holds the metadata.
+pub const METADATA_FILE: &str = "dom_md/metadata";

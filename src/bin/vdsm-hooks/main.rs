@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use vdsm_hooks::Result;
+use vdsm_hooks::storage::probe;
 
 mod catalog;
 mod diff;
 mod directory;
 mod document;
+mod domain;
 mod environment;
 mod interrupt;
 mod list;
@@ -45,8 +47,12 @@ Examples:
       vdsm-hooks list
   How is the property of a hook set in the engine?
       vdsm-hooks show cpuflags
+  Is this storage domain intact?
+      vdsm-hooks domain check /rhev/data-center/mnt/nas:_export
 
-'vdsm-hooks help COMMAND' says more about each command.";
+'vdsm-hooks help COMMAND' says more about each command.
+
+Part of vdsm-hooks, licence GPL-2.0-or-later.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,9 +62,16 @@ enum Command {
     Files(list::FilesArguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
+    /// Judge storage domains, without writing to them
+    #[command(subcommand)]
+    Domain(domain::DomainCommand),
 }
 
 fn main() -> ExitCode {
+    // A look at storage, by a child of 'domain check'.
+    if let Some(status) = probe::serve() {
+        return status;
+    }
     let tool = match Tool::try_parse() {
         Ok(tool) => tool,
         Err(answer) => {
@@ -74,6 +87,7 @@ fn main() -> ExitCode {
         Command::Files(arguments) => list::files(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),
+        Command::Domain(command) => Ok(domain::run(command)),
     };
     match done {
         Ok(status) => status,

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Verifies the metadata seal of every storage domain that the VM's XML names, before it starts.
+//!
+//! Events: `before_vm_start`, `before_vm_migrate_destination`, `before_disk_hotplug`.
+//!
+//! Property: `sdcheck=off|warn|enforce|strict`, of the VM or of VDSM's environment; `enforce` if it
+//! is not set. `off` does not even parse. `sdcheck_timeout`: seconds to wait for storage.
+//!
+//! The file systems are looked at by children of this program, which are given up after that time.
+//! Nothing is ever written. Domains on block storage are left alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use vdsm_hooks::storage::{self, Roots, Weight, probe};
+use vdsm_hooks::xml::Document;
+use vdsm_hooks::{Error, Result, hook, program, props};
+
+const DEFAULT_SECONDS: u64 = 10;
+/// Many more than any VM uses, each of which costs a thread and a child.
+const MOST_DOMAINS: usize = 256;
+
+fn main() -> ExitCode {
+    if let Some(status) = probe::serve() {
+        return status;
+    }
+    hook::run(program!(), run)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Policy {
+    Off,
+    Warn,
+    Enforce,
+    Strict,
+}
+
+fn run() -> Result {
+    let policies = [
+        ("off", Policy::Off),
+        ("warn", Policy::Warn),
+        ("enforce", Policy::Enforce),
+        ("strict", Policy::Strict),
+    ];
+    let policy = props::choice("sdcheck", &policies)?.unwrap_or(Policy::Enforce);
+    if policy == Policy::Off {
+        return Ok(());
+    }
+    let seconds = props::number("sdcheck_timeout", 1..=120)?.unwrap_or(DEFAULT_SECONDS);
+    let checked = hook::read(|document| check(document, policy, seconds));
+    if policy == Policy::Warn {
+        // Whatever keeps the check from being made must not stop the VM either.
+        return checked.or_else(|error| {
+            log::warn!("{error}");
+            Ok(())
+        });
+    }
+    checked
+}
+
+fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
+    let roots = roots()?;
+    let uses = storage::uses(document, &roots);
+    if uses.len() > MOST_DOMAINS {
+        return Err(Error::new(format!(
+            "the XML names {} storage domains, expected at most {MOST_DOMAINS}",
+            uses.len()
+        )));
+    }
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let checked = storage::check(&uses, &roots, end);
+    let mut problems: Vec<_> = checked
+        .iter()
+        .flat_map(|checked| checked.problems(&roots, seconds))
+        .collect();
+    problems.sort_by_key(|problem| problem.weight);
+    let stops = |weight: Weight| match policy {
+        Policy::Strict => true,
+        Policy::Enforce => weight.is_fatal(),
+        Policy::Off | Policy::Warn => false,
+    };
+    if problems.iter().any(|problem| stops(problem.weight)) {
+        // One line for all of them: VDSM shows the administrator what stands on stderr.
+        let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
+        return Err(Error::new(texts.join("; ")));
+    }
+    for problem in problems {
+        log::warn!("{}", problem.text);
+    }
+    Ok(())
+}
+
+/// Where VDSM keeps its links and mounts. A host can say otherwise than VDSM's settings.
+fn roots() -> Result<Roots> {
+    let mut roots = match path("sdcheck_repository")? {
+        Some(repository) => Roots {
+            repository,
+            ..Roots::default()
+        },
+        None => Roots::of_host()?,
+    };
+    if let Some(run) = path("sdcheck_run")? {
+        roots.run = run;
+    }
+    Ok(roots)
+}
+
+fn path(name: &str) -> Result<Option<PathBuf>> {
+    match props::text(name)? {
+        Some(value) if !value.is_empty() && !value.starts_with('/') => {
+            Err(props::wrong(name, &value, "expected an absolute path"))
+        }
+        value => Ok(value.filter(|value| !value.is_empty()).map(PathBuf::from)),
+    }
+}

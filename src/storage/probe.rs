@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Looking at shared storage from a child process.
+//!
+//! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
+//! runs itself again for every look, and gives up on the child when the time is over. The child
+//! answers in one short message on its standard output; what it means is judged by the parent.
+//!
+//! A program that uses this module calls [`serve`] before anything else in `main`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use super::{METADATA_FILE, Roots, Use, is_uuid};
+use crate::{Context, Error, Result, cmd};
+
+/// The first argument of a child.
+const PROBE: &str = "__probe";
+/// The most that is read of a metadata file: far above what any domain has.
+pub const MOST_METADATA: u64 = 1 << 20;
+/// How many children look at the same time.
+const MOST_CHILDREN: usize = 32;
+/// After this time a child counts as blocked: it needs no CPU, and must not keep others waiting.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What was found where a domain should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The content of the metadata.
+    Found(Vec<u8>),
+    /// The domain is there, its metadata is not.
+    Missing,
+    /// There is no such domain.
+    Absent,
+    /// The domain is on block storage.
+    Block,
+    /// It cannot be read, and why.
+    Unreadable(String),
+    /// No answer in time.
+    Silent,
+}
+
+/// Where VDSM's links say that a domain is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// One of the links leads to block storage.
+    pub block: bool,
+    /// The directories of the domain, in the order in which to believe them.
+    pub directories: Vec<PathBuf>,
+    /// Every mount, where the domain may be if no link says more.
+    pub mounts: Vec<PathBuf>,
+}
+
+/// Looks for the metadata of the domain in `directory`, until `end`.
+pub fn domain(directory: &Path, end: Instant) -> Answer {
+    ask(&["domain".as_ref(), directory.as_os_str()], end)
+}
+
+/// Follows VDSM's links to the domain. They are on the host's own disk, and nothing behind them is
+/// touched. None if there is no answer until `end`.
+///
+/// # Errors
+/// The program cannot be run again.
+pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> Result<Option<Located>> {
+    let mut arguments: Vec<&OsStr> = vec!["locate".as_ref()];
+    arguments.extend([roots.repository.as_os_str(), roots.run.as_os_str()]);
+    arguments.push(wanted.id.as_deref().unwrap_or_default().as_ref());
+    for link in &wanted.links {
+        arguments.extend([OsStr::new("link"), link.as_os_str()]);
+    }
+    for image in &wanted.images {
+        arguments.extend([OsStr::new("image"), image.as_os_str()]);
+    }
+    let Some(bytes) = run(&arguments, end)? else {
+        return Ok(None);
+    };
+    let mut located = Located {
+        block: false,
+        directories: Vec::new(),
+        mounts: Vec::new(),
+    };
+    for entry in bytes.split(|byte| *byte == 0) {
+        match entry.split_first() {
+            Some((b'b', _)) => located.block = true,
+            Some((b'd', path)) => located.directories.push(path_of(path)),
+            Some((b'm', path)) => located.mounts.push(path_of(path)),
+            _ => {}
+        }
+    }
+    Ok(Some(located))
+}
+
+/// Finds the metadata that an administrator means by `path` (a domain's directory, its `dom_md`, a
+/// metadata file, or a mount with one domain): the file, and what is there.
+///
+/// # Errors
+/// There is nothing of the kind, or no answer until `end`.
+pub fn meant(path: &Path, end: Instant) -> Result<(PathBuf, Answer)> {
+    let silent = || Error::new(format!("{}: no answer in time", path.display()));
+    // The child works in another directory.
+    let path = std::path::absolute(path).context(path.display())?;
+    let bytes = run(&["meant".as_ref(), path.as_os_str()], end)?.ok_or_else(silent)?;
+    let file = match bytes.split_first() {
+        Some((b'f', file)) => path_of(file),
+        Some((b'e', text)) => return Err(Error::new(String::from_utf8_lossy(text))),
+        _ => return Err(silent()),
+    };
+    let answer = ask(&["file".as_ref(), file.as_os_str()], end);
+    Ok((file, answer))
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
+fn ask(arguments: &[&OsStr], end: Instant) -> Answer {
+    let bytes = match run(arguments, end) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Answer::Silent,
+        Err(error) => return Answer::Unreadable(error.to_string()),
+    };
+    match bytes.split_first() {
+        Some((b'f', content)) => Answer::Found(content.to_vec()),
+        Some((b'n', _)) => Answer::Missing,
+        Some((b'a', _)) => Answer::Absent,
+        Some((b'b', _)) => Answer::Block,
+        Some((b'u', reason)) => Answer::Unreadable(String::from_utf8_lossy(reason).into_owned()),
+        _ => Answer::Unreadable("the child that reads it died".to_owned()),
+    }
+}
+
+/// Runs a child and gives back what it says; none if it does not end until `end`.
+fn run(arguments: &[&OsStr], end: Instant) -> Result<Option<Vec<u8>>> {
+    let _place = Place::take(end);
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(None);
+    }
+    let parent = OsString::from(std::process::id().to_string());
+    let arguments: Vec<&OsStr> = [OsStr::new(PROBE), &parent]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
+    match cmd::run("/proc/self/exe", &arguments, left) {
+        Ok(output) => Ok(Some(output.stdout)),
+        Err(_) if Instant::now() >= end => Ok(None),
+        Err(error) => Err(error).context("cannot start a child that reads storage"),
+    }
+}
+
+/// A place among the children that run at the same time.
+struct Place(Instant);
+
+/// When each child that has not ended began.
+static RUNNING: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
+static ENDED: Condvar = Condvar::new();
+
+impl Place {
+    /// Waits for a place, but not beyond `end`. A child that is blocked gives its place up.
+    fn take(end: Instant) -> Place {
+        let mut running = running();
+        loop {
+            let now = Instant::now();
+            let busy = |began: &&Instant| now.duration_since(**began) < PATIENCE;
+            if now >= end || running.iter().filter(busy).count() < MOST_CHILDREN {
+                running.push(now);
+                return Place(now);
+            }
+            running = ENDED
+                .wait_timeout(running, PATIENCE / 10)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |woken| woken.0);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut running = running();
+        if let Some(at) = running.iter().position(|began| *began == self.0) {
+            running.swap_remove(at);
+        }
+        ENDED.notify_one();
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<Instant>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks for several answers side by side and gives the first that `wanted` accepts, without
+/// waiting for the others; else all of them, in the order of `places`.
+pub fn first(
+    places: &[PathBuf],
+    end: Instant,
+    wanted: impl Fn(&Answer) -> bool,
+) -> std::result::Result<(PathBuf, Answer), Vec<(PathBuf, Answer)>> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for (number, place) in places.iter().cloned().enumerate() {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let answer = domain(&place, end);
+            // Nobody listens any more once one has been chosen.
+            let _ = sender.send((number, place, answer));
+        });
+    }
+    drop(sender);
+    let mut answers = Vec::new();
+    for (number, place, answer) in receiver {
+        if wanted(&answer) {
+            return Ok((place, answer));
+        }
+        answers.push((number, place, answer));
+    }
+    answers.sort_by_key(|(number, ..)| *number);
+    Err(answers
+        .into_iter()
+        .map(|(_, place, answer)| (place, answer))
+        .collect())
+}
+
+/// Does a child's work if the program was started as one. To be called before anything else.
+pub fn serve() -> Option<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next()? != PROBE {
+        return None;
+    }
+    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
+    // from here on by the signal, and if the parent has ended before, right away.
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+    if arguments.next()? != OsString::from(parent_id().to_string()) {
+        return Some(ExitCode::from(2));
+    }
+    let what = arguments.next().unwrap_or_default();
+    let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    let answer = match (what.to_str(), &arguments[..]) {
+        (Some("domain"), [directory]) => look(directory),
+        (Some("file"), [file]) => read(file),
+        (Some("locate"), [repository, run, id, hints @ ..]) => {
+            follow(repository, run, &id.to_string_lossy(), hints)
+        }
+        (Some("meant"), [path]) => match find_metadata(path) {
+            Ok(file) => message(b'f', file.as_os_str().as_bytes()),
+            Err(error) => message(b'e', error.to_string().as_bytes()),
+        },
+        _ => return Some(ExitCode::from(2)),
+    };
+    let written = io::stdout().write_all(&answer);
+    Some(ExitCode::from(u8::from(written.is_err())))
+}
+
+fn message(kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind];
+    message.extend_from_slice(content);
+    message
+}
+
+fn unreadable(error: &io::Error) -> Vec<u8> {
+    message(b'u', error.to_string().as_bytes())
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// The domain in `directory`.
+fn look(directory: &Path) -> Vec<u8> {
+    match fs::metadata(directory) {
+        Err(error) if is_absent(&error) => message(b'a', b""),
+        Err(error) => unreadable(&error),
+        Ok(_) => read(&directory.join(METADATA_FILE)),
+    }
+}
+
+/// The metadata in `file`. On block storage a link to a logical volume has its name, whether the
+/// volume is active or not.
+fn read(file: &Path) -> Vec<u8> {
+    if fs::read_link(file).is_ok_and(|target| target.starts_with("/dev")) {
+        return message(b'b', b"");
+    }
+    match fs::metadata(file) {
+        Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
+        _ => {}
+    }
+    let content = match content(file) {
+        // The SPM has just replaced the file on an NFS server; the new one is whole.
+        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => content(file),
+        other => other,
+    };
+    match content {
+        Ok(content) if content.len() as u64 > MOST_METADATA => message(
+            b'u',
+            format!("larger than {MOST_METADATA} bytes").as_bytes(),
+        ),
+        Ok(content) => message(b'f', &content),
+        Err(error) if is_absent(&error) => message(b'n', b""),
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = File::open(file)?;
+    file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
+/// prepared images. Entries are ended by NUL.
+fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8> {
+    let mut links = Vec::new();
+    let mut images = Vec::new();
+    for pair in hints.chunks_exact(2) {
+        let list = if pair[0] == Path::new("link") {
+            &mut links
+        } else {
+            &mut images
+        };
+        list.push(pair[1].clone());
+    }
+    if is_uuid(id) {
+        let pools = entries(repository);
+        let pools = pools.iter().filter(|pool| ends_in_uuid(pool));
+        links.extend(pools.map(|pool| pool.join(id)));
+        links.push(repository.join("mnt/blockSD").join(id));
+        images.extend(
+            entries(&run.join(id))
+                .into_iter()
+                .filter(|image| ends_in_uuid(image)),
+        );
+    }
+    let mut block = false;
+    let mut directories = Vec::new();
+    for target in links.iter().filter_map(|link| end_of_link(link)) {
+        match target.parent().and_then(Path::file_name) {
+            Some(name) if name == "blockSD" => block = true,
+            _ => directories.push(target),
+        }
+    }
+    for image in &images {
+        match fs::symlink_metadata(image) {
+            // …/<domain>/images/<image>
+            Ok(found) if found.is_symlink() => {
+                let target = end_of_link(image);
+                let domain = target
+                    .as_deref()
+                    .and_then(|target| target.ancestors().nth(2));
+                directories.extend(domain.map(Path::to_owned));
+            }
+            // Links to logical volumes are in a directory of their own.
+            Ok(_) => block = true,
+            Err(_) => {}
+        }
+    }
+    let mounts = entries(&repository.join("mnt"));
+    let gluster = entries(&repository.join("mnt/glusterSD"));
+    let mounts = mounts
+        .into_iter()
+        .filter(|mount| !mount.ends_with("blockSD") && !mount.ends_with("glusterSD"));
+    let mut answer = Vec::new();
+    let mut add = |kind: u8, path: &Path| {
+        answer.push(kind);
+        answer.extend_from_slice(path.as_os_str().as_bytes());
+        answer.push(0);
+    };
+    if block {
+        add(b'b', Path::new(""));
+    }
+    let mut named: Vec<PathBuf> = Vec::new();
+    for directory in directories {
+        if !named.contains(&directory) {
+            add(b'd', &directory);
+            named.push(directory);
+        }
+    }
+    for mount in mounts.chain(gluster) {
+        add(b'm', &mount);
+    }
+    answer
+}
+
+fn ends_in_uuid(path: &Path) -> bool {
+    path.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(is_uuid)
+}
+
+/// What is in a directory, sorted; nothing if there is none.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Where a link leads, without touching what is there. A path that exists and is no link leads to
+/// itself.
+fn end_of_link(link: &Path) -> Option<PathBuf> {
+    let found = fs::symlink_metadata(link).ok()?;
+    if !found.is_symlink() {
+        return Some(link.to_owned());
+    }
+    let target = fs::read_link(link).ok()?;
+    Some(link.parent()?.join(target))
+}
+
+/// The metadata file that an administrator means by `path`.
+fn find_metadata(given: &Path) -> Result<PathBuf> {
+    // A name such as `.` says nothing about the domain.
+    let real = match fs::canonicalize(given) {
+        // The file may be what is missing.
+        Err(error) if is_absent(&error) && given.ends_with(METADATA_FILE) => {
+            let directory = given.parent().unwrap_or(given);
+            fs::canonicalize(directory).map(|directory| directory.join("metadata"))
+        }
+        other => other,
+    };
+    let path = real.context(given.display())?;
+    if path.ends_with(METADATA_FILE) {
+        return Ok(path);
+    }
+    if !fs::metadata(&path).context(path.display())?.is_dir() {
+        return Ok(path);
+    }
+    if path.ends_with("dom_md") {
+        return Ok(path.join("metadata"));
+    }
+    if path.join("dom_md").is_dir() {
+        return Ok(path.join(METADATA_FILE));
+    }
+    let domains: Vec<PathBuf> = entries(&path)
+        .into_iter()
+        .filter(|entry| ends_in_uuid(entry) && entry.join("dom_md").is_dir())
+        .collect();
+    match &domains[..] {
+        [domain] => Ok(domain.join(METADATA_FILE)),
+        [] if ends_in_uuid(&path) => Ok(path.join(METADATA_FILE)),
+        [] => Err(Error::new(format!(
+            "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
+            path.display()
+        ))),
+        several => Err(Error::new(format!(
+            "{}: {} storage domains, of which VDSM sees one only; name one of them: {}",
+            path.display(),
+            several.len(),
+            several
+                .iter()
+                .filter_map(|domain| domain.file_name())
+                .map(|name| name.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+    }
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The verdict on a metadata file: VDSM 4.4 and later decide, and where older readers would say
+//! otherwise that is worth knowing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::cause;
+use super::metadata::{CHECKSUM, Metadata, is_blank};
+use super::seal::{digest, seal};
+
+/// What a metadata file is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The seal is that of the keys.
+    Ok,
+    /// There is no seal: accepted unchecked.
+    Unsealed,
+    /// There are no keys: VDSM cannot load the domain.
+    Empty,
+    /// There is no file.
+    Missing,
+    /// VDSM cannot decode the text.
+    NotUtf8,
+    /// The seal is not that of the keys: VDSM refuses the domain.
+    Broken,
+}
+
+impl Verdict {
+    /// The verdict in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Unsealed => "unsealed",
+            Verdict::Empty => "empty",
+            Verdict::Missing => "missing file",
+            Verdict::NotUtf8 => "not UTF-8",
+            Verdict::Broken => "broken",
+        }
+    }
+}
+
+/// Who reads metadata, each by rules of his own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// VDSM 4.4 and later: the judge.
+    Vdsm44,
+    /// VDSM 4.3 and older.
+    Vdsm43,
+    /// The scripts that administrators pass on, which sort and hash stripped lines.
+    LineScript,
+}
+
+impl fmt::Display for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reader::Vdsm44 => "VDSM 4.4 and later",
+            Reader::Vdsm43 => "VDSM 4.3 and older",
+            Reader::LineScript => "a script that works line by line",
+        })
+    }
+}
+
+/// What one reader makes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The seal that the file carries, as it is spelt there.
+    pub declared: Option<String>,
+    /// The seal of what was read.
+    pub computed: Option<String>,
+}
+
+impl Reading {
+    fn without_digests(verdict: Verdict) -> Reading {
+        Reading {
+            verdict,
+            declared: None,
+            computed: None,
+        }
+    }
+
+    fn compare(declared: Option<String>, computed: String) -> Reading {
+        let verdict = match &declared {
+            None => Verdict::Unsealed,
+            Some(declared) if *declared == computed => Verdict::Ok,
+            Some(_) => Verdict::Broken,
+        };
+        Reading {
+            verdict,
+            declared,
+            computed: Some(computed),
+        }
+    }
+}
+
+/// The verdict on a file and what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What VDSM 4.4 and later make of the file.
+    pub reading: Reading,
+    /// The keys, as far as they can be read.
+    pub metadata: Metadata,
+    /// Why the seal does not fit, or which byte is not UTF-8, in words.
+    pub cause: Option<String>,
+    /// What other readers make of the file, where they differ.
+    pub others: Vec<(Reader, Reading)>,
+}
+
+/// Judges the content of a metadata file; none means that there is no file.
+pub fn judge(content: Option<&[u8]>) -> Judgement {
+    let Some(content) = content else {
+        return Judgement {
+            reading: Reading::without_digests(Verdict::Missing),
+            metadata: Metadata::default(),
+            cause: None,
+            others: Vec::new(),
+        };
+    };
+    let Ok(text) = std::str::from_utf8(content) else {
+        return not_utf8(content);
+    };
+    let (metadata, declared) = Metadata::read(without_padding(text));
+    let reading = if metadata.is_empty() {
+        Reading::without_digests(Verdict::Empty)
+    } else {
+        Reading::compare(declared, seal(&metadata))
+    };
+    let cause = match (&reading.declared, &reading.computed) {
+        (Some(declared), Some(computed)) if reading.verdict == Verdict::Broken => {
+            Some(cause::of_broken(text, &metadata, declared, computed))
+        }
+        _ => None,
+    };
+    let others = if reading.verdict == Verdict::Empty {
+        Vec::new()
+    } else {
+        [
+            (Reader::Vdsm43, read_as_4_3(text)),
+            (Reader::LineScript, read_by_line(text)),
+        ]
+        .into_iter()
+        .filter(|(_, other)| other.verdict != reading.verdict || other.computed != reading.computed)
+        .collect()
+    };
+    Judgement {
+        reading,
+        metadata,
+        cause,
+        others,
+    }
+}
+
+/// Without the NULs that Gluster pads files with.
+pub(super) fn without_padding(text: &str) -> &str {
+    text.trim_end_matches('\0')
+}
+
+fn not_utf8(content: &[u8]) -> Judgement {
+    // Good enough to name the domain.
+    let readable = String::from_utf8_lossy(content);
+    let at = std::str::from_utf8(content)
+        .err()
+        .map_or(0, |error| error.valid_up_to());
+    let line = 1 + content[..at].iter().filter(|byte| **byte == b'\n').count();
+    Judgement {
+        reading: Reading::without_digests(Verdict::NotUtf8),
+        metadata: Metadata::read(&readable).0,
+        cause: Some(format!(
+            "byte {at}, in line {line}, is 0x{:02x}",
+            content[at]
+        )),
+        others: Vec::new(),
+    }
+}
+
+/// VDSM 4.3 and older: lines end at LF and CR only, values are stripped and keys are not.
+pub(super) fn read_as_4_3(text: &str) -> Reading {
+    let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
+    let mut values: BTreeMap<&str, &str> = text
+        .split(['\n', '\r'])
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key, value.trim_matches(ascii_blank)))
+        .collect();
+    let declared = values.remove(CHECKSUM).map(str::to_owned);
+    if values.is_empty() {
+        return Reading::without_digests(Verdict::Empty);
+    }
+    let lines = values.iter().map(|(key, value)| format!("{key}={value}"));
+    Reading::compare(declared, digest(lines))
+}
+
+/// A line script: stripped lines, without blank ones and those that begin with `#`, sorted whole.
+pub(super) fn read_by_line(text: &str) -> Reading {
+    let mut declared = None;
+    let mut lines = Vec::new();
+    for line in text.split('\n').map(|line| line.trim_matches(is_blank)) {
+        let checksum = line
+            .strip_prefix(CHECKSUM)
+            .and_then(|rest| rest.strip_prefix('='));
+        if let Some(checksum) = checksum {
+            declared = Some(checksum.to_owned());
+        } else if !line.is_empty() && !line.starts_with('#') {
+            lines.push(line);
+        }
+    }
+    lines.sort_unstable();
+    Reading::compare(declared, digest(lines))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! VDSM's own settings, read the way VDSM reads them.
+//!
+//! VDSM reads `/etc/vdsm/vdsm.conf` and then every `*.conf` of three drop-in directories, ordered
+//! by file name alone; a later value replaces an earlier one. The files follow Python's
+//! `configparser`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Context, Error, Result, host};
+
+/// In the order in which files of the same name are read.
+const DROP_INS: [&str; 3] = [
+    "usr/lib/vdsm/vdsm.conf.d",
+    "run/vdsm/vdsm.conf.d",
+    "etc/vdsm/vdsm.conf.d",
+];
+const LARGEST_FILE: u64 = 1 << 20;
+/// The section whose options all others have.
+const DEFAULT: &str = "DEFAULT";
+/// How deep one value may refer to another, as in `configparser`.
+const DEEPEST: usize = 10;
+
+/// Section and option to value.
+#[derive(Debug, Default)]
+pub struct VdsmConf {
+    values: HashMap<(String, String), String>,
+}
+
+impl VdsmConf {
+    /// The host's settings.
+    ///
+    /// # Errors
+    /// A file that VDSM could not read either.
+    pub fn read() -> Result<VdsmConf> {
+        VdsmConf::read_below(Path::new("/"))
+    }
+
+    /// The settings of the host whose root directory is `root`. Files that are not there or cannot
+    /// be opened are passed over, as VDSM does.
+    ///
+    /// # Errors
+    /// As [`VdsmConf::read`].
+    pub fn read_below(root: &Path) -> Result<VdsmConf> {
+        let mut drop_ins: Vec<PathBuf> = DROP_INS
+            .iter()
+            .filter_map(|directory| fs::read_dir(root.join(directory)).ok())
+            .flatten()
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "conf")
+            })
+            // Python's glob leaves hidden files out.
+            .filter(|path| !path.file_name().is_some_and(is_hidden))
+            .collect();
+        drop_ins.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+        let mut conf = VdsmConf::default();
+        for path in [root.join("etc/vdsm/vdsm.conf")].iter().chain(&drop_ins) {
+            if fs::File::open(path).is_err() {
+                continue;
+            }
+            let bytes = host::read_file(path, LARGEST_FILE)?;
+            let text = String::from_utf8(bytes).context(path.display())?;
+            conf.add(&text).context(path.display())?;
+        }
+        Ok(conf)
+    }
+
+    /// The value of an option, none if no file sets it.
+    ///
+    /// # Errors
+    /// A value that refers to an option that is not there.
+    pub fn get(&self, section: &str, option: &str) -> Result<Option<String>> {
+        self.raw(section, option)
+            .map(|value| self.resolved(section, value, DEEPEST))
+            .transpose()
+            .context(format!("[{section}] {option}"))
+    }
+
+    fn raw(&self, section: &str, option: &str) -> Option<&str> {
+        let option = option.to_lowercase();
+        [section, DEFAULT]
+            .iter()
+            .find_map(|section| self.values.get(&((*section).to_owned(), option.clone())))
+            .map(String::as_str)
+    }
+
+    /// `value` with `%(option)s` replaced by that option of the section, and `%%` by `%`.
+    fn resolved(&self, section: &str, value: &str, depth: usize) -> Result<String> {
+        let mut text = String::with_capacity(value.len());
+        let mut rest = value;
+        while let Some((before, after)) = rest.split_once('%') {
+            text += before;
+            if let Some(after) = after.strip_prefix('%') {
+                text.push('%');
+                rest = after;
+                continue;
+            }
+            let reference = after
+                .strip_prefix('(')
+                .and_then(|name| name.split_once(")s"));
+            let (name, after) = reference.ok_or_else(|| {
+                Error::new(format!(
+                    "{value:?}: expected '%%' or '%(option)s' at every '%'"
+                ))
+            })?;
+            let other = self
+                .raw(section, name)
+                .filter(|_| depth > 0)
+                .ok_or_else(|| Error::new(format!("{value:?}: cannot resolve %({name})s")))?;
+            text += &self.resolved(section, other, depth - 1)?;
+            rest = after;
+        }
+        Ok(text + rest)
+    }
+
+    /// Adds what one file says.
+    fn add(&mut self, text: &str) -> Result {
+        let mut section: Option<String> = None;
+        let mut option: Option<(String, String)> = None;
+        let mut indent = 0;
+        for (number, line) in (1..).zip(text.lines()) {
+            let content = line.trim();
+            if content.starts_with(['#', ';']) {
+                continue;
+            }
+            let deeper = line.len() - line.trim_start().len();
+            if let Some(value) = option
+                .as_ref()
+                .and_then(|option| self.values.get_mut(option))
+            {
+                if content.is_empty() || deeper > indent {
+                    value.push('\n');
+                    *value += content;
+                    continue;
+                }
+            }
+            if content.is_empty() {
+                continue;
+            }
+            indent = deeper;
+            if let Some((name, _)) = content
+                .strip_prefix('[')
+                .and_then(|rest| rest.rsplit_once(']'))
+            {
+                section = Some(name.to_owned());
+                option = None;
+                continue;
+            }
+            let Some(section) = &section else {
+                return Err(Error::new(format!(
+                    "line {number}: expected a [section] first"
+                )));
+            };
+            let (name, value) = content
+                .split_once(['=', ':'])
+                .ok_or_else(|| Error::new(format!("line {number}: expected 'option = value'")))?;
+            let key = (section.clone(), name.trim_end().to_lowercase());
+            self.values
+                .insert(key.clone(), value.trim_start().to_owned());
+            option = Some(key);
+        }
+        // Empty lines belong to a value only where the value goes on.
+        for value in self.values.values_mut() {
+            value.truncate(value.trim_end().len());
+        }
+        Ok(())
+    }
+}
+
+fn is_hidden(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(text: &str) -> Result<Option<String>> {
+        let mut conf = VdsmConf::default();
+        conf.add(text)?;
+        conf.get("irs", "repository")
+    }
+
+    #[test]
+    fn as_python_reads_it() -> Result {
+        for (text, value) in [
+            ("", None),
+            ("[irs]\nrepository = /a\n", Some("/a")),
+            ("[irs]\r\nrepository=/a\r\n", Some("/a")),
+            ("[irs]\nRepository : /a ; kept", Some("/a ; kept")),
+            ("[irs]\nrepository=/a=b:c", Some("/a=b:c")),
+            ("[irs]\n# repository = /a\n  ; repository = /b", None),
+            ("[vars]\nrepository=/a", None),
+            ("[IRS]\nrepository=/a", None),
+            ("[irs] and more\nrepository=/a", Some("/a")),
+            ("[DEFAULT]\nrepository=/a\n[irs]\nx=1", Some("/a")),
+            ("[irs]\nrepository=/a\n\n\n[vars]\nx=1", Some("/a")),
+            ("[irs]\nrepository=/a\n  /b\nx=1", Some("/a\n/b")),
+            ("[irs]\nrepository=/a\n\n  # no\n  /b\n", Some("/a\n\n/b")),
+            ("[irs]\n  repository=/a\n  x=1", Some("/a")),
+            ("[irs]\nx=/y\nrepository=%(x)s/%%z", Some("/y/%z")),
+            ("[irs]\nrepository=", Some("")),
+            ("[irs]\nrepository=/a\n[irs]\nrepository=/b", Some("/b")),
+        ] {
+            assert_eq!(repository(text)?.as_deref(), value, "{text:?}");
+        }
+        for text in [
+            "repository=/a",
+            "[irs]\nrepository",
+            "[irs]\nrepository=%(x)s",
+            "[irs]\nrepository=%(repository)s",
+            "[irs]\nrepository=50%",
+        ] {
+            assert!(repository(text).is_err(), "{text:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn drop_ins_go_by_file_name() -> Result {
+        let root = tempfile::tempdir()?;
+        let put = |path: &str, value: &str| -> Result {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap_or(root.path()))?;
+            Ok(fs::write(path, format!("[irs]\nrepository={value}\n"))?)
+        };
+        let seen = || -> Result<Option<String>> {
+            VdsmConf::read_below(root.path())?.get("irs", "repository")
+        };
+        assert_eq!(seen()?, None);
+        // Each one beats those before it.
+        for (path, value) in [
+            ("etc/vdsm/vdsm.conf", "/main"),
+            ("etc/vdsm/vdsm.conf.d/10.conf", "/etc-10"),
+            ("usr/lib/vdsm/vdsm.conf.d/20.conf", "/usr-20"),
+            ("run/vdsm/vdsm.conf.d/20.conf", "/run-20"),
+            ("etc/vdsm/vdsm.conf.d/20.conf", "/etc-20"),
+            ("usr/lib/vdsm/vdsm.conf.d/30.conf", "/usr-30"),
+        ] {
+            put(path, value)?;
+            assert_eq!(seen()?.as_deref(), Some(value), "{path}");
+        }
+        put("etc/vdsm/vdsm.conf.d/40.conf.rpmnew", "/no")?;
+        put("etc/vdsm/vdsm.conf.d/.50.conf", "/no")?;
+        assert_eq!(seen()?.as_deref(), Some("/usr-30"));
+        fs::write(root.path().join("etc/vdsm/vdsm.conf.d/40.conf"), "nonsense")?;
+        let error = seen()
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.ends_with("40.conf: line 1: expected a [section] first"),
+            "{error}"
+        );
+        Ok(())
+    }
+}

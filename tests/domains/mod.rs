@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A host's storage made up in a temporary directory: mounts, links, broken files, dead storage.
+#![allow(dead_code)] // Each test program uses its part.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Far longer than anything here takes, and much shorter than a time limit of 120 s.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const EXPORT: &str = include_str!("../data/storage/export.metadata");
+pub(crate) const EXPORT_ID: &str = "37e0e64b-5445-4bc3-8675-ceff4637e8e3";
+pub(crate) const EXPORT_SEAL: &str = "5737f1270bf93fdd660fea819655b01a34c315b9";
+pub(crate) const DATA: &str = include_str!("../data/storage/nfs-v5.metadata");
+pub(crate) const DATA_ID: &str = "75f8a1bb-4504-4314-91ca-d9365a30692b";
+pub(crate) const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
+pub(crate) const IMAGE: &str = "4351c1d2-0d5e-469e-ab98-a0b31d7780e4";
+pub(crate) const VOLUME: &str = "aaaaaaaa-0d5e-469e-ab98-a0b31d7780e4";
+
+/// The storage of a host.
+pub(crate) struct Storage {
+    root: TempDir,
+}
+
+impl Storage {
+    pub(crate) fn new() -> Storage {
+        let storage = Storage {
+            root: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir_all(storage.repository().join("mnt/blockSD")).unwrap();
+        fs::create_dir_all(storage.run()).unwrap();
+        storage
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.path().join("dc")
+    }
+
+    pub(crate) fn run(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    pub(crate) fn mount(&self, name: &str) -> PathBuf {
+        self.repository().join("mnt").join(name)
+    }
+
+    /// Makes a domain without metadata; its directory.
+    pub(crate) fn bare(&self, mount: &str, id: &str) -> PathBuf {
+        let domain = self.mount(mount).join(id);
+        fs::create_dir_all(domain.join("dom_md")).unwrap();
+        fs::create_dir_all(domain.join("images").join(IMAGE)).unwrap();
+        domain
+    }
+
+    /// Makes a domain with this metadata; its directory.
+    pub(crate) fn domain(&self, mount: &str, id: &str, metadata: impl AsRef<[u8]>) -> PathBuf {
+        let domain = self.bare(mount, id);
+        fs::write(domain.join("dom_md/metadata"), metadata).unwrap();
+        domain
+    }
+
+    /// Makes a domain whose metadata cannot be opened before somebody writes to it: the FIFO.
+    pub(crate) fn blocked(&self, mount: &str, id: &str) -> PathBuf {
+        let fifo = self.bare(mount, id).join("dom_md/metadata");
+        make_fifo(&fifo);
+        fifo
+    }
+
+    /// Links a domain into a pool, as VDSM does when it connects the pool.
+    pub(crate) fn link_into_pool(&self, domain: &Path, name: &str) {
+        let pool = self.repository().join(POOL);
+        fs::create_dir_all(&pool).unwrap();
+        symlink(domain, pool.join(name)).unwrap();
+    }
+
+    /// Every file with its times and content, to compare before and after.
+    pub(crate) fn snapshot(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        list(self.path(), &mut lines);
+        lines.sort();
+        lines
+    }
+}
+
+fn list(path: &Path, lines: &mut Vec<String>) {
+    let found = fs::symlink_metadata(path).unwrap();
+    let times = (
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    );
+    let content = if found.is_file() {
+        fs::read(path).unwrap()
+    } else {
+        Vec::new()
+    };
+    lines.push(format!("{path:?} {times:?} {} {content:?}", found.mode()));
+    if found.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            list(&entry.unwrap().path(), lines);
+        }
+    }
+}
+
+pub(crate) fn make_fifo(path: &Path) {
+    let status = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(status.success());
+    assert!(fs::metadata(path).unwrap().file_type().is_fifo());
+}
+
+/// Waits until somebody has opened the FIFO for reading; the other end.
+pub(crate) fn reader_of(fifo: &Path) -> File {
+    let begin = Instant::now();
+    loop {
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(fifo);
+        match opened {
+            Ok(file) => return file,
+            Err(error) => assert!(begin.elapsed() < PATIENCE, "{}: {error}", fifo.display()),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The processes that have `text` in their command line, as (number, state).
+pub(crate) fn processes(text: &Path) -> Vec<(String, char)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if !line.contains(&*text.to_string_lossy()) {
+            continue;
+        }
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let state = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.chars().next());
+        found.push((
+            entry.file_name().to_string_lossy().into_owned(),
+            state.unwrap_or('?'),
+        ));
+    }
+    found
+}
+
+/// Asserts that no process works on `path` any more. A killed one takes a moment to vanish.
+pub(crate) fn assert_nobody_works_on(path: &Path) {
+    let begin = Instant::now();
+    loop {
+        // A process that has ended has an empty command line.
+        let left = processes(path);
+        if left.is_empty() {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "left behind: {left:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A mounted file system whose server has stopped to answer: whoever touches it blocks in the
+/// kernel and cannot be killed, as on dead NFS.
+pub(crate) struct DeadMount {
+    directory: PathBuf,
+    stop: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+}
+
+const FUSE_INIT: u32 = 26;
+
+impl DeadMount {
+    /// Mounts it on `directory`, or says why that is not possible here.
+    pub(crate) fn on(directory: &Path) -> Result<DeadMount, String> {
+        fs::create_dir_all(directory).unwrap();
+        let device = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open("/dev/fuse")
+            .map_err(|error| format!("/dev/fuse: {error}"))?;
+        let mounted = Command::new("mount")
+            .args([
+                "-i",
+                "-t",
+                "fuse",
+                "-o",
+                "fd=0,rootmode=40000,user_id=0,group_id=0",
+                "dead",
+            ])
+            .arg(directory)
+            .stdin(Stdio::from(device.try_clone().unwrap()))
+            .output()
+            .map_err(|error| format!("mount: {error}"))?;
+        if !mounted.status.success() {
+            return Err(String::from_utf8_lossy(&mounted.stderr).trim().to_owned());
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let server = thread::spawn(move || serve(device, &stopped));
+        Ok(DeadMount {
+            directory: directory.to_owned(),
+            stop,
+            server: Some(server),
+        })
+    }
+}
+
+/// Greets the kernel, takes its requests, and answers none of them.
+fn serve(mut device: File, stop: &AtomicBool) {
+    let mut request = vec![0; 1 << 18];
+    while !stop.load(Ordering::SeqCst) {
+        let Ok(count) = device.read(&mut request) else {
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        let number = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
+        if count >= 48 && number(4) == FUSE_INIT {
+            let mut reply = Vec::new();
+            reply.extend(80u32.to_ne_bytes());
+            reply.extend(0i32.to_ne_bytes());
+            reply.extend_from_slice(&request[8..16]);
+            // The version that the kernel speaks, and a largest write; nothing else matters.
+            reply.extend(7u32.to_ne_bytes());
+            reply.extend(number(44).to_ne_bytes());
+            reply.resize(16 + 20, 0);
+            reply.extend(4096u32.to_ne_bytes());
+            reply.resize(80, 0);
+            device.write_all(&reply).unwrap();
+        }
+    }
+}
+
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // The server's end is closed with it, which lets everybody go who waits.
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+        let path = CString::new(self.directory.to_string_lossy().as_bytes()).unwrap();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(path.to_str().unwrap())
+            .status();
+    }
+}

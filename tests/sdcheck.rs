@@ -1,0 +1,689 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The hook sdcheck on real trees: every verdict under every policy, and storage that is dead.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
+mod domains;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use domains::{
+    DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, IMAGE, PATIENCE, POOL, Storage,
+    VOLUME, assert_nobody_works_on, processes, reader_of,
+};
+
+const SDCHECK: &str = env!("CARGO_BIN_EXE_sdcheck");
+
+/// A running hook.
+struct Firing {
+    child: Child,
+    document: tempfile::NamedTempFile,
+    xml: String,
+}
+
+/// Starts the hook as VDSM does, with `settings` in its environment.
+fn fire(storage: &Storage, xml: &str, settings: &[(&str, &str)]) -> Firing {
+    let document = tempfile::NamedTempFile::new().unwrap();
+    fs::write(document.path(), xml).unwrap();
+    let child = Command::new(SDCHECK)
+        .env_clear()
+        .env("_hook_domxml", document.path())
+        .env("sdcheck_repository", storage.repository())
+        .env("sdcheck_run", storage.run())
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Firing {
+        child,
+        document,
+        xml: xml.to_owned(),
+    }
+}
+
+impl Firing {
+    /// Waits for the end: exit status and stderr. The document must be as it was.
+    fn end(mut self) -> (i32, String) {
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if begin.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                panic!("the hook hangs");
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child
+            .stdout
+            .unwrap()
+            .read_to_string(&mut stdout)
+            .unwrap();
+        self.child
+            .stderr
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        assert_eq!(stdout, "");
+        assert_eq!(fs::read_to_string(self.document.path()).unwrap(), self.xml);
+        (status.code().expect("killed by a signal"), stderr)
+    }
+}
+
+fn check(storage: &Storage, xml: &str, settings: &[(&str, &str)]) -> (i32, String) {
+    fire(storage, xml, settings).end()
+}
+
+/// A disk on a volume of the domain in `directory`.
+fn disk(directory: &Path) -> String {
+    let volume = directory.join("images").join(IMAGE).join(VOLUME);
+    disk_of(&volume)
+}
+
+fn disk_of(volume: &Path) -> String {
+    format!(
+        "<disk type='file' device='disk'><source file='{}'/><target dev='sda'/></disk>",
+        volume.display()
+    )
+}
+
+/// A lease, which names a domain by its id alone.
+fn lease(id: &str) -> String {
+    format!("<lease><lockspace>{id}</lockspace><key>k</key></lease>")
+}
+
+fn vm(devices: &[String]) -> String {
+    format!(
+        "<domain type='kvm'><name>vm</name><devices>{}</devices></domain>",
+        devices.concat()
+    )
+}
+
+fn lines(stderr: &str) -> Vec<&str> {
+    stderr.lines().collect()
+}
+
+#[test]
+fn every_verdict_under_every_policy() {
+    let storage = Storage::new();
+    let edited = EXPORT.replace("=Export\n", "=Import\n");
+    let latin1 = [EXPORT.as_bytes(), b"X=\xe9\n"].concat();
+    let unsealed = EXPORT.replace("_SHA_CKSUM", "#_SHA_CKSUM");
+    let directory = storage.bare("nas:_unreadable", EXPORT_ID);
+    fs::create_dir(directory.join("dom_md/metadata")).unwrap();
+    storage.blocked("nas:_blocked", EXPORT_ID);
+    let other = "99999999-5445-4bc3-8675-ceff4637e8e3";
+    let file = |mount: &str, metadata: &[u8]| disk(&storage.domain(mount, EXPORT_ID, metadata));
+    // What the VM uses; whether that is fatal; what is said.
+    let rows: Vec<(String, Option<bool>, String)> = vec![
+        (file("nas:_ok", EXPORT.as_bytes()), None, String::new()),
+        (
+            file("nas:_broken", edited.as_bytes()),
+            Some(true),
+            format!(
+                "storage domain {EXPORT_ID} \"Import\" in {}: the metadata seal is broken, declared {EXPORT_SEAL}, computed 1e89fa76308e439e9aaf9fdb565f0f3390fbb5ce, likely cause: a line was edited, or the file damaged, after it was sealed",
+                storage.mount("nas:_broken").join(EXPORT_ID).join("dom_md/metadata").display()
+            ),
+        ),
+        (
+            file("nas:_blank", EXPORT.replace("=Export\n", "=Export \n").as_bytes()),
+            Some(true),
+            "computed 017029886dd6331def57d5c5913e7576e15a6e58, likely cause: a stray U+0020 (blank) at the end of the value of DESCRIPTION".into(),
+        ),
+        (
+            file("nas:_split", EXPORT.replace("=Export\n", "=Ex\u{2028}port\n").as_bytes()),
+            Some(true),
+            "likely cause: U+2028 (line separator) in DESCRIPTION splits the line for VDSM 4.4 and later".into(),
+        ),
+        (
+            file("nas:_latin1", &latin1),
+            Some(true),
+            "\"Export\" in ".to_owned(),
+        ),
+        (
+            file("nas:_latin1", &latin1),
+            Some(true),
+            format!(": the metadata is not UTF-8, byte {}, in line 16, is 0xe9", EXPORT.len() + 2),
+        ),
+        (file("nas:_empty", b""), Some(true), ": the metadata is empty".into()),
+        (
+            file("nas:_bare-seal", format!("_SHA_CKSUM={EXPORT_SEAL}\n").as_bytes()),
+            Some(true),
+            ": the metadata is empty".into(),
+        ),
+        (
+            disk(&storage.bare("nas:_missing", EXPORT_ID)),
+            Some(true),
+            ": the metadata file is missing".into(),
+        ),
+        (
+            file("nas:_unsealed", unsealed.as_bytes()),
+            Some(false),
+            "\"Export\" in ".into(),
+        ),
+        (
+            file("nas:_unsealed", unsealed.as_bytes()),
+            Some(false),
+            ": the metadata carries no seal".into(),
+        ),
+        (
+            disk(&storage.domain("nas:_copy", other, EXPORT)),
+            Some(false),
+            format!(": its SDUUID is \"{EXPORT_ID}\", not the name of its directory"),
+        ),
+        (
+            lease("88888888-5445-4bc3-8675-ceff4637e8e3"),
+            Some(false),
+            format!(": found nowhere under {}", storage.repository().display()),
+        ),
+        (
+            disk(&directory),
+            Some(false),
+            ": cannot be read, Is a directory (os error 21)".into(),
+        ),
+        (
+            file("nas:_huge", &vec![b'x'; (1 << 20) + 1]),
+            Some(false),
+            ": cannot be read, larger than 1048576 bytes".into(),
+        ),
+        (
+            disk(&storage.mount("nas:_blocked").join(EXPORT_ID)),
+            Some(false),
+            ": the storage did not answer within 1 s".into(),
+        ),
+    ];
+    let before = storage.snapshot();
+    for (used, fatal, said) in rows {
+        for policy in ["off", "warn", "enforce", "strict"] {
+            let settings = [("sdcheck", policy), ("sdcheck_timeout", "1")];
+            let stops = match (policy, fatal) {
+                ("enforce", Some(fatal)) => fatal,
+                ("strict", Some(_)) => true,
+                _ => false,
+            };
+            // A domain, and the bare disk of a hotplug.
+            let documents = [
+                Some(vm(std::slice::from_ref(&used))),
+                used.starts_with("<disk").then(|| used.clone()),
+            ];
+            for xml in documents.into_iter().flatten() {
+                let (status, stderr) = check(&storage, &xml, &settings);
+                let context = format!("{policy}: {xml}: {stderr}");
+                assert_eq!(status, if stops { 2 } else { 0 }, "{context}");
+                if policy == "off" || fatal.is_none() {
+                    assert_eq!(stderr, "", "{context}");
+                    continue;
+                }
+                let prefix = if stops {
+                    "sdcheck: "
+                } else {
+                    "sdcheck: warning: "
+                };
+                assert_eq!(lines(&stderr).len(), 1, "{context}");
+                assert!(stderr.starts_with(prefix), "{context}");
+                assert!(
+                    stderr.contains(&format!("{prefix}storage domain ")),
+                    "{context}"
+                );
+                assert!(stderr.contains(&said), "{context}\nexpected {said}");
+            }
+        }
+    }
+    assert_eq!(storage.snapshot(), before);
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn enforce_is_the_default_and_nothing_else_is_known() {
+    let storage = Storage::new();
+    let broken = storage.domain("nas:_x", EXPORT_ID, EXPORT.replace("Regular", "Master"));
+    let xml = vm(&[disk(&broken)]);
+    let (status, stderr) = check(&storage, &xml, &[]);
+    assert_eq!(status, 2);
+    assert!(
+        stderr.contains(
+            "the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\""
+        ),
+        "{stderr}"
+    );
+    for (name, value, said) in [
+        (
+            "sdcheck",
+            "on",
+            "sdcheck=\"on\": expected one of off, warn, enforce, strict",
+        ),
+        (
+            "sdcheck",
+            "",
+            "sdcheck=\"\": expected one of off, warn, enforce, strict",
+        ),
+        (
+            "sdcheck",
+            "Off",
+            "sdcheck=\"Off\": expected one of off, warn, enforce, strict",
+        ),
+        (
+            "sdcheck_timeout",
+            "0",
+            "sdcheck_timeout=\"0\": expected a whole number from 1 to 120",
+        ),
+        (
+            "sdcheck_timeout",
+            "121",
+            "sdcheck_timeout=\"121\": expected a whole number from 1 to 120",
+        ),
+        (
+            "sdcheck_timeout",
+            "1.5",
+            "sdcheck_timeout=\"1.5\": expected a whole number from 1 to 120",
+        ),
+        (
+            "sdcheck_repository",
+            "dc",
+            "sdcheck_repository=\"dc\": expected an absolute path",
+        ),
+    ] {
+        let (status, stderr) = check(&storage, &xml, &[(name, value)]);
+        assert_eq!((status, stderr), (2, format!("sdcheck: {said}\n")));
+    }
+}
+
+#[test]
+fn off_does_not_parse_and_warn_never_stops() {
+    let storage = Storage::new();
+    for (xml, status) in [
+        ("", 0),
+        ("<domain", 2),
+        ("<!DOCTYPE x []><domain/>", 2),
+        ("<domain/>", 0),
+    ] {
+        assert_eq!(
+            check(&storage, xml, &[("sdcheck", "off")]),
+            (0, String::new())
+        );
+        assert_eq!(check(&storage, xml, &[]).0, status, "{xml}");
+        let (warned, stderr) = check(&storage, xml, &[("sdcheck", "warn")]);
+        assert_eq!(warned, 0, "{xml}");
+        assert_eq!(
+            stderr.starts_with("sdcheck: warning: "),
+            status == 2,
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn several_bad_domains_make_one_line_with_the_worst_first() {
+    let storage = Storage::new();
+    let unsealed = storage.domain("nas:_a", EXPORT_ID, EXPORT.replace("_SHA", "#_SHA"));
+    let broken = storage.domain("nas:_b", DATA_ID, DATA.replace("=data1", "=data2"));
+    let id = "11111111-4504-4314-91ca-d9365a30692b";
+    let empty = storage.domain("nas:_c", id, "");
+    let xml = vm(&[disk(&unsealed), disk(&empty), disk(&broken)]);
+    let (status, stderr) = check(&storage, &xml, &[]);
+    assert_eq!(status, 2);
+    let problems: Vec<&str> = stderr.trim_end().split("; ").collect();
+    assert_eq!(lines(&stderr).len(), 1, "{stderr}");
+    assert_eq!(problems.len(), 3, "{stderr}");
+    for (problem, (id, what)) in problems.iter().zip([
+        (
+            DATA_ID,
+            "the line of DESCRIPTION was edited: it says \"data2\", the seal is that of \"data1\"",
+        ),
+        (id, "is empty"),
+        (EXPORT_ID, "carries no seal"),
+    ]) {
+        assert!(problem.contains(id) && problem.ends_with(what), "{problem}");
+    }
+    // Where nothing stops, each is a warning of its own.
+    let (status, stderr) = check(&storage, &xml, &[("sdcheck", "warn")]);
+    assert_eq!((status, lines(&stderr).len()), (0, 3), "{stderr}");
+}
+
+#[test]
+fn a_domain_is_found_in_every_way() {
+    let storage = Storage::new();
+    let repository = storage.repository();
+    // One broken domain, so that finding it shows.
+    let broken = EXPORT.replace("Regular", "Master");
+    let direct = storage.domain("nas:_direct", EXPORT_ID, &broken);
+    let ids: Vec<String> = (0..6).map(|n| format!("{n}{}", &EXPORT_ID[1..])).collect();
+    let make = |number: usize, mount: &str| storage.domain(mount, &ids[number], &broken);
+    let gluster = make(0, "glusterSD/host:_my__vol");
+    storage.link_into_pool(&make(1, "nas:_pool"), &ids[1]);
+    storage.link_into_pool(&make(2, "nas:_master"), "mastersd");
+    let prepared = make(4, "nas:_prepared");
+    fs::create_dir_all(storage.run().join(&ids[4])).unwrap();
+    symlink(
+        prepared.join("images").join(IMAGE),
+        storage.run().join(&ids[4]).join(IMAGE),
+    )
+    .unwrap();
+    // LocalFS: the mount is a link.
+    let local = storage.path().join("local");
+    fs::create_dir(&local).unwrap();
+    symlink(&local, storage.mount("_data_images")).unwrap();
+    make(5, "_data_images");
+    let volume = |directory: &Path| directory.join("images").join(IMAGE).join(VOLUME);
+    let gluster_source = |host: &str| {
+        format!(
+            "<disk type='network'><source protocol='gluster' name='my_vol/{}/images/{IMAGE}/{VOLUME}'><host name='{host}'/></source></disk>",
+            ids[0]
+        )
+    };
+    let ovirt = |members: &str| {
+        format!(
+            "<domain xmlns:v='http://ovirt.org/vm/1.0'><metadata><v:vm><v:device devtype='disk'>{members}</v:device></v:vm></metadata></domain>"
+        )
+    };
+    let pool = repository.join(POOL);
+    for (xml, id) in [
+        (disk(&direct), EXPORT_ID),
+        (disk(&gluster), &ids[0]),
+        (gluster_source("host"), &ids[0]),
+        (gluster_source("other"), &ids[0]),
+        (disk(&pool.join(&ids[1])), &ids[1]),
+        (vm(&[lease(&ids[1])]), &ids[1]),
+        (
+            disk_of(&pool.join("mastersd/images").join(IMAGE).join("a.iso")),
+            &ids[2],
+        ),
+        (vm(&[lease(&ids[2])]), &ids[2]),
+        (
+            disk_of(&storage.run().join(&ids[4]).join(IMAGE).join(VOLUME)),
+            &ids[4],
+        ),
+        (
+            disk_of(
+                &Path::new("/var/run/vdsm/storage")
+                    .join(&ids[4])
+                    .join(IMAGE)
+                    .join(VOLUME),
+            ),
+            &ids[4],
+        ),
+        (
+            disk_of(&Path::new("/var/lib/vdsm/transient").join(format!("{}-{VOLUME}.x1", ids[5]))),
+            &ids[5],
+        ),
+        (vm(&[lease(&ids[5])]), &ids[5]),
+        (
+            format!(
+                "<domain><os><kernel>{}</kernel></os></domain>",
+                volume(&direct).display()
+            ),
+            EXPORT_ID,
+        ),
+        (
+            ovirt(&format!(
+                "<v:domainID>{}</v:domainID><v:imageID>{IMAGE}</v:imageID>",
+                ids[4]
+            )),
+            &ids[4],
+        ),
+        (
+            ovirt(&format!(
+                "<v:domainID>{}</v:domainID><v:poolID>{POOL}</v:poolID>",
+                ids[1]
+            )),
+            &ids[1],
+        ),
+        (
+            ovirt(&format!(
+                "<v:volumeChain><v:volumeChainNode><v:path>{}</v:path></v:volumeChainNode></v:volumeChain>",
+                volume(&direct).display()
+            )),
+            EXPORT_ID,
+        ),
+    ] {
+        let (status, stderr) = check(&storage, &xml, &[]);
+        assert_eq!(status, 2, "{xml}: {stderr}");
+        assert!(
+            stderr.starts_with(&format!("sdcheck: storage domain {id} \"Export\"")),
+            "{xml}: {stderr}"
+        );
+        assert!(stderr.contains("ROLE was edited"), "{xml}: {stderr}");
+    }
+    // The id is the one of the directory, so its SDUUID differs; found twice, it is said once.
+    let both = vm(&[
+        lease(&ids[2]),
+        disk_of(&pool.join("mastersd/images").join(IMAGE).join("x")),
+    ]);
+    let (_, stderr) = check(&storage, &both, &[]);
+    assert_eq!(stderr.matches("seal is broken").count(), 1, "{stderr}");
+}
+
+#[test]
+fn block_domains_are_named_at_debug_level_only() {
+    let storage = Storage::new();
+    // As VDSM makes it: every entry is a link to a logical volume, the one called metadata too.
+    let block = storage.bare("blockSD", DATA_ID);
+    symlink(
+        format!("/dev/{DATA_ID}/metadata"),
+        block.join("dom_md/metadata"),
+    )
+    .unwrap();
+    storage.link_into_pool(&block, DATA_ID);
+    let prepared = storage.run().join(EXPORT_ID).join(IMAGE);
+    fs::create_dir_all(&prepared).unwrap();
+    symlink(format!("/dev/{EXPORT_ID}/{VOLUME}"), prepared.join(VOLUME)).unwrap();
+    let mapped = DATA_ID.replace('-', "--");
+    for (used, id) in [
+        (disk(&block), DATA_ID),
+        (
+            disk(&storage.repository().join(POOL).join(DATA_ID)),
+            DATA_ID,
+        ),
+        (disk_of(&prepared.join(VOLUME)), EXPORT_ID),
+        (
+            disk_of(Path::new(&format!("/dev/{DATA_ID}/{VOLUME}"))),
+            DATA_ID,
+        ),
+        (
+            disk_of(Path::new(&format!("/dev/mapper/{mapped}-x"))),
+            DATA_ID,
+        ),
+        (lease(DATA_ID), DATA_ID),
+    ] {
+        let xml = vm(&[used]);
+        assert_eq!(
+            check(&storage, &xml, &[("sdcheck", "strict")]),
+            (0, String::new()),
+            "{xml}"
+        );
+        let (status, stderr) = check(&storage, &xml, &[("VDSM_HOOK_LOG", "debug")]);
+        assert_eq!(status, 0);
+        assert_eq!(lines(&stderr).len(), 1, "{stderr}");
+        assert!(
+            stderr.starts_with(&format!("sdcheck: debug: storage domain {id}")),
+            "{stderr}"
+        );
+        assert!(
+            stderr.ends_with(": on block storage, not checked\n"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_vm_without_storage_domains_is_none_of_its_business() {
+    let storage = Storage::new();
+    let xml = vm(&[
+        disk_of(Path::new("/dev/mapper/360014051234567890")),
+        "<disk type='network'><source protocol='rbd' name='pool/volume-1'/></disk>".to_owned(),
+        "<disk type='file' device='cdrom'><source file=''/></disk>".to_owned(),
+        "<interface type='bridge'/>".to_owned(),
+    ]);
+    assert_eq!(
+        check(&storage, &xml, &[("sdcheck", "strict")]),
+        (0, String::new())
+    );
+}
+
+/// Both are being read at the same time, or the second reader would never come.
+#[test]
+fn blocked_domains_are_waited_for_side_by_side() {
+    let storage = Storage::new();
+    let first = storage.blocked("nas:_a", EXPORT_ID);
+    let second = storage.blocked("nas:_b", DATA_ID);
+    let parent = |fifo: &Path| fifo.ancestors().nth(2).unwrap().to_owned();
+    let xml = vm(&[disk(&parent(&first)), disk(&parent(&second))]);
+    let firing = fire(&storage, &xml, &[("sdcheck_timeout", "120")]);
+    let mut writers = [reader_of(&first), reader_of(&second)];
+    writers[1].write_all(DATA.as_bytes()).unwrap();
+    writers[0].write_all(EXPORT.as_bytes()).unwrap();
+    drop(writers);
+    assert_eq!(firing.end(), (0, String::new()));
+    assert_nobody_works_on(storage.path());
+}
+
+/// A metadata file that blocks for ever, in a mount with which the VM has nothing to do. The time
+/// limit is longer than the test's patience, so waiting for it would show.
+#[test]
+fn an_unrelated_blocked_file_is_not_waited_for() {
+    let storage = Storage::new();
+    storage.blocked("nas:_blocked", EXPORT_ID);
+    storage.domain("nas:_good", EXPORT_ID, EXPORT);
+    let healthy = storage.domain("nas:_data", DATA_ID, DATA);
+    let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
+    for xml in [
+        vm(&[lease(EXPORT_ID)]),
+        vm(&[disk(&healthy)]),
+        vm(&[disk(&healthy), lease(EXPORT_ID)]),
+    ] {
+        assert_eq!(check(&storage, &xml, &long), (0, String::new()), "{xml}");
+    }
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn a_dead_mount() {
+    let storage = Storage::new();
+    let healthy = storage.domain("nas:_good", DATA_ID, DATA);
+    let broken_id = "22222222-4504-4314-91ca-d9365a30692b";
+    let broken = storage.domain("nas:_broken", broken_id, DATA.replace("=data1", "=data2"));
+    let mount = storage.mount("nas:_dead");
+    let dead = match DeadMount::on(&mount) {
+        Ok(dead) => dead,
+        Err(reason) => return println!("NOT RUN: a_dead_mount: {reason}"),
+    };
+    // A dead mount neither delays nor spoils the answer for a domain elsewhere.
+    let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
+    for xml in [vm(&[disk(&healthy)]), vm(&[lease(DATA_ID)])] {
+        assert_eq!(check(&storage, &xml, &long), (0, String::new()), "{xml}");
+    }
+    // A domain on it is given up.
+    let short = |policy: &'static str| [("sdcheck_timeout", "1"), ("sdcheck", policy)];
+    let on_it = vm(&[disk(&mount.join(EXPORT_ID))]);
+    let said = "the storage did not answer within 1 s\n";
+    let (status, stderr) = check(&storage, &on_it, &short("enforce"));
+    assert_eq!(status, 0, "{stderr}");
+    assert!(
+        stderr.starts_with("sdcheck: warning: ") && stderr.ends_with(said),
+        "{stderr}"
+    );
+    // The child that was given up cannot even be killed: that is what dead storage does.
+    let left = processes(&mount);
+    assert!(left.iter().any(|(_, state)| *state == 'D'), "{left:?}");
+    let (status, stderr) = check(&storage, &on_it, &short("strict"));
+    assert_eq!(status, 2);
+    assert!(stderr.ends_with(said), "{stderr}");
+    // An id that is nowhere may be on the dead one.
+    let (status, stderr) = check(&storage, &vm(&[lease(EXPORT_ID)]), &short("enforce"));
+    assert_eq!(status, 0, "{stderr}");
+    assert!(
+        stderr.ends_with(", 1 of its mounts did not answer within 1 s\n"),
+        "{stderr}"
+    );
+    // And a broken domain is seen beside a dead one.
+    let both = vm(&[disk(&mount.join(EXPORT_ID)), disk(&broken), lease(DATA_ID)]);
+    let (status, stderr) = check(&storage, &both, &short("enforce"));
+    assert_eq!((status, lines(&stderr).len()), (2, 1), "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("sdcheck: storage domain {broken_id} \"data2\"")),
+        "{stderr}"
+    );
+    assert!(stderr.contains(said.trim_end()), "{stderr}");
+    drop(dead);
+    assert_nobody_works_on(storage.path());
+}
+
+/// More dead mounts than children may run at once.
+#[test]
+fn many_blocked_mounts_do_not_keep_a_healthy_one_waiting() {
+    let storage = Storage::new();
+    for number in 0..80 {
+        storage.blocked(&format!("a{number}:_x"), EXPORT_ID);
+    }
+    storage.domain("z:_good", EXPORT_ID, EXPORT);
+    let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
+    let xml = vm(&[lease(EXPORT_ID)]);
+    assert_eq!(check(&storage, &xml, &long), (0, String::new()));
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn the_repository_of_vdsm_conf() {
+    let storage = Storage::new();
+    let broken = storage.domain("nas:_x", EXPORT_ID, EXPORT.replace("Regular", "Master"));
+    let document = storage.path().join("vm.xml");
+    fs::write(&document, vm(&[lease(EXPORT_ID)])).unwrap();
+    let conf = storage.path().join("conf");
+    fs::write(
+        &conf,
+        format!("[irs]\nrepository = {}\n", storage.repository().display()),
+    )
+    .unwrap();
+    // An /etc of its own, in a mount namespace of its own.
+    let script = "mount -t tmpfs etc /etc && mkdir -p /etc/vdsm/vdsm.conf.d && cp \"$1\" \"/etc/vdsm/$2\" && exec \"$3\"";
+    for place in ["vdsm.conf", "vdsm.conf.d/50_site.conf"] {
+        let possible = Command::new("unshare").args(["-m", "true"]).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            return println!("NOT RUN: the_repository_of_vdsm_conf: no mount namespace here");
+        }
+        let output = Command::new("unshare")
+            .args(["-m", "sh", "-c", script, "sh"])
+            .arg(&conf)
+            .args([place, SDCHECK])
+            .env("_hook_domxml", &document)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&*broken.to_string_lossy()), "{stderr}");
+    }
+}
+
+/// A child is no way around the hook's arguments, and dies with its parent.
+#[test]
+fn a_child_needs_its_parent() {
+    let output = Command::new(SDCHECK)
+        .args(["__probe", "1", "file", "/etc/hostname"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    let storage = Storage::new();
+    let fifo = storage.blocked("nas:_x", EXPORT_ID);
+    let xml = vm(&[disk(fifo.ancestors().nth(2).unwrap())]);
+    let mut firing = fire(&storage, &xml, &[("sdcheck_timeout", "120")]);
+    let begin = Instant::now();
+    while processes(storage.path()).is_empty() {
+        assert!(begin.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(2));
+    }
+    firing.child.kill().unwrap();
+    firing.child.wait().unwrap();
+    assert_nobody_works_on(storage.path());
+}
