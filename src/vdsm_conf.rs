@@ -6,7 +6,6 @@
 //! by file name alone; a later value replaces an earlier one. The files follow Python's
 //! `configparser`.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +23,13 @@ const DEFAULT: &str = "DEFAULT";
 /// How deep one value may refer to another, as in `configparser`.
 const DEEPEST: usize = 10;
 
-/// Section and option to value.
+/// Section, and option in lower case.
+type Key = (String, String);
+
+/// The values, in the order in which they were read.
 #[derive(Debug, Default)]
 pub struct VdsmConf {
-    values: HashMap<(String, String), String>,
+    values: Vec<(Key, String)>,
 }
 
 impl VdsmConf {
@@ -45,7 +47,7 @@ impl VdsmConf {
     /// # Errors
     /// As [`VdsmConf::read`].
     pub fn read_below(root: &Path) -> Result<VdsmConf> {
-        let mut drop_ins: Vec<PathBuf> = DROP_INS
+        let found = DROP_INS
             .iter()
             .filter_map(|directory| fs::read_dir(root.join(directory)).ok())
             .flatten()
@@ -55,9 +57,12 @@ impl VdsmConf {
                     .is_some_and(|extension| extension == "conf")
             })
             // Python's glob leaves hidden files out.
-            .filter(|path| !path.file_name().is_some_and(is_hidden))
-            .collect();
-        drop_ins.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+            .filter(|path| !path.file_name().is_some_and(is_hidden));
+        let mut drop_ins: Vec<PathBuf> = Vec::new();
+        for path in found {
+            let at = drop_ins.partition_point(|other| other.file_name() <= path.file_name());
+            drop_ins.insert(at, path);
+        }
         let mut conf = VdsmConf::default();
         for path in [root.join("etc/vdsm/vdsm.conf")].iter().chain(&drop_ins) {
             if fs::File::open(path).is_err() {
@@ -82,11 +87,13 @@ impl VdsmConf {
     }
 
     fn raw(&self, section: &str, option: &str) -> Option<&str> {
-        let option = option.to_lowercase();
-        [section, DEFAULT]
-            .iter()
-            .find_map(|section| self.values.get(&((*section).to_owned(), option.clone())))
-            .map(String::as_str)
+        let option = option.to_ascii_lowercase();
+        [section, DEFAULT].into_iter().find_map(|section| {
+            let mut latest = self.values.iter().rev();
+            latest
+                .find(|((in_section, name), _)| in_section == section && *name == option)
+                .map(|(_, value)| value.as_str())
+        })
     }
 
     /// `value` with `%(option)s` replaced by that option of the section, and `%%` by `%`.
@@ -120,8 +127,8 @@ impl VdsmConf {
 
     /// Adds what one file says.
     fn add(&mut self, text: &str) -> Result {
-        let mut section: Option<String> = None;
-        let mut option: Option<(String, String)> = None;
+        let mut section: Option<&str> = None;
+        let mut in_option = false;
         let mut indent = 0;
         for (number, line) in (1..).zip(text.lines()) {
             let content = line.trim();
@@ -129,10 +136,8 @@ impl VdsmConf {
                 continue;
             }
             let deeper = line.len() - line.trim_start().len();
-            if let Some(value) = option
-                .as_ref()
-                .and_then(|option| self.values.get_mut(option))
-            {
+            let option = self.values.last_mut().filter(|_| in_option);
+            if let Some((_, value)) = option {
                 if content.is_empty() || deeper > indent {
                     value.push('\n');
                     *value += content;
@@ -143,29 +148,22 @@ impl VdsmConf {
                 continue;
             }
             indent = deeper;
-            if let Some((name, _)) = content
-                .strip_prefix('[')
-                .and_then(|rest| rest.rsplit_once(']'))
-            {
-                section = Some(name.to_owned());
-                option = None;
+            let header = content.strip_prefix('[');
+            if let Some((name, _)) = header.and_then(|rest| rest.rsplit_once(']')) {
+                section = Some(name);
+                in_option = false;
                 continue;
             }
-            let Some(section) = &section else {
-                return Err(Error::new(format!(
-                    "line {number}: expected a [section] first"
-                )));
-            };
-            let (name, value) = content
-                .split_once(['=', ':'])
-                .ok_or_else(|| Error::new(format!("line {number}: expected 'option = value'")))?;
-            let key = (section.clone(), name.trim_end().to_lowercase());
-            self.values
-                .insert(key.clone(), value.trim_start().to_owned());
-            option = Some(key);
+            let wrong = |expected: &str| Error::new(format!("line {number}: expected {expected}"));
+            let section = section.ok_or_else(|| wrong("a [section] first"))?;
+            let option = content.split_once(['=', ':']);
+            let (name, value) = option.ok_or_else(|| wrong("'option = value'"))?;
+            let key = (section.to_owned(), name.trim_end().to_ascii_lowercase());
+            self.values.push((key, value.trim_start().to_owned()));
+            in_option = true;
         }
         // Empty lines belong to a value only where the value goes on.
-        for value in self.values.values_mut() {
+        for (_, value) in &mut self.values {
             value.truncate(value.trim_end().len());
         }
         Ok(())

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::storage::{self, Roots, Weight, probe};
+use vdsm_hooks::storage::{self, Problem, Roots, Weight, probe};
 use vdsm_hooks::xml::Document;
 use vdsm_hooks::{Error, Result, hook, program, props};
 
@@ -71,11 +71,14 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
     }
     let end = Instant::now() + Duration::from_secs(seconds);
     let checked = storage::check(&uses, &roots, end);
-    let mut problems: Vec<_> = checked
+    let mut problems: Vec<Problem> = Vec::new();
+    for problem in checked
         .iter()
         .flat_map(|checked| checked.problems(&roots, seconds))
-        .collect();
-    problems.sort_by_key(|problem| problem.weight);
+    {
+        let at = problems.partition_point(|other| other.weight <= problem.weight);
+        problems.insert(at, problem);
+    }
     let stops = |weight: Weight| match policy {
         Policy::Strict => true,
         Policy::Enforce => weight.is_fatal(),

@@ -179,16 +179,16 @@ impl Sealed<'_> {
 
     /// Sealed over an earlier one of several lines with the same key.
     fn repeated_key(&self) -> Option<String> {
-        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for line in self.text.split(ends_line) {
             let Some((key, value)) = line.split_once('=') else {
                 continue;
             };
             let key = key.trim_matches(is_blank);
-            let Some(earlier) = seen.insert(key, value) else {
+            let Some(earlier) = seen.insert(key.to_owned(), value.to_owned()) else {
                 continue;
             };
-            if key != CHECKSUM && self.over(&self.metadata.with(key, Some(earlier.to_owned()))) {
+            if key != CHECKSUM && self.over(&self.metadata.with(key, Some(earlier))) {
                 return Some(format!(
                     "{key} stands there twice, and the later line counts"
                 ));
@@ -200,7 +200,7 @@ impl Sealed<'_> {
     /// Sealed over the right lines in a wrong way.
     fn other_rules(&self) -> Option<String> {
         let lines: Vec<String> = self.metadata.lines().collect();
-        let mut whole = lines.clone();
+        let mut whole: Vec<&str> = lines.iter().map(String::as_str).collect();
         whole.sort_unstable();
         let in_file: Vec<&str> = self
             .text

@@ -72,7 +72,7 @@ fn check_one(used: &Use, roots: &Roots, end: Instant) -> Vec<Checked> {
         let checked: Vec<_> = answers
             .into_iter()
             .filter(|(_, answer)| *answer != Answer::Absent)
-            .map(|(directory, answer)| at(&directory, answer))
+            .map(|(directory, answer)| at(directory, answer))
             .collect();
         if !checked.is_empty() {
             return checked;
@@ -84,21 +84,18 @@ fn check_one(used: &Use, roots: &Roots, end: Instant) -> Vec<Checked> {
 /// Checks a domain whose directory the XML does not say.
 fn find(used: &Use, roots: &Roots, end: Instant) -> Checked {
     let located = match probe::locate(used, roots, end) {
-        Ok(Some(located)) => located,
-        Ok(None) => return without_file(used, Outcome::Silent),
-        Err(error) => return without_file(used, Outcome::Unreadable(error.to_string())),
+        Ok(located) => located,
+        Err(answer) => return without_file(used, outcome_of(answer)),
     };
-    let is_there =
-        |answer: &Answer| matches!(answer, Answer::Found(_) | Answer::Missing | Answer::Block);
-    let places = [&located.directories[..], &used.guesses[..]].concat();
-    match probe::first(&places, end, is_there) {
-        Ok((directory, answer)) => return at(&directory, answer),
+    let directories = [&located.directories[..], &used.guesses[..]].concat();
+    match probe::first(&directories, end, is_there) {
+        Ok((directory, answer)) => return at(directory, answer),
         Err(answers) => {
             let trouble = answers
                 .into_iter()
                 .find(|(_, answer)| *answer != Answer::Absent);
             if let Some((directory, answer)) = trouble {
-                return at(&directory, answer);
+                return at(directory, answer);
             }
         }
     }
@@ -108,9 +105,9 @@ fn find(used: &Use, roots: &Roots, end: Instant) -> Checked {
     let Some(id) = &used.id else {
         return without_file(used, Outcome::Absent(0));
     };
-    let places: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
-    match probe::first(&places, end, is_there) {
-        Ok((directory, answer)) => at(&directory, answer),
+    let directories: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
+    match probe::first(&directories, end, is_there) {
+        Ok((directory, answer)) => at(directory, answer),
         Err(answers) => {
             let silent = answers
                 .iter()
@@ -121,20 +118,27 @@ fn find(used: &Use, roots: &Roots, end: Instant) -> Checked {
     }
 }
 
+fn is_there(answer: &Answer) -> bool {
+    matches!(answer, Answer::Found(_) | Answer::Missing | Answer::Block)
+}
+
 fn at(directory: &Path, answer: Answer) -> Checked {
-    let outcome = match answer {
+    let name = directory.file_name().unwrap_or_default();
+    Checked {
+        id: name.to_string_lossy().into_owned(),
+        file: Some(directory.join(METADATA_FILE)),
+        outcome: outcome_of(answer),
+    }
+}
+
+fn outcome_of(answer: Answer) -> Outcome {
+    match answer {
         Answer::Found(content) => Outcome::Judged(Box::new(judge(Some(&content)))),
         Answer::Missing => Outcome::Judged(Box::new(judge(None))),
         Answer::Block => Outcome::Block,
         Answer::Unreadable(reason) => Outcome::Unreadable(reason),
         Answer::Silent => Outcome::Silent,
         Answer::Absent => Outcome::Absent(0),
-    };
-    let name = directory.file_name().unwrap_or_default();
-    Checked {
-        id: name.to_string_lossy().into_owned(),
-        file: Some(directory.join(METADATA_FILE)),
-        outcome,
     }
 }
 

@@ -25,11 +25,10 @@ impl Metadata {
     /// Reads lines that somebody else has split: a line without `=` is dropped, blanks around the
     /// key too, the value stays as it is, and of two lines with one key the later one counts.
     pub fn from_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> (Metadata, Option<String>) {
-        let mut values: BTreeMap<String, String> = lines
-            .into_iter()
-            .filter_map(|line| line.split_once('='))
-            .map(|(key, value)| (key.trim_matches(is_blank).to_owned(), value.to_owned()))
-            .collect();
+        let mut values = BTreeMap::new();
+        for (key, value) in lines.into_iter().filter_map(|line| line.split_once('=')) {
+            values.insert(key.trim_matches(is_blank).to_owned(), value.to_owned());
+        }
         let declared = values.remove(CHECKSUM);
         (Metadata { values }, declared)
     }

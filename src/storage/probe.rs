@@ -16,7 +16,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -53,7 +53,7 @@ pub enum Answer {
 }
 
 /// Where VDSM's links say that a domain is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Located {
     /// One of the links leads to block storage.
     pub block: bool,
@@ -63,17 +63,29 @@ pub struct Located {
     pub mounts: Vec<PathBuf>,
 }
 
-/// Looks for the metadata of the domain in `directory`, until `end`.
-pub fn domain(directory: &Path, end: Instant) -> Answer {
-    ask(&["domain".as_ref(), directory.as_os_str()], end)
+impl Answer {
+    /// What a child's message means.
+    fn of(message: &[u8]) -> Answer {
+        match message.split_first() {
+            Some((b'f', content)) => Answer::Found(content.to_vec()),
+            Some((b'n', _)) => Answer::Missing,
+            Some((b'a', _)) => Answer::Absent,
+            Some((b'b', _)) => Answer::Block,
+            Some((b's', _)) => Answer::Silent,
+            Some((b'u', reason)) => {
+                Answer::Unreadable(String::from_utf8_lossy(reason).into_owned())
+            }
+            _ => Answer::Unreadable("the child that reads it died".to_owned()),
+        }
+    }
 }
 
 /// Follows VDSM's links to the domain. They are on the host's own disk, and nothing behind them is
-/// touched. None if there is no answer until `end`.
+/// touched.
 ///
 /// # Errors
-/// The program cannot be run again.
-pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> Result<Option<Located>> {
+/// No links but an answer: silence until `end`, or the program cannot be run again.
+pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> std::result::Result<Located, Answer> {
     let mut arguments: Vec<&OsStr> = vec!["locate".as_ref()];
     arguments.extend([roots.repository.as_os_str(), roots.run.as_os_str()]);
     arguments.push(wanted.id.as_deref().unwrap_or_default().as_ref());
@@ -83,15 +95,12 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> Result<Option<Locate
     for image in &wanted.images {
         arguments.extend([OsStr::new("image"), image.as_os_str()]);
     }
-    let Some(bytes) = run(&arguments, end)? else {
-        return Ok(None);
+    let message = run(&arguments, end);
+    let Some(entries) = message.strip_prefix(b"l") else {
+        return Err(Answer::of(&message));
     };
-    let mut located = Located {
-        block: false,
-        directories: Vec::new(),
-        mounts: Vec::new(),
-    };
-    for entry in bytes.split(|byte| *byte == 0) {
+    let mut located = Located::default();
+    for entry in entries.split(|byte| *byte == 0) {
         match entry.split_first() {
             Some((b'b', _)) => located.block = true,
             Some((b'd', path)) => located.directories.push(path_of(path)),
@@ -99,7 +108,7 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> Result<Option<Locate
             _ => {}
         }
     }
-    Ok(Some(located))
+    Ok(located)
 }
 
 /// Finds the metadata that an administrator means by `path` (a domain's directory, its `dom_md`, a
@@ -108,55 +117,70 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> Result<Option<Locate
 /// # Errors
 /// There is nothing of the kind, or no answer until `end`.
 pub fn meant(path: &Path, end: Instant) -> Result<(PathBuf, Answer)> {
-    let silent = || Error::new(format!("{}: no answer in time", path.display()));
     // The child works in another directory.
     let path = std::path::absolute(path).context(path.display())?;
-    let bytes = run(&["meant".as_ref(), path.as_os_str()], end)?.ok_or_else(silent)?;
-    let file = match bytes.split_first() {
-        Some((b'f', file)) => path_of(file),
-        Some((b'e', text)) => return Err(Error::new(String::from_utf8_lossy(text))),
-        _ => return Err(silent()),
-    };
-    let answer = ask(&["file".as_ref(), file.as_os_str()], end);
-    Ok((file, answer))
+    let message = run(&["meant".as_ref(), path.as_os_str()], end);
+    match message.split_first() {
+        Some((b'f', file)) => {
+            let file = path_of(file);
+            let answer = Answer::of(&run(&["file".as_ref(), file.as_os_str()], end));
+            Ok((file, answer))
+        }
+        Some((b's', _)) => Err(Error::new(format!("{}: no answer in time", path.display()))),
+        _ => Err(Error::new(String::from_utf8_lossy(
+            message.get(1..).unwrap_or_default(),
+        ))),
+    }
+}
+
+/// Looks into several directories side by side. Gives the first domain whose answer is `wanted`,
+/// without waiting for the others; else all answers, in the order of `directories`.
+pub fn first(
+    directories: &[PathBuf],
+    end: Instant,
+    wanted: fn(&Answer) -> bool,
+) -> std::result::Result<(&Path, Answer), Vec<(&Path, Answer)>> {
+    let (sender, receiver) = mpsc::channel();
+    for (number, directory) in directories.iter().cloned().enumerate() {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let message = run(&["domain".as_ref(), directory.as_os_str()], end);
+            // Nobody listens any more once one has been chosen.
+            let _ = sender.send((number, message));
+        });
+    }
+    drop(sender);
+    let mut answers: Vec<_> = directories
+        .iter()
+        .map(|directory| (directory.as_path(), Answer::Silent))
+        .collect();
+    for (number, message) in receiver {
+        let answer = Answer::of(&message);
+        if wanted(&answer) {
+            return Ok((answers[number].0, answer));
+        }
+        answers[number].1 = answer;
+    }
+    Err(answers)
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
 
-fn ask(arguments: &[&OsStr], end: Instant) -> Answer {
-    let bytes = match run(arguments, end) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Answer::Silent,
-        Err(error) => return Answer::Unreadable(error.to_string()),
-    };
-    match bytes.split_first() {
-        Some((b'f', content)) => Answer::Found(content.to_vec()),
-        Some((b'n', _)) => Answer::Missing,
-        Some((b'a', _)) => Answer::Absent,
-        Some((b'b', _)) => Answer::Block,
-        Some((b'u', reason)) => Answer::Unreadable(String::from_utf8_lossy(reason).into_owned()),
-        _ => Answer::Unreadable("the child that reads it died".to_owned()),
-    }
-}
-
-/// Runs a child and gives back what it says; none if it does not end until `end`.
-fn run(arguments: &[&OsStr], end: Instant) -> Result<Option<Vec<u8>>> {
+/// Runs a child; its message, or one in its place if it does not end until `end`.
+fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
     let _place = Place::take(end);
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Ok(None);
+        return message(b's', b"");
     }
     let parent = OsString::from(std::process::id().to_string());
-    let arguments: Vec<&OsStr> = [OsStr::new(PROBE), &parent]
-        .into_iter()
-        .chain(arguments.iter().copied())
-        .collect();
+    let arguments = [&[OsStr::new(PROBE), &parent], arguments].concat();
     match cmd::run("/proc/self/exe", &arguments, left) {
-        Ok(output) => Ok(Some(output.stdout)),
-        Err(_) if Instant::now() >= end => Ok(None),
-        Err(error) => Err(error).context("cannot start a child that reads storage"),
+        Ok(output) => output.stdout,
+        Err(_) if Instant::now() >= end => message(b's', b""),
+        Err(error) => message(b'u', error.to_string().as_bytes()),
     }
 }
 
@@ -197,37 +221,6 @@ impl Drop for Place {
 
 fn running() -> MutexGuard<'static, Vec<Instant>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Asks for several answers side by side and gives the first that `wanted` accepts, without
-/// waiting for the others; else all of them, in the order of `places`.
-pub fn first(
-    places: &[PathBuf],
-    end: Instant,
-    wanted: impl Fn(&Answer) -> bool,
-) -> std::result::Result<(PathBuf, Answer), Vec<(PathBuf, Answer)>> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    for (number, place) in places.iter().cloned().enumerate() {
-        let sender = sender.clone();
-        thread::spawn(move || {
-            let answer = domain(&place, end);
-            // Nobody listens any more once one has been chosen.
-            let _ = sender.send((number, place, answer));
-        });
-    }
-    drop(sender);
-    let mut answers = Vec::new();
-    for (number, place, answer) in receiver {
-        if wanted(&answer) {
-            return Ok((place, answer));
-        }
-        answers.push((number, place, answer));
-    }
-    answers.sort_by_key(|(number, ..)| *number);
-    Err(answers
-        .into_iter()
-        .map(|(_, place, answer)| (place, answer))
-        .collect())
 }
 
 /// Does a child's work if the program was started as one. To be called before anything else.
@@ -317,7 +310,7 @@ fn content(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
-/// prepared images. Entries are ended by NUL.
+/// prepared images. The entries of the message are ended by NUL.
 fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8> {
     let mut links = Vec::new();
     let mut images = Vec::new();
@@ -368,7 +361,7 @@ fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8>
     let mounts = mounts
         .into_iter()
         .filter(|mount| !mount.ends_with("blockSD") && !mount.ends_with("glusterSD"));
-    let mut answer = Vec::new();
+    let mut answer = vec![b'l'];
     let mut add = |kind: u8, path: &Path| {
         answer.push(kind);
         answer.extend_from_slice(path.as_os_str().as_bytes());
@@ -403,7 +396,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .collect();
-    paths.sort();
+    paths.sort_unstable();
     paths
 }
 

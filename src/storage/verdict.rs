@@ -179,12 +179,14 @@ fn not_utf8(content: &[u8]) -> Judgement {
 /// VDSM 4.3 and older: lines end at LF and CR only, values are stripped and keys are not.
 pub(super) fn read_as_4_3(text: &str) -> Reading {
     let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
-    let mut values: BTreeMap<&str, &str> = text
+    let mut values = BTreeMap::new();
+    for (key, value) in text
         .split(['\n', '\r'])
         .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key, value.trim_matches(ascii_blank)))
-        .collect();
-    let declared = values.remove(CHECKSUM).map(str::to_owned);
+    {
+        values.insert(key.to_owned(), value.trim_matches(ascii_blank).to_owned());
+    }
+    let declared = values.remove(CHECKSUM);
     if values.is_empty() {
         return Reading::without_digests(Verdict::Empty);
     }
