@@ -193,9 +193,9 @@ fn every_verdict_under_every_policy() {
             ": cannot be read, Is a directory (os error 21)".into(),
         ),
         (
-            file("nas:_huge", &vec![b'x'; (1 << 20) + 1]),
+            file("nas:_huge", &vec![b'x'; (64 << 10) + 1]),
             Some(false),
-            ": cannot be read, larger than 1048576 bytes".into(),
+            ": cannot be read, larger than 65536 bytes".into(),
         ),
         (
             disk(&storage.mount("nas:_blocked").join(EXPORT_ID)),

@@ -2,8 +2,6 @@
 
 //! Why a seal does not fit: found by trying what the seal would fit, not by guessing.
 
-use std::collections::BTreeMap;
-
 use sha1::{Digest as _, Sha1};
 
 use super::findings::USUAL;
@@ -179,13 +177,13 @@ impl Sealed<'_> {
 
     /// Sealed over an earlier one of several lines with the same key.
     fn repeated_key(&self) -> Option<String> {
-        let mut seen = BTreeMap::new();
+        let mut seen = Metadata::default();
         for line in self.text.split(ends_line) {
             let Some((key, value)) = line.split_once('=') else {
                 continue;
             };
             let key = key.trim_matches(is_blank);
-            let Some(earlier) = seen.insert(key.to_owned(), value.to_owned()) else {
+            let Some(earlier) = seen.put(key, value) else {
                 continue;
             };
             if key != CHECKSUM && self.over(&self.metadata.with(key, Some(earlier))) {

@@ -2,8 +2,6 @@
 
 //! A domain's metadata as keys and values, read by VDSM's rules.
 
-use std::collections::BTreeMap;
-
 use crate::{Error, Result, props};
 
 /// The key of the line that carries the seal. It is none of the metadata's keys.
@@ -12,7 +10,7 @@ pub(super) const CHECKSUM: &str = "_SHA_CKSUM";
 /// Keys and values, ordered by key as the seal wants them (code points; the same as UTF-8 bytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    values: BTreeMap<String, String>,
+    values: Vec<(String, String)>,
 }
 
 impl Metadata {
@@ -25,17 +23,18 @@ impl Metadata {
     /// Reads lines that somebody else has split: a line without `=` is dropped, blanks around the
     /// key too, the value stays as it is, and of two lines with one key the later one counts.
     pub fn from_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> (Metadata, Option<String>) {
-        let mut values = BTreeMap::new();
+        let mut metadata = Metadata::default();
         for (key, value) in lines.into_iter().filter_map(|line| line.split_once('=')) {
-            values.insert(key.trim_matches(is_blank).to_owned(), value.to_owned());
+            metadata.put(key.trim_matches(is_blank), value);
         }
-        let declared = values.remove(CHECKSUM);
-        (Metadata { values }, declared)
+        let declared = metadata.take(CHECKSUM);
+        (metadata, declared)
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str)
+        let at = self.find(key).ok()?;
+        Some(self.values[at].1.as_str())
     }
 
     /// Sets `key` to `value`.
@@ -62,7 +61,7 @@ impl Metadata {
                 format!("{} would split the line", code_point(c)),
             ));
         }
-        self.values.insert(key.to_owned(), value.to_owned());
+        self.put(key, value);
         Ok(())
     }
 
@@ -88,10 +87,33 @@ impl Metadata {
     pub(super) fn with(&self, key: &str, value: Option<String>) -> Metadata {
         let mut other = self.clone();
         match value {
-            Some(value) => other.values.insert(key.to_owned(), value),
-            None => other.values.remove(key),
+            Some(value) => other.put(key, &value),
+            None => other.take(key),
         };
         other
+    }
+
+    /// Where `key` stands, or would stand.
+    fn find(&self, key: &str) -> std::result::Result<usize, usize> {
+        self.values
+            .binary_search_by(|(other, _)| other.as_str().cmp(key))
+    }
+
+    /// Sets `key` without a check; gives the value that it had.
+    pub(super) fn put(&mut self, key: &str, value: &str) -> Option<String> {
+        match self.find(key) {
+            Ok(at) => Some(std::mem::replace(&mut self.values[at].1, value.to_owned())),
+            Err(at) => {
+                self.values.insert(at, (key.to_owned(), value.to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Removes `key`; gives the value that it had.
+    pub(super) fn take(&mut self, key: &str) -> Option<String> {
+        let at = self.find(key).ok()?;
+        Some(self.values.remove(at).1)
     }
 }
 

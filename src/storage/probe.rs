@@ -28,8 +28,8 @@ use crate::{Context, Error, Result, cmd};
 
 /// The first argument of a child.
 const PROBE: &str = "__probe";
-/// The most that is read of a metadata file: far above what any domain has.
-pub const MOST_METADATA: u64 = 1 << 20;
+/// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
+pub const MOST_METADATA: u64 = 64 << 10;
 /// How many children look at the same time.
 const MOST_CHILDREN: usize = 32;
 /// After this time a child counts as blocked: it needs no CPU, and must not keep others waiting.

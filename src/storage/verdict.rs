@@ -3,7 +3,6 @@
 //! The verdict on a metadata file: VDSM 4.4 and later decide, and where older readers would say
 //! otherwise that is worth knowing.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::cause;
@@ -179,19 +178,18 @@ fn not_utf8(content: &[u8]) -> Judgement {
 /// VDSM 4.3 and older: lines end at LF and CR only, values are stripped and keys are not.
 pub(super) fn read_as_4_3(text: &str) -> Reading {
     let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
-    let mut values = BTreeMap::new();
+    let mut metadata = Metadata::default();
     for (key, value) in text
         .split(['\n', '\r'])
         .filter_map(|line| line.split_once('='))
     {
-        values.insert(key.to_owned(), value.trim_matches(ascii_blank).to_owned());
+        metadata.put(key, value.trim_matches(ascii_blank));
     }
-    let declared = values.remove(CHECKSUM);
-    if values.is_empty() {
+    let declared = metadata.take(CHECKSUM);
+    if metadata.is_empty() {
         return Reading::without_digests(Verdict::Empty);
     }
-    let lines = values.iter().map(|(key, value)| format!("{key}={value}"));
-    Reading::compare(declared, digest(lines))
+    Reading::compare(declared, seal(&metadata))
 }
 
 /// A line script: stripped lines, without blank ones and those that begin with `#`, sorted whole.
