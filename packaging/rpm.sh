@@ -17,7 +17,7 @@ export LC_ALL
 umask 022
 
 # The largest hook, stripped, in bytes.
-readonly LARGEST_HOOK=614400
+readonly LARGEST_HOOK=600000
 
 die() {
     printf 'rpm.sh: %s\n' "$*" >&2

@@ -80,7 +80,7 @@ debian() {
         libvirt-daemon-system libvirt-clients libvirt-daemon-config-nwfilter qemu-system-x86
         qemu-utils seabios ebtables iproute2 jq libxml2-utils'
     [ "$purpose" = demo ] || packages="$packages
-        hyperfine mandoc openvswitch-switch ovmf python3 rpm shellcheck time"
+        hyperfine mandoc openvswitch-switch ovmf python3 rpm shellcheck sudo time"
     # In Debian 12 these are parts of the packages above, in Debian 13 only recommended by them.
     if [ "$(sed -n 's/^VERSION_ID="\([0-9]*\)"/\1/p' /etc/os-release)" -ge 13 ] 2>/dev/null; then
         packages="$packages libvirt-daemon-driver-network libvirt-daemon-driver-nwfilter

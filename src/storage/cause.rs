@@ -206,15 +206,15 @@ impl Sealed<'_> {
             .filter(|line| line.contains('=') && !line.starts_with(CHECKSUM))
             .collect();
         let fits = |digest: String| digest == self.digest;
-        let with_ends = lines.iter().map(|line| format!("{line}\n"));
-        let file_with_ends = in_file.iter().map(|line| format!("{line}\n"));
+        let with_ends = lines.join("\n") + "\n";
+        let file_with_ends = in_file.join("\n") + "\n";
         let older = read_as_4_3(self.text).verdict == Verdict::Ok;
         let script = read_by_line(self.text).verdict == Verdict::Ok;
-        let made = if fits(digest(whole)) {
+        let made = if fits(digest(&whole.concat())) {
             "over lines sorted as a whole, not by their key"
-        } else if fits(digest(with_ends)) || fits(digest(file_with_ends)) {
+        } else if fits(digest(&with_ends)) || fits(digest(&file_with_ends)) {
             "over the line ends too"
-        } else if fits(digest(in_file)) {
+        } else if fits(digest(&in_file.concat())) {
             "over the lines in the order of the file, not sorted"
         } else if fits(hex(&Sha1::digest(lines.concat().as_bytes()))) {
             "over UTF-8 and not over character references"

@@ -223,8 +223,25 @@ fn running() -> MutexGuard<'static, Vec<Instant>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does a child's work if the program was started as one. To be called before anything else.
+/// Does a child's work for [`locate`], [`domain`] and [`first`] if the program was started as one.
+/// To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
+    serve_also(|_, _| None)
+}
+
+/// [`serve`], and the work for [`meant`] besides, which only the administrator's tool asks for.
+pub fn serve_tool() -> Option<ExitCode> {
+    serve_also(|what, arguments| match (what, arguments) {
+        ("file", [file]) => Some(read(file)),
+        ("meant", [path]) => Some(match find_metadata(path) {
+            Ok(file) => message(b'f', file.as_os_str().as_bytes()),
+            Err(error) => message(b'e', error.to_string().as_bytes()),
+        }),
+        _ => None,
+    })
+}
+
+fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);
     if arguments.next()? != PROBE {
         return None;
@@ -237,17 +254,15 @@ pub fn serve() -> Option<ExitCode> {
     }
     let what = arguments.next().unwrap_or_default();
     let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
-    let answer = match (what.to_str(), &arguments[..]) {
-        (Some("domain"), [directory]) => look(directory),
-        (Some("file"), [file]) => read(file),
-        (Some("locate"), [repository, run, id, hints @ ..]) => {
-            follow(repository, run, &id.to_string_lossy(), hints)
+    let answer = match (what.to_str().unwrap_or_default(), &arguments[..]) {
+        ("domain", [directory]) => Some(look(directory)),
+        ("locate", [repository, run, id, hints @ ..]) => {
+            Some(follow(repository, run, &id.to_string_lossy(), hints))
         }
-        (Some("meant"), [path]) => match find_metadata(path) {
-            Ok(file) => message(b'f', file.as_os_str().as_bytes()),
-            Err(error) => message(b'e', error.to_string().as_bytes()),
-        },
-        _ => return Some(ExitCode::from(2)),
+        (what, arguments) => also(what, arguments),
+    };
+    let Some(answer) = answer else {
+        return Some(ExitCode::from(2));
     };
     let written = io::stdout().write_all(&answer);
     Some(ExitCode::from(u8::from(written.is_err())))
@@ -389,14 +404,15 @@ fn ends_in_uuid(path: &Path) -> bool {
         .is_some_and(is_uuid)
 }
 
-/// What is in a directory, sorted; nothing if there is none.
+/// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
+/// its own would be 5 KB of program.
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .collect();
-    paths.sort_unstable();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let at = paths.partition_point(|other| other.as_os_str() < path.as_os_str());
+        paths.insert(at, path);
+    }
     paths
 }
 

@@ -11,7 +11,7 @@ use super::metadata::{CHECKSUM, Metadata};
 
 /// The seal of `metadata`: 40 lower-case hexadecimal digits.
 pub fn seal(metadata: &Metadata) -> String {
-    digest(metadata.lines())
+    digest(&metadata.lines().collect::<String>())
 }
 
 /// The text that VDSM would write: the lines ordered by key, the seal as the last one, each ended
@@ -26,14 +26,10 @@ pub fn write(metadata: &Metadata) -> String {
     text
 }
 
-/// SHA-1 over `lines` with nothing between them. What is not ASCII counts as the decimal reference
-/// `&#NNNN;`, although the file holds UTF-8.
-pub(super) fn digest<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> String {
-    let mut sha = Sha1::new();
-    for line in lines {
-        sha.update(hashed(line.as_ref()).as_bytes());
-    }
-    hex(&sha.finalize())
+/// SHA-1 over lines that are joined with nothing between them. What is not ASCII counts as the
+/// decimal reference `&#NNNN;`, although the file holds UTF-8.
+pub(super) fn digest(joined: &str) -> String {
+    hex(&Sha1::digest(hashed(joined).as_bytes()))
 }
 
 /// The text that is hashed for `line`.

@@ -207,7 +207,7 @@ pub(super) fn read_by_line(text: &str) -> Reading {
         }
     }
     lines.sort_unstable();
-    Reading::compare(declared, digest(lines))
+    Reading::compare(declared, digest(&lines.concat()))
 }
 
 #[cfg(test)]

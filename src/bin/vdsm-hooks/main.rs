@@ -69,7 +69,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // A look at storage, by a child of 'domain check'.
-    if let Some(status) = probe::serve() {
+    if let Some(status) = probe::serve_tool() {
         return status;
     }
     let tool = match Tool::try_parse() {
