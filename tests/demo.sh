@@ -37,7 +37,8 @@ dry_run() {
 }
 
 show() {
-    say "1. Building the hooks and installing them into a directory of their own, as for VDSM ..."
+    say "1. Building the hooks, a few minutes the first time, and installing them into a directory of" \
+        "their own, as VDSM expects them ..."
     sh "$root/install.sh" --destdir "$tree" >"$work/install.log" 2>&1 || {
         cat "$work/install.log" >&2
         return 1
