@@ -31,7 +31,13 @@ fn read(path: impl AsRef<Path>) -> String {
 #[test]
 fn every_folder_is_a_whole_hook() {
     let manifest = read("Cargo.toml");
+    let overview = read("README.md");
     for hook in hooks() {
+        let link = format!("| [{0}](hooks/{0}/README.md) |", hook.name);
+        assert!(
+            overview.contains(&link),
+            "README.md lacks a line that begins with\n{link}"
+        );
         let folder = Path::new("hooks").join(&hook.name);
         assert!(
             root().join(&folder).is_dir(),
