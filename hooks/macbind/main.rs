@@ -79,6 +79,13 @@ fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -
             binding.bridge
         )));
     }
+    if binding.is_ovs && xml::child(interface, "filterref").is_some() {
+        log::warn!(
+            "{PROPERTY}: {}: the vNIC has a network filter, which libvirt refuses on an Open vSwitch bridge such as {:?}; macspoof takes VDSM's own away",
+            binding.mac,
+            binding.bridge
+        );
+    }
     let bound = |source: &Node<'_, '_>| {
         source.attributes().len() == 1 && xml::attr(*source, "bridge") == Some(&binding.bridge)
     };
