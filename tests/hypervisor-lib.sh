@@ -84,13 +84,15 @@ make_host() {
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 EOF
-    # QEMU as root: the files of the test need no other owner.
+    # QEMU as root: the files of the test need no other owner. No /dev of its own: this namespace is
+    # private already, and where the root directory is a chroot libvirt cannot make one.
     cat >/etc/libvirt/qemu.conf <<EOF
 user = "root"
 group = "root"
 dynamic_ownership = 0
 security_driver = "none"
 cgroup_controllers = []
+namespaces = []
 stdio_handler = "logd"
 EOF
     echo 'log_outputs = "3:stderr"' >/etc/libvirt/virtlogd.conf
