@@ -33,6 +33,13 @@ pub fn vm_name(document: &Document<'_>) -> String {
     name.unwrap_or_default()
 }
 
+/// Whether a vNIC's port is isolated from the others of its bridge, which libvirt refuses on Open
+/// vSwitch.
+pub fn is_isolated(interface: Node<'_, '_>) -> bool {
+    let port = xml::child(interface, "port");
+    port.and_then(|port| xml::attr(port, "isolated")) == Some("yes")
+}
+
 /// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins
 /// the arguments of all blocks in document order, so those that are there stay.
 pub fn append_qemu_arguments<S: AsRef<str>>(

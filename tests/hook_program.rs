@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 
 use tempfile::TempDir;
 use vdsm_hooks::hook::{self, Program};
-use vdsm_hooks::{Error, Result};
+use vdsm_hooks::{Error, Result, props};
 
 const HOOK: Program = Program {
     name: "sample",
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     if let Ok(kind) = env::var("BE_THE_HOOK") {
         return hook::run(HOOK, || be(&kind));
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         (
             "a_panic_is_one_line_and_status_2",
             a_panic_is_one_line_and_status_2,
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             json_keeps_members_and_numbers,
         ),
         ("broken_json_is_refused", broken_json_is_refused),
+        ("properties_are_checked", properties_are_checked),
     ];
     println!("running {} tests", tests.len());
     for (name, test) in tests {
@@ -72,8 +73,19 @@ fn be(kind: &str) -> Result {
             document["new"] = "größe".into();
             Ok(())
         }),
+        // What each kind of property makes of the variable P.
+        "number" => tell(props::number("P", -5..=1000)?),
+        "size" => tell(props::size("P")?),
+        "choice" => tell(props::choice("P", &[("on", 1), ("off", 0)])?),
+        "list" => tell(props::list("P", ',')?),
+        "mac" => tell(props::mac("P")?),
+        "flag" => tell(props::flag("P")?),
         other => panic!("{other}"),
     }
+}
+
+fn tell(value: impl std::fmt::Debug) -> Result {
+    Err(Error::new(format!("{value:?}")))
 }
 
 /// Status and stderr of this program as the hook `kind`.
@@ -177,4 +189,52 @@ fn broken_json_is_refused() {
     let (status, stderr) = run_self("json", &[("_hook_domxml", "/x")]);
     assert_eq!(status, Some(2));
     assert!(stderr.contains("hands over _hook_domxml"), "{stderr}");
+}
+
+fn properties_are_checked() {
+    for (kind, value, told) in [
+        ("number", " 1000 ", "Some(1000)"),
+        ("number", "-5", "Some(-5)"),
+        (
+            "number",
+            "1001",
+            "P=\"1001\": expected a whole number from -5 to 1000",
+        ),
+        (
+            "number",
+            "x\ny",
+            "P=\"x\\ny\": expected a whole number from -5 to 1000",
+        ),
+        ("size", "20G", "Some(21474836480)"),
+        (
+            "size",
+            "20 G B",
+            "P=\"20 G B\": expected a size: a whole number and k, M, G or T, such as 20G",
+        ),
+        ("choice", "on", "Some(1)"),
+        ("choice", "ON", "P=\"ON\": expected one of on, off"),
+        ("list", " a ,, b", "Some([\"a\", \"\", \"b\"])"),
+        ("list", "  ", "Some([])"),
+        (
+            "mac",
+            "52:54:00:AB:cd:01",
+            "Some(Mac([82, 84, 0, 171, 205, 1]))",
+        ),
+        (
+            "mac",
+            "52:54",
+            "P=\"52:54\": expected a MAC address such as 52:54:00:12:34:56",
+        ),
+        ("flag", "TRUE", "Some(true)"),
+        ("flag", " -1 ", "Some(true)"),
+        ("flag", "0", "Some(false)"),
+    ] {
+        let (status, stderr) = run_self(kind, &[("P", value)]);
+        assert_eq!(
+            (status, stderr),
+            (Some(2), format!("sample: {told}\n")),
+            "{kind} {value:?}"
+        );
+        assert_eq!(run_self(kind, &[]).1, "sample: None\n", "{kind}");
+    }
 }

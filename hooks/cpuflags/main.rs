@@ -92,14 +92,9 @@ fn parse(value: &str) -> std::result::Result<Vec<Flag>, String> {
         let (policy, names) = match entry.split_at_checked(1) {
             Some(("+", name)) => ("require", vec![name]),
             Some(("-", name)) => ("disable", vec![name]),
-            _ => (
-                "require",
-                if *entry == "SAP" {
-                    SAP.to_vec()
-                } else {
-                    vec![""]
-                },
-            ),
+            _ if *entry == "SAP" => ("require", SAP.to_vec()),
+            // Only an empty entry is left, and an empty name is refused below.
+            _ => ("require", vec![""]),
         };
         for name in names {
             if !is_name(name) {

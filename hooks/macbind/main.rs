@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use vdsm_hooks::bridge::{self, Bridges, Kind};
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
@@ -72,8 +72,7 @@ fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -
             )));
         }
     }
-    let port = xml::child(interface, "port").and_then(|port| xml::attr(port, "isolated"));
-    if binding.is_ovs && port == Some("yes") {
+    if binding.is_ovs && domain::is_isolated(interface) {
         return Err(Error::new(format!(
             "the vNIC's port is isolated, which libvirt refuses on an Open vSwitch bridge such as {:?}",
             binding.bridge

@@ -28,7 +28,6 @@ const SYSTEM: [&str; 7] = [
     "family",
 ];
 
-#[derive(Clone)]
 struct Field {
     block: &'static str,
     name: String,
@@ -62,37 +61,28 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
     }
     let is_smbios = |sysinfo: &Node<'_, '_>| xml::attr(*sysinfo, "type") == Some("smbios");
     let sysinfo = xml::children(root, "sysinfo").find(is_smbios);
-    let mut new_blocks: Vec<(&str, El)> = Vec::new();
+    let mut blocks: Vec<&'static str> = Vec::new();
     for field in fields {
-        let entry = El::new("entry")
-            .attr("name", &field.name)
-            .text(&field.value);
-        let Some(block) = sysinfo.and_then(|sysinfo| xml::child(sysinfo, field.block)) else {
-            let known = new_blocks.iter().position(|(name, _)| *name == field.block);
-            let block = known.map_or_else(|| El::new(field.block), |at| new_blocks[at].1.clone());
-            let block = block.child(entry);
-            match known {
-                Some(at) => new_blocks[at].1 = block,
-                None => new_blocks.push((field.block, block)),
-            }
-            continue;
-        };
-        let same_name = |entry: &Node<'_, '_>| xml::attr(*entry, "name") == Some(&field.name);
-        match xml::children(block, "entry").find(same_name) {
-            Some(entry) => edits.set_text(entry, &field.value),
-            None => edits.append(block, &entry),
+        if !blocks.contains(&field.block) {
+            blocks.push(field.block);
+        }
+    }
+    let mut new_blocks = Vec::new();
+    for name in blocks {
+        let fields = fields.iter().filter(|field| field.block == name);
+        match sysinfo.and_then(|sysinfo| xml::child(sysinfo, name)) {
+            Some(block) => fields.for_each(|field| set_entry(block, edits, field)),
+            None => new_blocks
+                .push(fields.fold(El::new(name), |block, field| block.child(entry(field)))),
         }
     }
     match sysinfo {
         Some(sysinfo) => new_blocks
             .iter()
-            .for_each(|(_, block)| edits.append(sysinfo, block)),
+            .for_each(|block| edits.append(sysinfo, block)),
         None => {
             let sysinfo = El::new("sysinfo").attr("type", "smbios");
-            let sysinfo = new_blocks
-                .into_iter()
-                .fold(sysinfo, |all, (_, block)| all.child(block));
-            edits.append(root, &sysinfo);
+            edits.append(root, &new_blocks.into_iter().fold(sysinfo, El::child));
         }
     }
     // Without it libvirt does not hand the tables to the guest.
@@ -100,6 +90,20 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
         edits.append(os, &El::new("smbios").attr("mode", "sysinfo"));
     }
     Ok(())
+}
+
+fn set_entry(block: Node<'_, '_>, edits: &mut Edits<'_>, field: &Field) {
+    let same_name = |entry: &Node<'_, '_>| xml::attr(*entry, "name") == Some(&field.name);
+    match xml::children(block, "entry").find(same_name) {
+        Some(entry) => edits.set_text(entry, &field.value),
+        None => edits.append(block, &entry(field)),
+    }
+}
+
+fn entry(field: &Field) -> El {
+    El::new("entry")
+        .attr("name", &field.name)
+        .text(&field.value)
 }
 
 fn check_uuid(root: Node<'_, '_>, fields: &[Field]) -> Result {
@@ -169,7 +173,7 @@ fn check(name: &str, value: &str, block: &str) -> Result {
     Ok(())
 }
 
-/// libvirt's rule: two digits for month and day, two or four for the year, in the right range.
+/// What libvirt takes: one or two digits for month and day, two or four for the year, in range.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
     let number = |text: &str| {

@@ -272,7 +272,8 @@ impl Parser<'_> {
             ));
         }
         // A fraction is of no use to any hook; what exactly it is does not matter.
-        if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.len() > 1 {
+        let fits = |c: char| c.is_ascii_digit() || ".eE+-_".contains(c);
+        if digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(fits) {
             return Ok(Literal::Other(number.clone()));
         }
         Err(self.error_at(start, "not a number"))
@@ -332,6 +333,8 @@ mod tests {
             ("u'x' 'y'", r#""xy""#),
             ("-5", "-5"),
             ("1.5", "<1.5>"),
+            ("1abc", "at character 1: not a number"),
+            ("-", "at character 1: not a number"),
             ("true", "<true>"),
             ("'生产'", r#""生产""#),
             ("{'a': 'b'} x", "at character 12: expected the end"),
