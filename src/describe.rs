@@ -18,9 +18,13 @@ pub struct Hook {
     pub name: String,
     /// One sentence without a full stop.
     pub summary: String,
-    /// VDSM's own package of this hook, with which ours conflicts.
+    /// VDSM's own package of this hook, with which ours conflicts; none for a hook that VDSM never
+    /// had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// For a hook that VDSM no longer ships: since when, and what came instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Retired>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
@@ -34,6 +38,48 @@ pub struct Hook {
     /// Exact command lines that the hook runs as root through `sudo -n`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
+    /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub helpers: Vec<String>,
+    /// Files of the hook's folder that the host needs at places of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<HostFile>,
+}
+
+/// The directory of the programs that hooks run as root.
+pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
+
+/// Why VDSM no longer ships a hook.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The last release of VDSM with the hook's package, for example `4.30.53`.
+    pub last: String,
+    /// What oVirt has instead and since when, in words; or that there is nothing.
+    pub superseded_by: String,
+}
+
+/// What a hook is to VDSM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Today's VDSM ships a hook of this name.
+    Current,
+    /// An older VDSM did.
+    Retired,
+    /// VDSM never had it.
+    New,
+}
+
+/// A file that a hook puts on the host besides its program.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostFile {
+    /// The file in the hook's folder.
+    pub source: String,
+    /// Where it goes, an absolute path.
+    pub path: String,
+    /// Its mode in octal, for example `0644`; the owner is root.
+    pub mode: String,
 }
 
 /// One event that a hook is installed for.
@@ -48,17 +94,17 @@ pub struct Event {
     pub effect: String,
 }
 
-/// One environment variable that a hook reads.
+/// One custom property or setting that a hook reads.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Property {
-    /// The variable.
+    /// The variable, or the key.
     pub name: String,
     /// Who sets it.
     pub scope: Scope,
     /// What a value may be, in words.
     pub syntax: String,
-    /// The regular expression to give to engine-config; none for host-wide variables.
+    /// The regular expression to give to engine-config; none for settings of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     /// A value that works.
@@ -79,6 +125,9 @@ pub enum Scope {
     Network,
     /// A variable of VDSM's environment, set for the whole host in `/etc/sysconfig/vdsm`.
     Host,
+    /// A key in the section `[vars]` of VDSM's own configuration. No environment variable.
+    #[serde(rename = "vdsm.conf")]
+    VdsmConf,
 }
 
 impl Scope {
@@ -90,6 +139,7 @@ impl Scope {
             Scope::Disk => "disk custom property",
             Scope::Network => "network custom property",
             Scope::Host => "host default in /etc/sysconfig/vdsm",
+            Scope::VdsmConf => "key in section [vars] of vdsm.conf",
         }
     }
 }
@@ -101,6 +151,15 @@ impl Hook {
     /// The text is not JSON, or lacks or misspells a member.
     pub fn parse(text: &str) -> serde_json::Result<Hook> {
         serde_json::from_str(text)
+    }
+
+    /// What the hook is to VDSM.
+    pub fn group(&self) -> Group {
+        match (&self.retired, &self.replaces) {
+            (Some(_), _) => Group::Retired,
+            (None, Some(_)) => Group::Current,
+            (None, None) => Group::New,
+        }
     }
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
