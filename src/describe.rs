@@ -109,6 +109,13 @@ pub struct Property {
     pub regex: Option<String>,
     /// A value that works.
     pub example: String,
+    /// Values that have no effect but a message, and that the regular expression keeps out of the
+    /// engine already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<String>,
+    /// Values that the regular expression lets pass and only the hook refuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// Where a property is defined in the engine, or that it belongs to the host.
