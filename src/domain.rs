@@ -26,18 +26,19 @@ pub fn root<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
     )))
 }
 
+/// The domain's `<devices>`.
+///
+/// # Errors
+/// The document is no domain, or has none.
+pub fn devices<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
+    xml::child(root(document)?, "devices").ok_or_else(|| Error::new("the domain has no <devices>"))
+}
+
 /// The VM's name: the text of `/domain/name`, as libvirt takes it, blanks included. Empty if there
 /// is none.
 pub fn vm_name(document: &Document<'_>) -> String {
     let name = xml::child(document.root_element(), "name").map(xml::text);
     name.unwrap_or_default()
-}
-
-/// Whether a vNIC's port is isolated from the others of its bridge, which libvirt refuses on Open
-/// vSwitch.
-pub fn is_isolated(interface: Node<'_, '_>) -> bool {
-    let port = xml::child(interface, "port");
-    port.and_then(|port| xml::attr(port, "isolated")) == Some("yes")
 }
 
 /// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins

@@ -49,6 +49,14 @@ pub fn text(name: &str) -> Result<Option<String>> {
     }
 }
 
+/// The value, if there is more to it than blanks.
+///
+/// # Errors
+/// As [`text`].
+pub fn given(name: &str) -> Result<Option<String>> {
+    Ok(text(name)?.filter(|value| !value.trim().is_empty()))
+}
+
 /// A boolean by VDSM's rule: `true` in any case, or a whole number other than 0, is true; all
 /// else is false. A text that is neither of `true`, `false` and a number gets a warning.
 ///
