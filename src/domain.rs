@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// libvirt without an error.
 pub const QEMU_URI: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
+/// The namespace of what VDSM keeps in a domain's metadata.
+const OVIRT_URI: &str = "http://ovirt.org/vm/1.0";
+
 /// The root, which must be `<domain>`.
 ///
 /// # Errors
@@ -39,6 +42,19 @@ pub fn devices<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
 pub fn vm_name(document: &Document<'_>) -> String {
     let name = xml::child(document.root_element(), "name").map(xml::text);
     name.unwrap_or_default()
+}
+
+/// What VDSM keeps of the VM under `name` in the domain's metadata; none if it keeps nothing.
+pub fn vdsm_metadata(document: &Document<'_>, name: &str) -> Option<String> {
+    let metadata = xml::child(document.root_element(), "metadata")?;
+    let found = metadata
+        .children()
+        .filter(|node| node.has_tag_name((OVIRT_URI, "vm")))
+        .find_map(|vm| {
+            vm.descendants()
+                .find(|node| node.has_tag_name((OVIRT_URI, name)))
+        })?;
+    Some(xml::text(found))
 }
 
 /// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins

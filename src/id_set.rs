@@ -3,6 +3,7 @@
 //! Sets of host CPUs and NUMA nodes, in libvirt's and the kernel's notation: `0-3,8,^2`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use crate::{Context, Error, Result, host};
@@ -72,6 +73,26 @@ impl IdSet {
     }
 }
 
+/// The kernel's notation, ranges where there are any.
+impl fmt::Display for IdSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.iter().copied().peekable();
+        let mut comma = "";
+        while let Some(first) = rest.next() {
+            let mut last = first;
+            while rest.next_if_eq(&(last + 1)).is_some() {
+                last += 1;
+            }
+            write!(f, "{comma}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
 fn number(text: &str) -> Result<u32> {
     let plain = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| *number <= HIGHEST);
@@ -85,6 +106,14 @@ fn number(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_written_short() {
+        for (text, shown) in [("3,0-1,2,5", "0-3,5"), ("4", "4"), ("0,2-3,^2", "0,3")] {
+            let set = IdSet::parse(text).map(|set| set.to_string());
+            assert_eq!(set, Ok(shown.to_owned()));
+        }
+    }
 
     #[test]
     fn notation() {
