@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// libvirt without an error.
 pub const QEMU_URI: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
+/// The namespace of what VDSM keeps in a domain's metadata.
+const OVIRT_URI: &str = "http://ovirt.org/vm/1.0";
+
 /// The root, which must be `<domain>`.
 ///
 /// # Errors
@@ -26,6 +29,14 @@ pub fn root<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
     )))
 }
 
+/// The domain's `<devices>`.
+///
+/// # Errors
+/// The document is no domain, or has none.
+pub fn devices<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
+    xml::child(root(document)?, "devices").ok_or_else(|| Error::new("the domain has no <devices>"))
+}
+
 /// The VM's name: the text of `/domain/name`, as libvirt takes it, blanks included. Empty if there
 /// is none.
 pub fn vm_name(document: &Document<'_>) -> String {
@@ -33,11 +44,17 @@ pub fn vm_name(document: &Document<'_>) -> String {
     name.unwrap_or_default()
 }
 
-/// Whether a vNIC's port is isolated from the others of its bridge, which libvirt refuses on Open
-/// vSwitch.
-pub fn is_isolated(interface: Node<'_, '_>) -> bool {
-    let port = xml::child(interface, "port");
-    port.and_then(|port| xml::attr(port, "isolated")) == Some("yes")
+/// What VDSM keeps of the VM under `name` in the domain's metadata; none if it keeps nothing.
+pub fn vdsm_metadata(document: &Document<'_>, name: &str) -> Option<String> {
+    let metadata = xml::child(document.root_element(), "metadata")?;
+    let found = metadata
+        .children()
+        .filter(|node| node.has_tag_name((OVIRT_URI, "vm")))
+        .find_map(|vm| {
+            vm.descendants()
+                .find(|node| node.has_tag_name((OVIRT_URI, name)))
+        })?;
+    Some(xml::text(found))
 }
 
 /// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins

@@ -195,24 +195,25 @@ pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
     look(&xml::parse(&text).context(path.display())?)
 }
 
-/// Reads the event's JSON, lets `change` edit it, and replaces the file if it changed. The order
-/// of members and the spelling of numbers stay.
+/// Reads the event's JSON, lets `change` record edits, and replaces the file if they change it.
+/// As [`edit`], byte for byte.
 ///
 /// # Errors
 /// As [`edit`].
-pub fn edit_json(change: impl FnOnce(&mut serde_json::Value) -> Result) -> Result {
+pub fn edit_json(
+    change: impl for<'a> FnOnce(json::Node<'a>, &mut json::Edits<'a>) -> Result,
+) -> Result {
     let path = data_file("_hook_json", "_hook_domxml")?;
     let Some(text) = read_document(&path)? else {
         return Ok(());
     };
-    let old: serde_json::Value =
-        serde_json::from_str(&text).context(format!("{}: not JSON", path.display()))?;
-    let mut new = old.clone();
-    change(&mut new)?;
-    if new == old {
-        return Ok(());
+    let document = json::Node::parse(&text).context(path.display())?;
+    let mut edits = json::Edits::new(&text);
+    change(document, &mut edits)?;
+    match edits.finish()? {
+        Some(new) => host::replace_file(&path, new.as_bytes()),
+        None => Ok(()),
     }
-    host::replace_file(&path, json::to_ascii(&new)?.as_bytes())
 }
 
 /// The data file that VDSM names in the variable `wanted`. Where it names one of the `other` kind

@@ -1,12 +1,224 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! JSON documents as VDSM writes them.
+//! Reading and editing JSON without touching what was not meant.
+//!
+//! As with XML, a document is only looked at, [`Edits`] records what should change, and every other
+//! byte is copied: members that nobody here knows, their order, the spelling of numbers, and
+//! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
 
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::Result;
+use crate::{Error, Result};
+
+/// A value where it stands in its document.
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'a>(&'a str);
+
+/// An object's members, in the order of the document.
+#[derive(Debug)]
+pub struct Object<'a> {
+    text: &'a str,
+    members: Vec<(String, Node<'a>)>,
+}
+
+impl<'a> Node<'a> {
+    /// The document's one value.
+    ///
+    /// # Errors
+    /// The text is not JSON; the message says where.
+    pub fn parse(text: &'a str) -> Result<Node<'a>> {
+        let value: &RawValue =
+            serde_json::from_str(text).map_err(|error| Error::new(format!("not JSON: {error}")))?;
+        Ok(Node(value.get()))
+    }
+
+    /// The value as it is spelt.
+    pub fn source(self) -> &'a str {
+        self.0
+    }
+
+    /// The members, if this is an object.
+    pub fn object(self) -> Option<Object<'a>> {
+        let mut deserializer = serde_json::Deserializer::from_str(self.0);
+        let members = deserializer.deserialize_map(Members).ok()?;
+        Some(Object {
+            text: self.0,
+            members,
+        })
+    }
+
+    /// The items, if this is an array.
+    pub fn array(self) -> Option<Vec<Node<'a>>> {
+        let items: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
+        Some(items.into_iter().map(|item| Node(item.get())).collect())
+    }
+
+    /// The text, if this is a string that UTF-8 can hold.
+    pub fn string(self) -> Option<String> {
+        serde_json::from_str(self.0).ok()
+    }
+
+    /// The value itself, if UTF-8 can hold all of its strings.
+    pub fn value(self) -> Option<Value> {
+        serde_json::from_str(self.0).ok()
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The value of a member. Of several with one name the last counts, as in Python.
+    pub fn get(&self, name: &str) -> Option<Node<'a>> {
+        let mut members = self.members.iter().rev();
+        members
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// Names and values, in the order of the document.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Node<'a>)> {
+        self.members
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+struct Members;
+
+impl<'a> Visitor<'a> for Members {
+    type Value = Vec<(String, Node<'a>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> std::result::Result<Self::Value, M::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            members.push((name, Node(value.get())));
+        }
+        Ok(members)
+    }
+}
+
+/// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
+/// does not see its own edits, and sets a member once.
+pub struct Edits<'a> {
+    source: &'a str,
+    splices: Vec<(Range<usize>, String)>,
+    /// Where members were added.
+    filled: Vec<usize>,
+}
+
+impl<'a> Edits<'a> {
+    /// No edits yet.
+    pub fn new(source: &'a str) -> Self {
+        Edits {
+            source,
+            splices: Vec::new(),
+            filled: Vec::new(),
+        }
+    }
+
+    /// Replaces a value.
+    ///
+    /// # Errors
+    /// None in practice; the library's signature has one.
+    pub fn replace(&mut self, node: Node<'a>, value: &Value) -> Result {
+        if node.value().as_ref() != Some(value) {
+            let text = to_ascii(value)?;
+            self.splices.push((self.range(node.0), text));
+        }
+        Ok(())
+    }
+
+    /// Sets a member: in its place if it is there, else as the last one.
+    ///
+    /// # Errors
+    /// As [`Edits::replace`].
+    pub fn set(&mut self, object: &Object<'a>, name: &str, value: &Value) -> Result {
+        if let Some(node) = object.get(name) {
+            return self.replace(node, value);
+        }
+        let last = object.members.last();
+        let end = match last {
+            Some((_, last)) => self.range(last.0).end,
+            None => self.range(object.text).start + 1,
+        };
+        let is_first = last.is_none() && !self.filled.contains(&end);
+        let comma = if is_first { "" } else { ", " };
+        self.filled.push(end);
+        let name = to_ascii(&Value::from(name))?;
+        let text = format!("{comma}{name}: {}", to_ascii(value)?);
+        self.splices.push((end..end, text));
+        Ok(())
+    }
+
+    /// Removes a member, if it is there.
+    pub fn remove(&mut self, object: &Object<'a>, name: &str) {
+        for (place, (known, value)) in object.members.iter().enumerate() {
+            if known != name {
+                continue;
+            }
+            let value = self.range(value.0);
+            let range = match place.checked_sub(1) {
+                // With the comma before it.
+                Some(before) => self.range(object.members[before].1.0).end..value.end,
+                None => self.first_member(object, value.end),
+            };
+            self.splices.push((range, String::new()));
+        }
+    }
+
+    /// The first member, with the comma and the blanks after it.
+    fn first_member(&self, object: &Object<'a>, end: usize) -> Range<usize> {
+        let blanks = |at: usize| {
+            let rest = &self.source[at..];
+            at + rest.len() - rest.trim_start().len()
+        };
+        let start = blanks(self.range(object.text).start + 1);
+        let after = blanks(end);
+        match self.source[after..].starts_with(',') {
+            true => start..blanks(after + 1),
+            false => start..end,
+        }
+    }
+
+    /// The new text of the document; none if nothing changes.
+    ///
+    /// # Errors
+    /// A result that is not JSON.
+    pub fn finish(mut self) -> Result<Option<String>> {
+        if self.splices.is_empty() {
+            return Ok(None);
+        }
+        // Stable: what is added to one object comes in the order of the calls.
+        self.splices
+            .sort_by_key(|(range, _)| (range.start, range.end));
+        let mut new = String::with_capacity(self.source.len() + 1024);
+        let mut copied = 0;
+        for (range, text) in &self.splices {
+            if range.start < copied {
+                return Err(Error::new("internal error: edits overlap"));
+            }
+            new.push_str(&self.source[copied..range.start]);
+            new.push_str(text);
+            copied = range.end;
+        }
+        new.push_str(&self.source[copied..]);
+        Node::parse(&new).map_err(|error| Error::new(format!("the result is {error}")))?;
+        Ok(Some(new))
+    }
+
+    /// Where a part of the source stands in it.
+    fn range(&self, part: &'a str) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.source.as_ptr() as usize;
+        start..start + part.len()
+    }
+}
 
 /// `value` as pure ASCII, the way VDSM writes its data files: whatever the locale of the next
 /// reader, the text means the same.
@@ -36,9 +248,89 @@ pub fn to_ascii(value: &Value) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// What `change` makes of the object `text`.
+    fn edited(
+        text: &str,
+        change: impl for<'a> FnOnce(&Object<'a>, &mut Edits<'a>) -> Result,
+    ) -> Result<Option<String>> {
+        let object = Node::parse(text)?.object();
+        let mut edits = Edits::new(text);
+        change(&object.ok_or_else(|| Error::new("no object"))?, &mut edits)?;
+        edits.finish()
+    }
 
     #[test]
-    fn members_and_numbers_keep_their_spelling() {
+    fn what_is_not_meant_stays() -> Result {
+        let text = r#" {"n" : -0.0e1,  "half": "\ud83d", "a": {"x": 1}, "z": [1.50, null]} "#;
+        let new = edited(text, |object, edits| {
+            edits.set(object, "new", &json!("größe"))?;
+            edits.set(object, "a", &json!({"x": 2, "b": []}))?;
+            edits.set(object, "last", &json!(true))
+        })?;
+        let expected = r#" {"n" : -0.0e1,  "half": "\ud83d", "a": {"x":2,"b":[]}, "z": [1.50, null], "new": "gr\u00f6\u00dfe", "last": true} "#;
+        assert_eq!(new.as_deref(), Some(expected));
+        // What is there already is no edit, however it is spelt.
+        let same = edited(text, |object, edits| {
+            edits.set(object, "a", &json!({"x": 1}))
+        })?;
+        assert_eq!(same, None);
+        Ok(())
+    }
+
+    #[test]
+    fn members_come_and_go() -> Result {
+        for (text, removed, expected) in [
+            (r#"{"a": 1, "b": 2}"#, "a", r#"{"b": 2}"#),
+            (r#"{"a": 1, "b": 2}"#, "b", r#"{"a": 1}"#),
+            (r#"{ "a" : 1 }"#, "a", "{  }"),
+            (
+                r#"{"b": 1,"a": {"c": 2} , "d": 3}"#,
+                "a",
+                r#"{"b": 1 , "d": 3}"#,
+            ),
+        ] {
+            let new = edited(text, |object, edits| {
+                edits.remove(object, removed);
+                Ok(())
+            })?;
+            assert_eq!(new.as_deref(), Some(expected), "{text}");
+        }
+        let new = edited("{ }", |object, edits| {
+            edits.set(object, "a", &json!(1))?;
+            edits.set(object, "b", &json!(2))
+        })?;
+        assert_eq!(new.as_deref(), Some(r#"{"a": 1, "b": 2 }"#));
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_of_two_equal_names_counts() -> Result {
+        let new = edited(r#"{"a": 1, "a": 2}"#, |object, edits| {
+            assert_eq!(object.get("a").map(Node::source), Some("2"));
+            edits.set(object, "a", &json!(3))
+        })?;
+        assert_eq!(new.as_deref(), Some(r#"{"a": 1, "a": 3}"#));
+        Ok(())
+    }
+
+    #[test]
+    fn kinds_are_told_apart() -> Result {
+        let node = Node::parse(r#"[{"a": "x"}, "y", 1, null]"#)?;
+        let items = node.array().unwrap_or_default();
+        assert_eq!(items.len(), 4);
+        assert!(node.object().is_none() && items[1].object().is_none());
+        assert_eq!(items[1].string().as_deref(), Some("y"));
+        assert_eq!((items[2].string(), items[2].source()), (None, "1"));
+        for broken in ["", "{", "[1,]", "{} x", "nul"] {
+            assert!(Node::parse(broken).is_err(), "{broken}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_ascii() {
         for text in [
             r#"{"z":1,"a":[1.50,12345678901234567890123,-0.0,1e+400],"n":null}"#,
             r#"{"name":"\u751f\ud83d\ude80","x":"a/b"}"#,

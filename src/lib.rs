@@ -6,9 +6,13 @@
 //! Nothing in here knows a hook by name. A hook is `hooks/<name>/main.rs`: it checks its custom
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
+pub mod allowed;
+pub mod boot;
 pub mod bridge;
 pub mod cmd;
+pub mod cpu;
 pub mod describe;
+pub mod disk;
 pub mod domain;
 mod error;
 pub mod events;
@@ -16,7 +20,9 @@ pub mod guest_log;
 pub mod hook;
 pub mod host;
 pub mod hostdev;
+pub mod id_set;
 pub mod json;
+pub mod nic;
 pub mod props;
 pub mod storage;
 pub mod vdsm_conf;

@@ -49,6 +49,14 @@ pub fn text(name: &str) -> Result<Option<String>> {
     }
 }
 
+/// The value, if there is more to it than blanks.
+///
+/// # Errors
+/// As [`text`].
+pub fn given(name: &str) -> Result<Option<String>> {
+    Ok(text(name)?.filter(|value| !value.trim().is_empty()))
+}
+
 /// A boolean by VDSM's rule: `true` in any case, or a whole number other than 0, is true; all
 /// else is false. A text that is neither of `true`, `false` and a number gets a warning.
 ///
@@ -58,16 +66,20 @@ pub fn flag(name: &str) -> Result<Option<bool>> {
     let Some(value) = text(name)? else {
         return Ok(None);
     };
-    let number = python_int(&value);
-    if number.is_none() && !["true", "false"].contains(&value.to_ascii_lowercase().as_str()) {
+    if python_int(&value).is_none()
+        && !["true", "false"].contains(&value.to_ascii_lowercase().as_str())
+    {
         log::warn!(
             "{name}={}: neither true, false nor a number, so it counts as false",
             quoted(&value)
         );
     }
-    Ok(Some(
-        value.eq_ignore_ascii_case("true") || number == Some(true),
-    ))
+    Ok(Some(is_true(&value)))
+}
+
+/// The rule of [`flag`], for a value from elsewhere.
+pub fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true") || python_int(value) == Some(true)
 }
 
 /// Whether the value, read as Python's `int()` reads it, is other than 0; none if it is no number.

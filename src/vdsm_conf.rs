@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Context, Error, Result, host};
+use crate::{Context, Error, Result, host, props};
 
 /// In the order in which files of the same name are read.
 const DROP_INS: [&str; 3] = [
@@ -23,13 +23,19 @@ const DEFAULT: &str = "DEFAULT";
 /// How deep one value may refer to another, as in `configparser`.
 const DEEPEST: usize = 10;
 
-/// Section, and option in lower case.
-type Key = (String, String);
-
 /// The values, in the order in which they were read.
 #[derive(Debug, Default)]
 pub struct VdsmConf {
-    values: Vec<(Key, String)>,
+    values: Vec<Setting>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    section: String,
+    /// In lower case.
+    option: String,
+    value: String,
+    file: PathBuf,
 }
 
 impl VdsmConf {
@@ -70,7 +76,7 @@ impl VdsmConf {
             }
             let bytes = host::read_file(path, LARGEST_FILE)?;
             let text = String::from_utf8(bytes).context(path.display())?;
-            conf.add(&text).context(path.display())?;
+            conf.add(path, &text).context(path.display())?;
         }
         Ok(conf)
     }
@@ -80,19 +86,46 @@ impl VdsmConf {
     /// # Errors
     /// A value that refers to an option that is not there.
     pub fn get(&self, section: &str, option: &str) -> Result<Option<String>> {
-        self.raw(section, option)
-            .map(|value| self.resolved(section, value, DEEPEST))
+        self.find(section, option)
+            .map(|setting| self.resolved(section, &setting.value, DEEPEST))
             .transpose()
             .context(format!("[{section}] {option}"))
     }
 
-    fn raw(&self, section: &str, option: &str) -> Option<&str> {
+    /// A boolean, in the words of `configparser`, in any case; none if no file sets it.
+    ///
+    /// # Errors
+    /// Another word; the message names the file.
+    pub fn flag(&self, section: &str, option: &str) -> Result<Option<bool>> {
+        let Some(value) = self.get(section, option)? else {
+            return Ok(None);
+        };
+        match value.to_ascii_lowercase().as_str() {
+            "1" | "yes" | "true" | "on" => Ok(Some(true)),
+            "0" | "no" | "false" | "off" => Ok(Some(false)),
+            _ => Err(self.wrong(
+                section,
+                option,
+                "expected 1, yes, true, on, 0, no, false or off",
+            )),
+        }
+    }
+
+    /// The error of a value: `FILE: [section] option="value": problem`.
+    pub fn wrong(&self, section: &str, option: &str, problem: &str) -> Error {
+        let (file, value) = match self.find(section, option) {
+            Some(setting) => (setting.file.display().to_string(), setting.value.as_str()),
+            None => ("vdsm.conf".to_owned(), ""),
+        };
+        let value = props::quoted(value);
+        Error::new(format!("{file}: [{section}] {option}={value}: {problem}"))
+    }
+
+    fn find(&self, section: &str, option: &str) -> Option<&Setting> {
         let option = option.to_ascii_lowercase();
         [section, DEFAULT].into_iter().find_map(|section| {
             let mut latest = self.values.iter().rev();
-            latest
-                .find(|((in_section, name), _)| in_section == section && *name == option)
-                .map(|(_, value)| value.as_str())
+            latest.find(|setting| setting.section == section && setting.option == option)
         })
     }
 
@@ -116,17 +149,17 @@ impl VdsmConf {
                 ))
             })?;
             let other = self
-                .raw(section, name)
+                .find(section, name)
                 .filter(|_| depth > 0)
                 .ok_or_else(|| Error::new(format!("{value:?}: cannot resolve %({name})s")))?;
-            text += &self.resolved(section, other, depth - 1)?;
+            text += &self.resolved(section, &other.value, depth - 1)?;
             rest = after;
         }
         Ok(text + rest)
     }
 
     /// Adds what one file says.
-    fn add(&mut self, text: &str) -> Result {
+    fn add(&mut self, file: &Path, text: &str) -> Result {
         let mut section: Option<&str> = None;
         let mut in_option = false;
         let mut indent = 0;
@@ -137,10 +170,10 @@ impl VdsmConf {
             }
             let deeper = line.len() - line.trim_start().len();
             let option = self.values.last_mut().filter(|_| in_option);
-            if let Some((_, value)) = option {
+            if let Some(setting) = option {
                 if content.is_empty() || deeper > indent {
-                    value.push('\n');
-                    *value += content;
+                    setting.value.push('\n');
+                    setting.value += content;
                     continue;
                 }
             }
@@ -158,12 +191,16 @@ impl VdsmConf {
             let section = section.ok_or_else(|| wrong("a [section] first"))?;
             let option = content.split_once(['=', ':']);
             let (name, value) = option.ok_or_else(|| wrong("'option = value'"))?;
-            let key = (section.to_owned(), name.trim_end().to_ascii_lowercase());
-            self.values.push((key, value.trim_start().to_owned()));
+            self.values.push(Setting {
+                section: section.to_owned(),
+                option: name.trim_end().to_ascii_lowercase(),
+                value: value.trim_start().to_owned(),
+                file: file.to_owned(),
+            });
             in_option = true;
         }
         // Empty lines belong to a value only where the value goes on.
-        for (_, value) in &mut self.values {
+        for Setting { value, .. } in &mut self.values {
             value.truncate(value.trim_end().len());
         }
         Ok(())
@@ -180,7 +217,7 @@ mod tests {
 
     fn repository(text: &str) -> Result<Option<String>> {
         let mut conf = VdsmConf::default();
-        conf.add(text)?;
+        conf.add(Path::new("/etc/vdsm/vdsm.conf"), text)?;
         conf.get("irs", "repository")
     }
 

@@ -24,8 +24,22 @@ const MOST_NODES: u32 = 4_000_000;
 /// Not well-formed, a DTD, more nodes than any domain has, or an encoding other than UTF-8
 /// declared for text that is not plain ASCII.
 pub fn parse(text: &str) -> Result<Document<'_>> {
+    parse_with_options(text, false)
+}
+
+/// [`parse`] for a file of the host's administrator, which may have a `<!DOCTYPE`. What that names
+/// is not fetched.
+///
+/// # Errors
+/// As [`parse`], but for the DTD.
+pub fn parse_with_dtd(text: &str) -> Result<Document<'_>> {
+    parse_with_options(text, true)
+}
+
+fn parse_with_options(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
     let options = roxmltree::ParsingOptions {
         nodes_limit: MOST_NODES,
+        allow_dtd,
         ..Default::default()
     };
     let document = Document::parse_with_options(text, options)
@@ -132,6 +146,16 @@ mod tests {
         assert_eq!(child(root, "x").and_then(|x| attr(x, "a")), Some("2"));
         assert_eq!(text(root), "tv");
         Ok(())
+    }
+
+    #[test]
+    fn a_configuration_may_name_its_dtd() {
+        let text = "<!DOCTYPE d SYSTEM 'd.dtd'><d>x</d>";
+        assert!(parse(text).is_err());
+        assert!(parse_with_dtd(text).is_ok());
+        // Entities cannot be made to grow: the parser bounds how they refer to each other.
+        let bomb = "<!DOCTYPE d [<!ENTITY a 'x'><!ENTITY b '&a;&a;'><!ENTITY c '&c;'>]><d>&c;</d>";
+        assert!(parse_with_dtd(bomb).is_err());
     }
 
     #[test]

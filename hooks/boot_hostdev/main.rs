@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::hostdev::Address;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, boot, hook, program, props};
 
 const PROPERTY: &str = "boot_hostdev";
 
@@ -43,12 +43,7 @@ fn boot_from(
     name: &str,
     wanted: &Address,
 ) -> Result {
-    let root = domain::root(document)?;
-    if xml::children(root, "os").any(|os| xml::child(os, "boot").is_some()) {
-        return Err(Error::new(format!(
-            "{PROPERTY}={name}: the domain has <os><boot>, which libvirt does not allow together with boot orders of devices"
-        )));
-    }
+    let places = boot::places(document).context(format!("{PROPERTY}={name}"))?;
     let hostdevs = xml::devices(document, "hostdev");
     let Some(&chosen) = hostdevs
         .iter()
@@ -56,39 +51,18 @@ fn boot_from(
     else {
         return Err(not_passed(name, wanted, &hostdevs));
     };
-    let mut others = Vec::new();
-    for device in xml::children(root, "devices").flat_map(|devices| devices.children()) {
-        for boot in xml::children(device, "boot").filter(|_| device != chosen) {
-            others.push((boot, order(device, boot)?));
-        }
-    }
-    let own = xml::child(chosen, "boot");
-    let is_first = own.is_some_and(|boot| order(chosen, boot).is_ok_and(|order| order == 1));
+    let (own, others): (Vec<_>, Vec<_>) =
+        places.into_iter().partition(|place| place.device == chosen);
     // Already the first and the only first: nothing to shift. A second run must not shift again.
-    if is_first && others.iter().all(|(_, order)| *order != 1) {
+    if own.iter().any(|place| place.order == 1) && others.iter().all(|place| place.order != 1) {
         return Ok(());
     }
-    for (boot, order) in others {
-        edits.set_attr(boot, "order", &(order + 1).to_string());
-    }
-    match own {
-        Some(boot) => edits.set_attr(boot, "order", "1"),
+    boot::move_back(&others, edits);
+    match own.first() {
+        Some(place) => edits.set_attr(place.boot, "order", "1"),
         None => edits.append(chosen, &El::new("boot").attr("order", "1")),
     }
     Ok(())
-}
-
-fn order(device: Node<'_, '_>, boot: Node<'_, '_>) -> Result<u64> {
-    let text = xml::attr(boot, "order").unwrap_or_default();
-    text.parse()
-        .ok()
-        .filter(|order| (1..u64::MAX).contains(order))
-        .ok_or_else(|| {
-            let kind = device.tag_name().name();
-            Error::new(format!(
-                "{PROPERTY}: <{kind}> has the boot order {text:?}, expected a positive number"
-            ))
-        })
 }
 
 fn not_passed(name: &str, wanted: &Address, hostdevs: &[Node<'_, '_>]) -> Error {

@@ -11,8 +11,8 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::{Error, Result, cpu, domain, hook, program, props};
 
 const PROPERTY: &str = "cpuflags";
 /// What SAP's software wants to see.
@@ -47,27 +47,18 @@ fn set_features(document: &Document<'_>, edits: &mut Edits<'_>, flags: &[Flag]) 
             "{PROPERTY}: the domain has no <cpu> to change"
         )));
     };
-    if !takes_features(cpu) {
+    if !cpu::takes_features(cpu) {
         return Err(Error::new(format!(
             "{PROPERTY}: <cpu> has neither a <model> nor a host mode, and libvirt takes features only with one of them"
         )));
     }
     for Flag { name, policy } in flags {
-        let same_name = |feature: &Node<'_, '_>| xml::attr(*feature, "name") == Some(name);
-        match xml::children(cpu, "feature").find(same_name) {
-            // A second one of the same name is an error in libvirt.
+        match cpu::feature(cpu, name) {
             Some(feature) => edits.set_attr(feature, "policy", policy),
-            None => edits.append(
-                cpu,
-                &El::new("feature").attr("name", name).attr("policy", policy),
-            ),
+            None => edits.append(cpu, &cpu::new_feature(name, policy)),
         }
     }
     Ok(())
-}
-
-fn takes_features(cpu: Node<'_, '_>) -> bool {
-    xml::child(cpu, "model").is_some() || !matches!(xml::attr(cpu, "mode"), None | Some("custom"))
 }
 
 /// The flags in the order of their first mention; repeats are dropped.

@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, nic, program, props};
 
 const PROPERTY: &str = "extnet";
 
@@ -57,7 +57,7 @@ fn plug_into(document: &Document<'_>, edits: &mut Edits<'_>, network: &str) -> R
             "{PROPERTY}: the vNIC's <source> names no bridge that could be replaced"
         )));
     }
-    if domain::is_isolated(interface) {
+    if nic::is_isolated(interface) {
         log::warn!(
             "{PROPERTY}={network:?}: the vNIC's port is isolated, which libvirt refuses on an Open vSwitch network"
         );

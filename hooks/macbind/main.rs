@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use vdsm_hooks::bridge::{self, Bridges, Kind};
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, nic, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
@@ -44,10 +44,7 @@ fn run() -> Result {
 fn bind(document: &Document<'_>, edits: &mut Edits<'_>, bindings: &[Binding]) -> Result {
     let interfaces = xml::devices(document, "interface");
     for binding in bindings {
-        let has_mac = |interface: &&Node<'_, '_>| {
-            let mac = xml::child(**interface, "mac").and_then(|mac| xml::attr(mac, "address"));
-            mac.and_then(Mac::parse) == Some(binding.mac)
-        };
+        let has_mac = |interface: &&Node<'_, '_>| nic::mac(**interface) == Some(binding.mac);
         let mut found = interfaces.iter().filter(has_mac).peekable();
         if found.peek().is_none() {
             log::warn!(
@@ -63,7 +60,7 @@ fn bind(document: &Document<'_>, edits: &mut Edits<'_>, bindings: &[Binding]) ->
 }
 
 fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -> Result {
-    match xml::attr(interface, "type").unwrap_or_default() {
+    match nic::kind(interface) {
         "bridge" => {}
         "network" => edits.set_attr(interface, "type", "bridge"),
         kind => {
@@ -72,7 +69,7 @@ fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -
             )));
         }
     }
-    if binding.is_ovs && domain::is_isolated(interface) {
+    if binding.is_ovs && nic::is_isolated(interface) {
         return Err(Error::new(format!(
             "the vNIC's port is isolated, which libvirt refuses on an Open vSwitch bridge such as {:?}",
             binding.bridge

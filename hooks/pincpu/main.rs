@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Lets all virtual CPUs of a VM run on a set of host CPUs only.
+//!
+//! Events: `before_vm_start`; `before_vm_migrate_destination`, where the CPUs are only looked for,
+//! because VDSM drops what a hook writes there.
+//!
+//! Property: `pincpu`, a CPU set in libvirt's notation. Absent or blank: nothing happens.
+//!
+//! Reads `/sys/devices/system/cpu/online`.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::id_set::IdSet;
+use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
+
+const PROPERTY: &str = "pincpu";
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::given(PROPERTY)? else {
+        return Ok(());
+    };
+    check(&value).map_err(|problem| props::wrong(PROPERTY, &value, problem))?;
+    if hook::event()? == "before_vm_migrate_destination" {
+        return Ok(());
+    }
+    hook::edit(|document, edits| pin(document, edits, &value))
+}
+
+fn pin(document: &Document<'_>, edits: &mut Edits<'_>, cpus: &str) -> Result {
+    let root = domain::root(document)?;
+    let Some(vcpu) = xml::child(root, "vcpu") else {
+        return Err(Error::new(format!(
+            "{PROPERTY}: the domain has no <vcpu> to pin"
+        )));
+    };
+    if let Some(present) = xml::attr(vcpu, "cpuset") {
+        // A second run meets its own work.
+        if present != cpus {
+            log::warn!(
+                "{PROPERTY}: the VM already has the CPU set {present:?}, nothing is changed"
+            );
+        }
+        return Ok(());
+    }
+    // VDSM knew the policy before any hook ran, and goes by it right after the start.
+    match domain::vdsm_metadata(document, "cpuPolicy").as_deref() {
+        Some("dedicated" | "isolate-threads" | "siblings") => {
+            log::warn!("{PROPERTY}: the engine pins the CPUs of this VM, nothing is changed");
+            return Ok(());
+        }
+        Some("none" | "manual") => log::warn!(
+            "{PROPERTY}: VDSM will re-pin the CPUs of this VM to its shared pool; use the engine's CPU pinning"
+        ),
+        _ => {}
+    }
+    if xml::child(root, "cputune").is_some_and(|tune| xml::child(tune, "vcpupin").is_some()) {
+        log::warn!("{PROPERTY}: the VM has <vcpupin> entries, which win for their virtual CPUs");
+    }
+    edits.set_attr(vcpu, "cpuset", cpus);
+    if xml::attr(vcpu, "placement") == Some("auto") {
+        // libvirt ignores the set otherwise.
+        edits.set_attr(vcpu, "placement", "static");
+    }
+    Ok(())
+}
+
+/// Whether this host can run anything on these CPUs.
+fn check(cpus: &str) -> Result {
+    let set = IdSet::parse(cpus)?;
+    let online = IdSet::of_file(ONLINE)?;
+    let offline = set.without(&online);
+    if offline.len() == set.len() {
+        return Err(Error::new(format!(
+            "none of these CPUs is online on this host, expected some of {online}"
+        )));
+    }
+    if !offline.is_empty() {
+        let offline: Vec<_> = offline.iter().map(u32::to_string).collect();
+        log::warn!(
+            "{PROPERTY}={cpus}: not online on this host: {}",
+            offline.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Gives a VM the metrics of its host that vhostmd publishes, as SAP's monitoring wants them.
+//!
+//! Events: `before_vm_start`, `before_vm_migrate_destination` and `before_vm_dehibernate` start the
+//! service and add the devices; `after_vm_destroy` stops the service after the last such VM.
+//!
+//! Property: `sap_agent`, a boolean. Absent or false: nothing happens.
+//!
+//! Reads `/etc/vhostmd/vhostmd.conf`. Runs systemctl as root, and at the end `vdsm-client` and
+//! `virsh` to find out about the other VMs.
+
+mod others;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::{Context, Error, Result, cmd, domain, hook, host, program, props};
+
+const PROPERTY: &str = "sap_agent";
+const CONFIGURATION: &str = "/etc/vhostmd/vhostmd.conf";
+const DEFAULT_DISK: &str = "/dev/shm/vhostmd0";
+const TARGET: &str = "vdzz";
+const CHANNEL: &str = "org.github.vhostmd.1";
+const SERVICE: &str = "vhostmd.service";
+const SERVICE_DEADLINE: Duration = Duration::from_secs(20);
+/// How long the started service may take to make its disk.
+const DISK_DEADLINE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    // Exit 1: the start is refused all the same, and the other hooks may have something to say.
+    hook::run(program!(), || run().map_err(Error::keep_going))
+}
+
+fn run() -> Result {
+    if props::flag(PROPERTY)? != Some(true) {
+        return Ok(());
+    }
+    if hook::event()? == "after_vm_destroy" {
+        return stop_after_the_last();
+    }
+    let metrics = Metrics::read()?;
+    hook::edit(|document, edits| {
+        metrics.add_devices(document, edits)?;
+        metrics.start_service();
+        Ok(())
+    })
+}
+
+/// How this host publishes its metrics.
+struct Metrics {
+    /// The file that is a disk for the VMs.
+    disk: String,
+    by_disk: bool,
+    by_channel: bool,
+}
+
+impl Metrics {
+    fn read() -> Result<Metrics> {
+        let path = Path::new(CONFIGURATION);
+        let bytes = host::read_file(path, 1 << 20)?;
+        let text = String::from_utf8(bytes).context(CONFIGURATION)?;
+        let document = xml::parse_with_dtd(&text).context(CONFIGURATION)?;
+        let globals = xml::child(document.root_element(), "globals").ok_or_else(|| {
+            Error::new(format!("{CONFIGURATION}: expected <globals> in <vhostmd>"))
+        })?;
+        let path = xml::child(globals, "disk").and_then(|disk| xml::child(disk, "path"));
+        let disk = path.map_or_else(|| DEFAULT_DISK.to_owned(), xml::text);
+        let disk = disk.trim().to_owned();
+        if !disk.starts_with('/') {
+            return Err(Error::new(format!(
+                "{CONFIGURATION}: the disk's path is {disk:?}, expected an absolute one"
+            )));
+        }
+        let has = |name: &str| {
+            let mut transports = xml::children(globals, "transport").map(xml::text);
+            transports.any(|transport| transport.trim() == name)
+        };
+        Ok(Metrics {
+            disk,
+            by_disk: has("vbd"),
+            by_channel: has("virtio"),
+        })
+    }
+
+    fn add_devices(&self, document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
+        let devices = domain::devices(document)?;
+        if !self.by_disk && !self.by_channel {
+            log::warn!(
+                "{CONFIGURATION}: no transport for this VM, expected <transport> vbd or virtio"
+            );
+        }
+        if self.by_disk && !has_disk(document, Some(&self.disk)) {
+            let target = El::new("target").attr("dev", TARGET).attr("bus", "virtio");
+            let disk = El::new("disk")
+                .attr("type", "file")
+                .attr("device", "disk")
+                .child(El::new("source").attr("file", &self.disk))
+                .child(target)
+                .child(El::new("readonly"));
+            edits.append(devices, &disk);
+        }
+        if self.by_channel && !has_channel(document) {
+            let target = El::new("target")
+                .attr("type", "virtio")
+                .attr("name", CHANNEL);
+            let channel = El::new("channel")
+                .attr("type", "unix")
+                .child(El::new("source").attr("mode", "bind"))
+                .child(target);
+            edits.append(devices, &channel);
+        }
+        Ok(())
+    }
+
+    /// A VM without metrics is better than none: what goes wrong is a warning.
+    fn start_service(&self) {
+        if let Err(error) = service("start") {
+            log::warn!("{PROPERTY}: the VM may lack the metrics: {error}");
+            return;
+        }
+        let end = Instant::now() + DISK_DEADLINE;
+        while self.by_disk && !Path::new(&self.disk).exists() {
+            if Instant::now() >= end {
+                let disk = &self.disk;
+                log::warn!(
+                    "{PROPERTY}: {SERVICE} runs, but {disk} does not appear; libvirt will refuse the VM"
+                );
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Whether the VM has the disk: by its target, or by its file.
+fn has_disk(document: &Document<'_>, file: Option<&str>) -> bool {
+    xml::devices(document, "disk").into_iter().any(|disk| {
+        let attr = |child, name| xml::child(disk, child).and_then(|child| xml::attr(child, name));
+        attr("target", "dev") == Some(TARGET) || (file.is_some() && attr("source", "file") == file)
+    })
+}
+
+fn has_channel(document: &Document<'_>) -> bool {
+    let channels = xml::devices(document, "channel").into_iter();
+    let mut targets = channels.filter_map(|channel| xml::child(channel, "target"));
+    targets.any(|target| xml::attr(target, "name") == Some(CHANNEL))
+}
+
+fn service(verb: &str) -> Result {
+    cmd::run_as_root("systemctl", &[verb, SERVICE], SERVICE_DEADLINE)?
+        .success()
+        .map(drop)
+}
+
+fn stop_after_the_last() -> Result {
+    let own = props::text("vmId")?.unwrap_or_default();
+    let needed = others::any_needs_metrics(&own).context(format!(
+        "{SERVICE} keeps running, because the other VMs cannot be determined"
+    ))?;
+    if needed { Ok(()) } else { service("stop") }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What the administrator of this host allows custom properties to name: one file per topic in
+//! `/etc/vdsm-hooks`, one entry per line, `#` begins a comment. Read at every run.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::{Context, Error, Result, host};
+
+const DIRECTORY: &str = "/etc/vdsm-hooks";
+const LARGEST: u64 = 1 << 20;
+/// Where the host's images may lie if the administrator has not said otherwise.
+const DEFAULT_PATH: &str = "/var/lib/libvirt/images";
+
+/// The entries of a topic; none if it has no file.
+///
+/// # Errors
+/// The file is there and cannot be read.
+fn entries(topic: &str) -> Result<Option<Vec<String>>> {
+    let file = Path::new(DIRECTORY).join(topic);
+    match fs::symlink_metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let text = String::from_utf8(host::read_file(&file, LARGEST)?).context(file.display())?;
+    let lines = text.lines().map(str::trim);
+    let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(Some(entries.map(str::to_owned).collect()))
+}
+
+/// The directories below which images of the host may lie: those in `allowed-paths`, else
+/// libvirt's own.
+///
+/// # Errors
+/// The file cannot be read, or an entry is no absolute path.
+pub fn directories() -> Result<Vec<PathBuf>> {
+    let entries = entries("allowed-paths")?.unwrap_or_else(|| vec![DEFAULT_PATH.to_owned()]);
+    match entries.iter().find(|entry| !entry.starts_with('/')) {
+        Some(entry) => Err(Error::new(format!(
+            "{DIRECTORY}/allowed-paths: {entry:?}: expected a directory, from / on"
+        ))),
+        None => Ok(entries.into_iter().map(PathBuf::from).collect()),
+    }
+}
+
+/// The error of a path outside of [`directories`]: which line to add where.
+pub fn outside(path: &Path) -> Error {
+    let directory = path.parent().unwrap_or(path).display();
+    Error::new(format!(
+        "not in an allowed directory; the administrator of this host can add the line {directory} to {DIRECTORY}/allowed-paths"
+    ))
+}
+
+/// Checks that `item` stands in the topic's file, if there is one: without it all are allowed.
+///
+/// # Errors
+/// It does not; the message tells which line to add where.
+pub fn check(topic: &str, item: &str) -> Result {
+    match entries(topic)? {
+        Some(entries) if !entries.iter().any(|entry| entry == item) => Err(Error::new(format!(
+            "not allowed; the administrator of this host can add the line {item} to {DIRECTORY}/{topic}"
+        ))),
+        _ => Ok(()),
+    }
+}

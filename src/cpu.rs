@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What two hooks know about the virtual CPU, the element `<cpu>`.
+
+use roxmltree::Node;
+
+use crate::xml::{self, El};
+
+/// Whether libvirt takes features for this CPU: only beside a model or with a mode that brings one.
+pub fn takes_features(cpu: Node<'_, '_>) -> bool {
+    xml::child(cpu, "model").is_some() || !matches!(xml::attr(cpu, "mode"), None | Some("custom"))
+}
+
+/// The CPU's feature `name`, if the document speaks of it. A second one of the same name is an
+/// error in libvirt.
+pub fn feature<'a, 'i>(cpu: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
+    xml::children(cpu, "feature").find(|feature| xml::attr(*feature, "name") == Some(name))
+}
+
+/// A new feature; `policy` is libvirt's, for example `require`.
+pub fn new_feature(name: &str, policy: &str) -> El {
+    El::new("feature").attr("name", name).attr("policy", policy)
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Sets of host CPUs and NUMA nodes, in libvirt's and the kernel's notation: `0-3,8,^2`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use crate::{Context, Error, Result, host};
+
+/// The highest number: no host has as many CPUs, and a range must not fill the memory.
+const HIGHEST: u32 = 9999;
+
+/// Numbers of CPUs or nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdSet(BTreeSet<u32>);
+
+impl IdSet {
+    /// Reads `N`, `N-M` and `^N` with commas between them, from left to right, as libvirt does: an
+    /// exclusion takes out what an earlier entry put in.
+    ///
+    /// # Errors
+    /// Another notation, a range that runs backwards, an exclusion of a number that is not in the
+    /// set (yet), and a set that is empty in the end.
+    pub fn parse(text: &str) -> Result<IdSet> {
+        let mut ids = BTreeSet::new();
+        for entry in text.split(',') {
+            if let Some(excluded) = entry.strip_prefix('^') {
+                if !ids.remove(&number(excluded)?) {
+                    return Err(Error::new(format!(
+                        "{entry} takes out what no earlier entry put in"
+                    )));
+                }
+                continue;
+            }
+            let (first, last) = match entry.split_once('-') {
+                Some((first, last)) => (number(first)?, number(last)?),
+                None => (number(entry)?, number(entry)?),
+            };
+            if first > last {
+                return Err(Error::new(format!("the range {entry} runs backwards")));
+            }
+            ids.extend(first..=last);
+        }
+        if ids.is_empty() {
+            return Err(Error::new("nothing is left of the set"));
+        }
+        Ok(IdSet(ids))
+    }
+
+    /// The set that a file of sysfs lists, for example `/sys/devices/system/cpu/online`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn of_file(path: &str) -> Result<IdSet> {
+        let bytes = host::read_file(Path::new(path), 64 << 10)?;
+        IdSet::parse(String::from_utf8_lossy(&bytes).trim()).context(path)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that `other` lacks, in ascending order.
+    pub fn without(&self, other: &IdSet) -> Vec<u32> {
+        self.0.difference(&other.0).copied().collect()
+    }
+}
+
+/// The kernel's notation, ranges where there are any.
+impl fmt::Display for IdSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.iter().copied().peekable();
+        let mut comma = "";
+        while let Some(first) = rest.next() {
+            let mut last = first;
+            while rest.next_if_eq(&(last + 1)).is_some() {
+                last += 1;
+            }
+            write!(f, "{comma}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Result<u32> {
+    let plain = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| *number <= HIGHEST);
+    number.filter(|_| plain).ok_or_else(|| {
+        Error::new(format!(
+            "{text:?} is no number from 0 to {HIGHEST}, expected entries such as 4, 0-3 or ^2"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_written_short() {
+        for (text, shown) in [("3,0-1,2,5", "0-3,5"), ("4", "4"), ("0,2-3,^2", "0,3")] {
+            let set = IdSet::parse(text).map(|set| set.to_string());
+            assert_eq!(set, Ok(shown.to_owned()));
+        }
+    }
+
+    #[test]
+    fn notation() {
+        let read = |text| {
+            IdSet::parse(text)
+                .map(|set| set.0.into_iter().collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        for (text, ids) in [
+            ("0", &[0][..]),
+            ("0-3,^1", &[0, 2, 3]),
+            ("3,1,1-2", &[1, 2, 3]),
+            ("0-1,^1,1", &[0, 1]),
+            ("007", &[7]),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(ids), "{text}");
+        }
+        for (text, problem) in [
+            ("^1,0-1", "takes out"),
+            ("0-3,^1-2", "no number"),
+            ("3-1", "backwards"),
+            ("0,^0", "nothing is left"),
+            ("", "no number"),
+            ("0,,1", "no number"),
+            ("0-", "no number"),
+            ("-1", "no number"),
+            ("+1", "no number"),
+            ("10000", "no number"),
+            ("1 ", "no number"),
+        ] {
+            let error = read(text).err().unwrap_or_default();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+}
