@@ -2,7 +2,7 @@
 
 //! Runs every `hooks/*/cases/*`: a document, an environment, and what the hook makes of them.
 //!
-//! A case is a folder with the data file (`input.xml`), what has to change in it to the byte
+//! A case is a folder with the data file (`input.xml` or `input.json`), what has to change in it
 //! (`expected.diff`; absent when nothing may), and `case.json`:
 //!
 //! | member | meaning |
@@ -11,10 +11,18 @@
 //! | `env` | custom properties, and other variables; null removes one that VDSM sets |
 //! | `status`, `stderr` | exactly that; `DATA` stands for the name of the data file |
 //! | `any_of` | words of which one replaces `ANY_OF` in `expected.diff`, and `stderr` is free: the hook picks at random |
+//! | `random` | for JSON: paths (`0/disks/*/readRate`) of numbers that the hook draws, and their bounds; `RANDOM` in `expected.diff` |
 //! | `nics` | network devices of the host and their kinds, made for real in a network namespace |
+//! | `host` | what else the host is like, see `tests/support/host.rs`; nothing but that is there |
+//! | `effects` | the command lines of `host`'s programs that were run, all of them, in order |
+//! | `after` | files of the host afterwards: their text, or an object as in `host`; null for none |
 //! | `note`, `better` | what the case is about; why the hook does better than VDSM's own |
 //!
-//! `UPDATE=1` records what the hooks do now: review the difference like code.
+//! XML is compared to the byte. JSON is compared member by member, in order, and has to be written
+//! as VDSM writes it.
+//!
+//! `UPDATE=1` records what the hooks do now: review the difference like code. `after` is yours to
+//! write. `CASES=word` runs only the cases with that word in `hook/case`.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,8 +39,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use similar::TextDiff;
+use support::host::{File, Host, Root};
 use support::{Firing, Outcome, hooks, is_root, not_run, root};
+use vdsm_hooks::json;
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -43,19 +54,38 @@ struct Case {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     better: Option<String>,
     #[serde(default)]
-    env: serde_json::Map<String, serde_json::Value>,
+    env: serde_json::Map<String, Value>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     nics: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Host>,
     status: i32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     stderr: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     any_of: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    random: BTreeMap<String, (f64, f64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    effects: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    after: BTreeMap<String, Option<File>>,
+}
+
+/// What one case is given, and what came of it.
+struct Run {
+    folder: PathBuf,
+    /// The data file's content before.
+    input: Vec<u8>,
+    is_json: bool,
+    firing: Firing,
+    outcome: Outcome,
 }
 
 #[test]
 fn every_case_holds() {
     let update = std::env::var_os("UPDATE").is_some();
+    let only = std::env::var("CASES").unwrap_or_default();
     let (mut held, mut failures) = (0, Vec::new());
     for hook in hooks() {
         for folder in folders(&root().join("hooks").join(&hook.name).join("cases")) {
@@ -64,17 +94,21 @@ fn every_case_holds() {
                 hook.name,
                 folder.file_name().unwrap().to_str().unwrap()
             );
+            if !name.contains(&only) {
+                continue;
+            }
             let case = fs::read_to_string(folder.join("case.json")).unwrap();
             let mut case: Case =
                 serde_json::from_str(&case).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let Some(outcome) = run(&hook.name, &name, &case, &folder) else {
+            let Some(run) = run(&hook.name, &name, &case, folder) else {
                 continue;
             };
-            if update {
-                record(&folder, &mut case, &outcome);
-                continue;
-            }
-            match judge(&folder, &case, &outcome) {
+            let judged = if update {
+                record(&mut case, &run)
+            } else {
+                judge(&case, &run)
+            };
+            match judged {
                 Ok(()) => held += 1,
                 Err(problem) => failures.push(format!("{name}: {problem}")),
             }
@@ -82,37 +116,61 @@ fn every_case_holds() {
     }
     println!("{held} cases hold");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(held > 0 || update);
+    assert!(held > 0);
 }
 
+/// The folders of a hook's cases.
 fn folders(of: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> = fs::read_dir(of)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
         .collect();
     folders.sort();
     folders
 }
 
-fn run(hook: &str, name: &str, case: &Case, folder: &Path) -> Option<Outcome> {
-    let mut firing = Firing::new(
-        hook,
-        &case.event,
-        &fs::read(folder.join("input.xml")).unwrap(),
-    );
+fn run(hook: &str, name: &str, case: &Case, folder: PathBuf) -> Option<Run> {
+    let json = fs::read(folder.join("input.json"));
+    let is_json = json.is_ok();
+    let input = json.unwrap_or_else(|_| fs::read(folder.join("input.xml")).unwrap());
+    let variable = if is_json {
+        "_hook_json"
+    } else {
+        "_hook_domxml"
+    };
+    let mut firing = Firing::new(hook, &case.event, &input).data_named_in(variable);
     for (variable, value) in &case.env {
         firing = match value.as_str() {
             Some(value) => firing.variable(variable, value),
             None => firing.without(variable),
         };
     }
-    if case.nics.is_empty() {
-        return Some(firing.run());
-    }
-    if !is_root() {
-        not_run(name, "needs root for a network namespace");
+    if (case.host.is_some() || !case.nics.is_empty()) && !is_root() {
+        not_run(name, "needs root for namespaces");
         return None;
     }
+    if let Some(host) = &case.host {
+        firing = firing.on(host);
+    }
+    if !case.nics.is_empty() {
+        firing = with_nics(firing, &case.nics);
+    }
+    let outcome = firing.run();
+    if outcome.status == Some(77) {
+        not_run(name, outcome.stderr.trim());
+        return None;
+    }
+    Some(Run {
+        folder,
+        input,
+        is_json,
+        firing,
+        outcome,
+    })
+}
+
+fn with_nics(firing: Firing, nics: &BTreeMap<String, String>) -> Firing {
     let script = root().join("tests/support/with-nics.sh");
     let mut wrapper = vec![
         "unshare",
@@ -121,37 +179,79 @@ fn run(hook: &str, name: &str, case: &Case, folder: &Path) -> Option<Outcome> {
         "sh",
         script.to_str().unwrap(),
     ];
-    let nics: Vec<_> = case
-        .nics
+    let nics: Vec<_> = nics
         .iter()
         .map(|(nic, kind)| format!("{kind}:{nic}"))
         .collect();
     wrapper.extend(nics.iter().map(String::as_str));
     wrapper.push("--");
-    let outcome = firing.inside(&wrapper).run();
-    if outcome.status == Some(77) {
-        not_run(name, outcome.stderr.trim());
-        return None;
-    }
-    Some(outcome)
+    firing.inside(&wrapper)
 }
 
 /// The difference that the hook made, as text; empty if none.
-fn difference(folder: &Path, outcome: &Outcome) -> String {
-    let before = fs::read(folder.join("input.xml")).unwrap();
-    let after = outcome.data.clone().expect("the data file is there");
-    if before == after {
-        return String::new();
+fn difference(case: &Case, run: &Run) -> Result<String, String> {
+    let after = run.outcome.data.as_ref().expect("the data file is there");
+    if run.input == *after {
+        return Ok(String::new());
     }
-    let before = String::from_utf8(before).unwrap();
-    let after = String::from_utf8(after).unwrap();
-    TextDiff::from_lines(&before, &after)
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    let (mut before, mut after) = (text(&run.input), text(after));
+    if run.is_json {
+        let parsed = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
+        let (old, mut new): (Value, Value) = (parsed(&before)?, parsed(&after)?);
+        if after != json::to_ascii(&new).unwrap() {
+            return Err(format!("not written as VDSM writes it: {after}"));
+        }
+        for (path, bounds) in &case.random {
+            let path: Vec<_> = path.split('/').collect();
+            check_random(&mut new, &path, *bounds)?;
+        }
+        before = format!("{old:#}\n");
+        after = format!("{new:#}\n");
+    }
+    Ok(TextDiff::from_lines(&before, &after)
         .unified_diff()
         .context_radius(1)
-        .to_string()
+        .to_string())
 }
 
-fn judge(folder: &Path, case: &Case, outcome: &Outcome) -> Result<(), String> {
+/// Checks the numbers that `path` names, and replaces them by a word that is always the same.
+fn check_random(value: &mut Value, path: &[&str], bounds: (f64, f64)) -> Result<(), String> {
+    let Some((step, rest)) = path.split_first() else {
+        let text = value.as_str().map_or(value.to_string(), str::to_owned);
+        let fits = |number: &f64| bounds.0 <= *number && *number <= bounds.1;
+        if text.parse().ok().filter(fits).is_none() {
+            return Err(format!("{value} is not in {bounds:?}"));
+        }
+        // A number stays a number: its kind is part of the result.
+        *value = Value::from(if value.is_string() {
+            "RANDOM"
+        } else {
+            "RANDOM NUMBER"
+        });
+        return Ok(());
+    };
+    let members: Vec<&mut Value> = match value {
+        Value::Object(members) => members
+            .iter_mut()
+            .filter(|(name, _)| *step == "*" || name == step)
+            .map(|(_, value)| value)
+            .collect(),
+        Value::Array(items) => items
+            .iter_mut()
+            .enumerate()
+            .filter(|(number, _)| *step == "*" || number.to_string() == *step)
+            .map(|(_, value)| value)
+            .collect(),
+        _ => Vec::new(),
+    };
+    members
+        .into_iter()
+        .try_for_each(|member| check_random(member, rest, bounds))
+}
+
+fn judge(case: &Case, run: &Run) -> Result<(), String> {
+    let outcome = &run.outcome;
     if outcome.status != Some(case.status) {
         return Err(format!(
             "status {:?}, expected {}: {}",
@@ -164,45 +264,73 @@ fn judge(folder: &Path, case: &Case, outcome: &Outcome) -> Result<(), String> {
             outcome.stderr, case.stderr
         ));
     }
-    if !outcome.left_behind.is_empty() || !outcome.stdout.is_empty() {
-        return Err(format!(
-            "left {:?}, printed {:?}",
-            outcome.left_behind, outcome.stdout
-        ));
-    }
-    let expected = fs::read_to_string(folder.join("expected.diff")).unwrap_or_default();
+    let expected = fs::read_to_string(run.folder.join("expected.diff")).unwrap_or_default();
     if expected.is_empty() && outcome.touched {
         return Err("the data file was written".to_owned());
     }
-    let difference = difference(folder, outcome);
+    let difference = difference(case, run)?;
     let fits = |word: &String| expected.replace("ANY_OF", word) == difference;
     if difference != expected && !case.any_of.iter().any(fits) {
         return Err(format!(
             "the difference is\n{difference}\nexpected\n{expected}"
         ));
     }
-    Ok(())
+    let effects = effects(run);
+    if effects != case.effects {
+        return Err(format!("it ran {effects:?}, expected {:?}", case.effects));
+    }
+    judge_rest(case, run)
 }
 
-fn record(folder: &Path, case: &mut Case, outcome: &Outcome) {
-    case.status = outcome.status.unwrap();
+/// What cannot be recorded.
+fn judge_rest(case: &Case, run: &Run) -> Result<(), String> {
+    let outcome = &run.outcome;
+    if !outcome.left_behind.is_empty() || !outcome.stdout.is_empty() {
+        return Err(format!(
+            "left {:?}, printed {:?}",
+            outcome.left_behind, outcome.stdout
+        ));
+    }
+    let Some(host) = run.firing.root() else {
+        assert!(case.after.is_empty(), "'after' needs a 'host'");
+        return Ok(());
+    };
+    let mut files = case.after.iter();
+    match files.find_map(|(path, wanted)| host.differs(path, wanted.as_ref())) {
+        Some(difference) => Err(difference),
+        None => Ok(()),
+    }
+}
+
+fn effects(run: &Run) -> Vec<String> {
+    let name = run.firing.data.to_str().unwrap();
+    let calls = run.firing.root().map(Root::calls);
+    let calls = calls.unwrap_or_default().into_iter();
+    calls.map(|call| call.replace(name, "DATA")).collect()
+}
+
+fn record(case: &mut Case, run: &Run) -> Result<(), String> {
+    let outcome = &run.outcome;
+    case.status = outcome.status.ok_or("killed by a signal")?;
     case.stderr = if case.any_of.is_empty() {
         outcome.stderr.clone()
     } else {
         String::new()
     };
-    let mut difference = difference(folder, outcome);
+    case.effects = effects(run);
+    let mut difference = difference(case, run)?;
     for word in &case.any_of {
         difference = difference
             .replace(&format!("{word:?}"), "\"ANY_OF\"")
             .replace(&format!("'{word}'"), "'ANY_OF'");
     }
-    let file = folder.join("expected.diff");
+    let file = run.folder.join("expected.diff");
     if difference.is_empty() {
         let _ = fs::remove_file(file);
     } else {
         fs::write(file, difference).unwrap();
     }
     let text = serde_json::to_string_pretty(case).unwrap();
-    fs::write(folder.join("case.json"), text + "\n").unwrap();
+    fs::write(run.folder.join("case.json"), text + "\n").unwrap();
+    judge_rest(case, run)
 }

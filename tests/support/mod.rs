@@ -13,6 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use vdsm_hooks::describe::Hook;
+use vdsm_hooks::events::{self, Environment};
+
+use host::{Host, Root};
+
+pub mod host;
 
 /// The id of the VM that the tests start.
 pub const VM_ID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
@@ -61,6 +66,8 @@ pub struct Firing {
     pub data: PathBuf,
     variables: BTreeMap<String, String>,
     wrapper: Vec<String>,
+    hook: String,
+    root: Option<Root>,
 }
 
 /// How a firing ended.
@@ -80,14 +87,23 @@ pub struct Outcome {
     pub left_behind: Vec<String>,
 }
 
+/// The variable that names the data file of an event.
+pub fn data_variable(event: &events::Event) -> &'static str {
+    if event.data.is_json() {
+        "_hook_json"
+    } else {
+        "_hook_domxml"
+    }
+}
+
 /// The time that a fresh data file carries, so that every write shows.
 fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
 impl Firing {
-    /// `hook` at `event` on an XML document, called the way VDSM does: through the event's
-    /// directory, with nothing in the environment but what VDSM puts there.
+    /// `hook` at `event` on a document, called the way VDSM does: through the event's directory,
+    /// with nothing in the environment but what VDSM puts there.
     pub fn new(hook: &str, event: &str, document: &[u8]) -> Firing {
         let directory = TempDir::new().unwrap();
         let hooks = directory.path().join(event);
@@ -110,13 +126,42 @@ impl Firing {
             data,
             variables: BTreeMap::new(),
             wrapper: Vec::new(),
+            hook: hook.to_owned(),
+            root: None,
         };
-        let path = firing.data.to_str().unwrap().to_owned();
-        firing
+        let event = events::find(event).unwrap_or_else(|| panic!("VDSM has no event {event}"));
+        let firing = firing
             .variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .variable("LANG", "C.UTF-8")
-            .variable("vmId", VM_ID)
-            .variable("_hook_domxml", &path)
+            .data_named_in(data_variable(event));
+        if event.environment == Environment::Bare {
+            return firing;
+        }
+        firing.variable("vmId", VM_ID)
+    }
+
+    /// Names the data file in this variable and in no other.
+    pub fn data_named_in(self, variable: &str) -> Firing {
+        let path = self.data.to_str().unwrap().to_owned();
+        self.without("_hook_domxml")
+            .without("_hook_json")
+            .variable(variable, &path)
+    }
+
+    /// Runs the hook where the facts of `host` hold. Needs root.
+    pub fn on(mut self, host: &Host) -> Firing {
+        let directory = self.directory.path().join("root");
+        fs::create_dir(&directory).unwrap();
+        let mut root = Root::new(&directory, host, &self.hook);
+        root.show(self.directory.path());
+        root.show(program(&self.hook).parent().unwrap());
+        self.root = Some(root);
+        self
+    }
+
+    /// The host of [`Firing::on`].
+    pub fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
     }
 
     /// Sets an environment variable, a custom property for example.
@@ -150,9 +195,9 @@ impl Firing {
 
     /// The command that [`Firing::run`] runs.
     pub fn command(&self) -> Command {
-        let mut words = self
-            .wrapper
-            .iter()
+        let root = self.root.iter().flat_map(Root::wrapper);
+        let mut words = root
+            .chain(self.wrapper.iter().cloned())
             .map(PathBuf::from)
             .chain([self.program.clone()]);
         let mut command = Command::new(words.next().unwrap());
