@@ -135,8 +135,8 @@ test_all_together() {
 run_checks() {
     make_host || exit 1
     make_storage
-    # shellcheck disable=SC2034 # For the checks of the hooks.
     ovs_bridge=
+    # shellcheck disable=SC2034 # For the checks of the hooks.
     ! make_ovs_bridge ovs0 || ovs_bridge=ovs0
 
     begin nothing_asked && test_nothing_asked
