@@ -53,6 +53,7 @@ CASES = {
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
     "diskunmap": Case({"diskunmap": "on"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
+    "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
     "macbind": Case({"macbind": "{'56:6f:00:00:00:01': '%s'}" % BRIDGE}),
