@@ -58,6 +58,7 @@ CASES = {
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
     "macbind": Case({"macbind": "{'56:6f:00:00:00:01': '%s'}" % BRIDGE}),
     "macspoof": Case({"macspoof": "true"}),
+    "noipspoof": Case({"noipspoof": "192.0.2.9,192.0.2.10"}),
     "qemucmdline": Case({"qemu_cmdline": '["-fw_cfg", "name=opt/a,string=b"]'}),
     # Works without a property; this is how to switch it off.
     "sdcheck": Case({}, absent={"sdcheck": "off"}),
