@@ -60,6 +60,7 @@ CASES = {
     "macspoof": Case({"macspoof": "true"}),
     "noipspoof": Case({"noipspoof": "192.0.2.9,192.0.2.10"}),
     "qemucmdline": Case({"qemu_cmdline": '["-fw_cfg", "name=opt/a,string=b"]'}),
+    "qos": Case({"qos": "56:6f:00:00:00:01=in{'average':'1000','peak':'2000'}^out{'average':'500'}"}),
     # Works without a property; this is how to switch it off.
     "sdcheck": Case({}, absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
