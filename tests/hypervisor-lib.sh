@@ -31,9 +31,9 @@ wait_for() {
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
 # on_private_host SCRIPT ARGUMENT...: runs the script, as root, in new namespaces. All of them end
-# with it, after ten minutes at the latest.
+# with it, after twenty minutes at the latest.
 on_private_host() {
-    as_root timeout --foreground 600 \
+    as_root timeout --foreground 1200 \
         unshare --mount --net --pid --fork --kill-child --mount-proc -- sh "$@"
 }
 
@@ -67,6 +67,10 @@ make_host() {
     mount -t sysfs sysfs /sys
     for directory in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
         mount -t tmpfs tmpfs "$directory"
+    done
+    # An emulated CPU cannot nest, whatever this machine's own can do.
+    for module in /sys/module/kvm_*; do
+        [ ! -d "$module/parameters" ] || mount -t tmpfs tmpfs "$module/parameters"
     done
     mkdir -p /run/ovirt-vmconsole-console /var/lib/libvirt/qemu/channels /var/log/libvirt/qemu \
         /etc/libvirt/nwfilter

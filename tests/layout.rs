@@ -84,6 +84,12 @@ fn every_folder_is_a_whole_hook() {
             "{}: no cases",
             folder.display()
         );
+        let checks = read(folder.join("hypervisor.sh"));
+        assert!(
+            checks.contains("\ncheck \""),
+            "{}/hypervisor.sh checks nothing",
+            folder.display()
+        );
         let sudoers = fs::read_to_string(root().join(&folder).join("sudoers")).unwrap_or_default();
         for command in &hook.sudo {
             let line = format!("vdsm ALL=(root) NOPASSWD: {command}\n");

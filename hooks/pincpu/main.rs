@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::id_set::IdSet;
-use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "pincpu";
@@ -26,14 +26,22 @@ fn run() -> Result {
     let Some(value) = props::given(PROPERTY)? else {
         return Ok(());
     };
-    check(&value).map_err(|problem| props::wrong(PROPERTY, &value, problem))?;
+    let wrong = |problem| props::wrong(PROPERTY, &value, problem);
+    let set = IdSet::parse(&value).map_err(wrong)?;
     if hook::event()? == "before_vm_migrate_destination" {
-        return Ok(());
+        return check_online(&set).map_err(wrong);
     }
-    hook::edit(|document, edits| pin(document, edits, &value))
+    hook::edit(|document, edits| {
+        if let Some(vcpu) = to_pin(document, &value)? {
+            check_online(&set).map_err(wrong)?;
+            pin(vcpu, edits, &value);
+        }
+        Ok(())
+    })
 }
 
-fn pin(document: &Document<'_>, edits: &mut Edits<'_>, cpus: &str) -> Result {
+/// The `<vcpu>` to pin; none if somebody else has decided where the VM runs.
+fn to_pin<'a, 'i>(document: &'a Document<'i>, cpus: &str) -> Result<Option<Node<'a, 'i>>> {
     let root = domain::root(document)?;
     let Some(vcpu) = xml::child(root, "vcpu") else {
         return Err(Error::new(format!(
@@ -47,13 +55,13 @@ fn pin(document: &Document<'_>, edits: &mut Edits<'_>, cpus: &str) -> Result {
                 "{PROPERTY}: the VM already has the CPU set {present:?}, nothing is changed"
             );
         }
-        return Ok(());
+        return Ok(None);
     }
     // VDSM knew the policy before any hook ran, and goes by it right after the start.
     match domain::vdsm_metadata(document, "cpuPolicy").as_deref() {
         Some("dedicated" | "isolate-threads" | "siblings") => {
             log::warn!("{PROPERTY}: the engine pins the CPUs of this VM, nothing is changed");
-            return Ok(());
+            return Ok(None);
         }
         Some("none" | "manual") => log::warn!(
             "{PROPERTY}: VDSM will re-pin the CPUs of this VM to its shared pool; use the engine's CPU pinning"
@@ -63,17 +71,19 @@ fn pin(document: &Document<'_>, edits: &mut Edits<'_>, cpus: &str) -> Result {
     if xml::child(root, "cputune").is_some_and(|tune| xml::child(tune, "vcpupin").is_some()) {
         log::warn!("{PROPERTY}: the VM has <vcpupin> entries, which win for their virtual CPUs");
     }
+    Ok(Some(vcpu))
+}
+
+fn pin(vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus: &str) {
     edits.set_attr(vcpu, "cpuset", cpus);
     if xml::attr(vcpu, "placement") == Some("auto") {
         // libvirt ignores the set otherwise.
         edits.set_attr(vcpu, "placement", "static");
     }
-    Ok(())
 }
 
 /// Whether this host can run anything on these CPUs.
-fn check(cpus: &str) -> Result {
-    let set = IdSet::parse(cpus)?;
+fn check_online(set: &IdSet) -> Result {
     let online = IdSet::of_file(ONLINE)?;
     let offline = set.without(&online);
     if offline.len() == set.len() {
@@ -84,7 +94,7 @@ fn check(cpus: &str) -> Result {
     if !offline.is_empty() {
         let offline: Vec<_> = offline.iter().map(u32::to_string).collect();
         log::warn!(
-            "{PROPERTY}={cpus}: not online on this host: {}",
+            "{PROPERTY}={set}: not online on this host: {}",
             offline.join(", ")
         );
     }
