@@ -356,7 +356,8 @@ fn a_second_run_changes_nothing() {
         let output = first.data.unwrap();
         // Numbers drawn anew are the only thing that may differ.
         let random = subject.random();
-        let drawn = |data: &[u8]| random::without(str::from_utf8(data).unwrap(), &random).unwrap();
+        let drawn =
+            |data: &[u8]| random::without(std::str::from_utf8(data).unwrap(), &random).unwrap();
         for _ in 0..60 {
             let again = subject.asked(&output).run();
             let place = format!("{}: {again:?}", subject.place());
