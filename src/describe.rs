@@ -193,7 +193,11 @@ impl Hook {
                 event.effect
             );
         }
-        text += "\nProperties:\n";
+        if self.properties.is_empty() {
+            text += "\nIt has no property: it acts on every VM of the host.\n";
+        } else {
+            text += "\nProperties:\n";
+        }
         for property in &self.properties {
             let _ = writeln!(
                 text,

@@ -36,11 +36,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use similar::TextDiff;
 use support::host::{File, Host, Root};
-use support::{Firing, Outcome, hooks, is_root, not_run, root};
-use vdsm_hooks::json::{self, Node};
+use support::random::{self, Bounds};
+use support::{Firing, Outcome, hooks, is_root, not_run, private_host, root};
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +62,7 @@ struct Case {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     any_of: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    random: BTreeMap<String, (i64, i64)>,
+    random: Bounds,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     effects: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -143,14 +143,18 @@ fn run(hook: &str, name: &str, case: &Case, folder: PathBuf) -> Option<Run> {
             None => firing.without(variable),
         };
     }
-    if (case.host.is_some() || !case.nics.is_empty()) && !is_root() {
-        not_run(name, "needs root for namespaces");
-        return None;
-    }
     if let Some(host) = &case.host {
+        if let Err(reason) = private_host() {
+            not_run(name, reason);
+            return None;
+        }
         firing = firing.on(host);
     }
     if !case.nics.is_empty() {
+        if !is_root() {
+            not_run(name, "needs root for a network namespace");
+            return None;
+        }
         firing = with_nics(firing, &case.nics);
     }
     let outcome = firing.run();
@@ -193,53 +197,12 @@ fn difference(case: &Case, run: &Run) -> Result<String, String> {
     let before = String::from_utf8(run.input.clone()).unwrap();
     let mut after = String::from_utf8(after.clone()).unwrap();
     if !case.random.is_empty() {
-        after = without_random(&after, &case.random)?;
+        after = random::without(&after, &case.random)?;
     }
     Ok(TextDiff::from_lines(&before, &after)
         .unified_diff()
         .context_radius(1)
         .to_string())
-}
-
-/// Checks the numbers that the hook drew, and puts a word in their place.
-fn without_random(text: &str, random: &BTreeMap<String, (i64, i64)>) -> Result<String, String> {
-    let mut edits = json::Edits::new(text);
-    for (path, bounds) in random {
-        let mut nodes = vec![Node::parse(text).map_err(|error| error.to_string())?];
-        for step in path.split('/') {
-            nodes = nodes.iter().flat_map(|node| below(*node, step)).collect();
-        }
-        for node in nodes {
-            let number = node.string();
-            let number = number.as_deref().unwrap_or(node.source());
-            let fits = |number: &f64| bounds.0 as f64 <= *number && *number <= bounds.1 as f64;
-            if number.parse().ok().filter(fits).is_none() {
-                return Err(format!("{path}: {number} is not in {bounds:?}"));
-            }
-            // Whether it is a string or a number is not random.
-            let word = match node.string() {
-                Some(_) => "RANDOM",
-                None => "RANDOM NUMBER",
-            };
-            edits.replace(node, &json!(word)).unwrap();
-        }
-    }
-    let text = edits.finish().map_err(|error| error.to_string())?;
-    Ok(text.unwrap_or_default())
-}
-
-/// The members or items that one step of a path names.
-fn below<'a>(node: Node<'a>, step: &str) -> Vec<Node<'a>> {
-    let named = |name: &str| step == "*" || step == name;
-    if let Some(object) = node.object() {
-        let members = object.members().filter(|(name, _)| named(name));
-        return members.map(|(_, node)| node).collect();
-    }
-    let items = node.array().unwrap_or_default().into_iter().enumerate();
-    items
-        .filter(|(number, _)| named(&number.to_string()))
-        .map(|(_, node)| node)
-        .collect()
 }
 
 fn judge(case: &Case, run: &Run) -> Result<(), String> {

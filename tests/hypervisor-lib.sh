@@ -65,12 +65,16 @@ make_host() {
     # A sysfs of the new network namespace, and without control groups, which libvirt then leaves
     # alone.
     mount -t sysfs sysfs /sys
-    for directory in /run /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
-        mount -t tmpfs tmpfs "$directory"
-    done
+    mount -t tmpfs tmpfs /run
     # An emulated CPU cannot nest, whatever this machine's own can do.
     for module in /sys/module/kvm_*; do
         [ ! -d "$module/parameters" ] || mount -t tmpfs tmpfs "$module/parameters"
+    done
+    mount -t tmpfs tmpfs /dev/shm
+    # A copy, so that a hook's settings can be put there.
+    mkdir /run/etc && cp -a /etc/. /run/etc && mount --bind /run/etc /etc
+    for directory in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
+        mount -t tmpfs tmpfs "$directory"
     done
     mkdir -p /run/ovirt-vmconsole-console /var/lib/libvirt/qemu/channels /var/log/libvirt/qemu \
         /etc/libvirt/nwfilter
@@ -223,8 +227,13 @@ stop_vm() {
     virsh undefine "$vm" --nvram
 } >/dev/null 2>&1
 
+qemu_pid() { cat "/run/libvirt/qemu/$vm.pid"; }
+
 # The words of the running QEMU's command line, one a line.
-qemu_words() { tr '\0' '\n' <"/proc/$(cat "/run/libvirt/qemu/$vm.pid")/cmdline"; }
+qemu_words() { tr '\0' '\n' <"/proc/$(qemu_pid)/cmdline"; }
+
+# hmp_says COMMAND PATTERN: what the running QEMU's monitor answers.
+hmp_says() { virsh qemu-monitor-command "$vm" --hmp "$1" | grep -e "$2"; }
 
 # qmp COMMAND [ARGUMENTS]: asks the running QEMU; both are JSON without the outer object.
 qmp() {

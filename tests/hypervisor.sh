@@ -7,7 +7,8 @@
 #
 #     sh tests/hypervisor.sh [HOOK]...
 #
-# Needs root or sudo. Works in namespaces of its own and leaves nothing behind.
+# Needs root or sudo. Works in namespaces of its own and leaves nothing behind. PROGRAMS=DIR takes
+# the programs that were built there before, for example target/debug.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/hypervisor-lib.sh source-path=SCRIPTDIR/..
@@ -58,6 +59,16 @@ begin() {
 # shellcheck disable=SC2120 # The arguments come by way of check.
 # started -p PROPERTY...: fires before_vm_start and starts the VM, paused, unless a hook refuses.
 started() { fire before_vm_start "$work/vm.xml" "$@" && start_vm "$work/vm.xml"; }
+
+# refused PATTERN -p PROPERTY...: before_vm_start does not let the VM start, and says why.
+refused() {
+    pattern=$1
+    shift
+    ! fire before_vm_start "$work/vm.xml" "$@" >"$work/refusal" 2>&1 && grep -e "$pattern" "$work/refusal"
+}
+
+# Whether libvirt's schema takes the running VM's document as the hooks left it.
+is_valid() { virt-xml-validate "$work/vm.xml" domain; }
 
 cut_nic() { xmllint --xpath "//interface[$1]" "$work/vm.xml" >"$2"; }
 
@@ -169,7 +180,7 @@ fi
 work=$(mktemp -d /var/tmp/vdsm-hooks.XXXXXX) || exit 1
 trap 'as_root rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-sh "$root/install.sh" --destdir "$work/tree" >"$work/install.log" 2>&1 || {
+sh "$root/install.sh" --destdir "$work/tree" ${PROGRAMS:+--programs "$PROGRAMS"} >"$work/install.log" 2>&1 || {
     cat "$work/install.log" >&2
     exit 1
 }
