@@ -111,7 +111,7 @@ fn every_case_holds() {
     failures.sort();
     println!("{held} cases hold");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(held > 0);
+    assert!(!cases.is_empty(), "no case is called {only:?}");
 }
 
 /// Runs one case, and judges it or records it; none if it cannot run here.
