@@ -1005,6 +1005,40 @@ fn show_gives_the_engines_command_lines() {
 }
 
 #[test]
+fn the_list_has_groups_and_says_what_came_instead() {
+    let host = Host::new();
+    let text = host.tool("list", &[]).stdout();
+    let line = |wanted: &str| {
+        let found = text.lines().position(|line| line.starts_with(wanted));
+        found.unwrap_or_else(|| panic!("{wanted} in\n{text}"))
+    };
+    let lines = [
+        "Hooks in place of today's VDSM's:",
+        "cpuflags ",
+        "Hooks that VDSM no longer has:",
+        "macspoof ",
+        "  Not in VDSM after 4.30.53; instead: a vNIC profile without",
+        "Hooks that VDSM never had:",
+        "sdcheck ",
+    ];
+    assert!(lines.map(line).is_sorted(), "{text}");
+
+    let list = host.tool("list", &["--json"]).json();
+    for hook in list["hooks"].as_array().unwrap() {
+        let file = format!("hooks/{}/hook.json", hook["name"].as_str().unwrap());
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let described: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        assert_eq!(hook["retired"], described["retired"]);
+        let group = match (&described["retired"], &described["replaces"]) {
+            (Value::Null, Value::Null) => "new",
+            (Value::Null, _) => "current",
+            _ => "retired",
+        };
+        assert_eq!(hook["group"], group, "{hook}");
+    }
+}
+
+#[test]
 fn every_dry_run_that_show_prints_can_be_typed() {
     let host = Host::new();
     let names = tool(&["files"]).stdout();
