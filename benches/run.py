@@ -59,9 +59,11 @@ CASES = {
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
+    "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
     "macbind": Case({"macbind": "{'56:6f:00:00:00:01': 'br0'}"}),
+    "qos": Case({"qos": "56:6f:00:00:00:01=in{'average':'1000','peak':'2000'}^out{'average':'500'}"}),
     # Works without a property; this is how to switch it off.
     "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
