@@ -98,7 +98,7 @@ EOF
     cat >/etc/libvirt/qemu.conf <<EOF
 user = "root"
 group = "root"
-dynamic_ownership = 0
+dynamic_ownership = 1
 security_driver = "none"
 cgroup_controllers = []
 namespaces = []
@@ -232,6 +232,9 @@ qemu_pid() { cat "/run/libvirt/qemu/$vm.pid"; }
 
 # The words of the running QEMU's command line, one a line.
 qemu_words() { tr '\0' '\n' <"/proc/$(qemu_pid)/cmdline"; }
+
+# virsh_lists "TARGET SOURCE": whether the VM has this disk.
+virsh_lists() { virsh domblklist "$vm" | awk '{ print $1, $2 }' | grep -Fx "$1"; }
 
 # hmp_says COMMAND PATTERN: what the running QEMU's monitor answers.
 hmp_says() { virsh qemu-monitor-command "$vm" --hmp "$1" | grep -e "$2"; }
