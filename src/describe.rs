@@ -49,6 +49,9 @@ pub struct Hook {
 /// The directory of the programs that hooks run as root.
 pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
 
+/// The last line of every program's help. install.sh tells our files by its first words.
+const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
+
 /// Why VDSM no longer ships a hook.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -215,9 +218,18 @@ impl Hook {
             let _ = writeln!(text, "\nRuns as root: {line}");
         }
         text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
-                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n\
-                 Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
-        text
+                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n";
+        text + PART_OF
+    }
+
+    /// The text of `--help` of a root helper.
+    pub fn help_of_helper(&self, helper: &str) -> String {
+        let hook = &self.name;
+        format!(
+            "{helper}: what the hook {hook} does as root\n\n\
+             The hook runs it by itself; sudo lets VDSM's user do so.\n\n\
+             Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
+        )
     }
 }
 
