@@ -25,6 +25,9 @@ pub struct Hook {
     /// For a hook that VDSM no longer ships: since when, and what came instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Retired>,
+    /// Other packages whose hooks do not get along with this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
@@ -177,6 +180,11 @@ impl Hook {
         format!("{:02}_{}", event.order, self.name)
     }
 
+    /// Where that is below VDSM's directory of hooks: `event/NN_name`.
+    pub fn place(&self, event: &Event) -> String {
+        format!("{}/{}", event.event, self.installed_as(event))
+    }
+
     /// The text of `--help`.
     pub fn help(&self) -> String {
         let mut text = format!("{}: {}\n", self.name, self.summary);
@@ -188,13 +196,7 @@ impl Hook {
         );
         text += "\nEvents:\n";
         for event in &self.events {
-            let _ = writeln!(
-                text,
-                "    {}/{}: {}",
-                event.event,
-                self.installed_as(event),
-                event.effect
-            );
+            let _ = writeln!(text, "    {}: {}", self.place(event), event.effect);
         }
         if self.properties.is_empty() {
             text += "\nIt has no property: it acts on every VM of the host.\n";

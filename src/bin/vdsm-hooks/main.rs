@@ -17,6 +17,7 @@ mod directory;
 mod document;
 mod domain;
 mod environment;
+mod files;
 mod interrupt;
 mod list;
 mod man;
@@ -59,7 +60,7 @@ enum Command {
     Run(Box<run::Arguments>),
     List(list::Arguments),
     Show(show::Arguments),
-    Files(list::FilesArguments),
+    Files(files::Arguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
     /// Judge storage domains, without writing to them
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Show(arguments) => show::run(arguments),
-        Command::Files(arguments) => list::files(arguments),
+        Command::Files(arguments) => files::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),
         Command::Domain(command) => Ok(domain::run(command)),
