@@ -54,32 +54,50 @@ class Case(NamedTuple):
     drawn: bool = False
 
 
-def switched_on(key):
-    return {"vdsm_conf": {"vars": {key: "true"}}}
-
-
+# Where the examples of hook.json are not what is wanted; all other hooks get those.
 CASES = {
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
-    "boot_hostdev": Case({"boot_hostdev": "pci_0000_0b_00_0"}),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
-    "diskunmap": Case({"diskunmap": "on"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
-    "httpsisoboot": Case({"httpsisoboot": "https://mirror.example:8443/iso/rescue.iso"}),
+    "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
     "macbind": Case({"macbind": "{'56:6f:00:00:00:01': 'br0'}"}),
-    "macspoof": Case({"macspoof": "true"}),
-    "nestedvt": Case(),
-    "numa": Case({"numa": "strict:0"}),
-    "pincpu": Case({"pincpu": "0"}),
-    "qemucmdline": Case({"qemu_cmdline": '["-fw_cfg", "name=opt/a,string=b"]'}),
+    "qos": Case({"qos": "56:6f:00:00:00:01=in{'average':'1000','peak':'2000'}^out{'average':'500'}"}),
     # Works without a property; this is how to switch it off.
     "sdcheck": Case(absent={"sdcheck": "off"}),
-    "smartcard": Case({"smartcard": "true"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
-    "vhostmd": Case({"sap_agent": "true"}),
 }
+
+# What the events hand over that have no domain.
+DOCUMENTS = {
+    "before_device_create": "interface",
+    "before_nic_hotplug": "interface",
+    "after_get_all_vm_stats": "statistics",
+    "after_get_caps": "capabilities",
+    "after_hostdev_list_by_caps": "devices",
+    "before_network_setup": "networks",
+}
+
+
+def described(name):
+    return json.loads((ROOT / "hooks" / name / "hook.json").read_text())
+
+
+def case_of(name):
+    """The hook's case: its own, or one with the examples of its properties."""
+    if name in CASES:
+        return CASES[name]
+    hook = described(name)
+    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf")}
+    for one in hook["properties"]:
+        examples[one["scope"]][one["name"]] = one["example"]
+    present = {**examples["interface"], **examples["disk"], **examples["vm"]}
+    document = DOCUMENTS.get(hook["events"][0]["event"], "domain")
+    host = {"vdsm_conf": {"vars": examples["vdsm.conf"]}} if examples["vdsm.conf"] else {}
+    return Case(present, document=document, host=host)
+
 
 # The ten of a whole VM start.
 TEN = (
@@ -287,8 +305,7 @@ def build(work, names):
     shutil.copytree(ROOT / "benches" / "python", work / "python")
     programs = {}
     for name in names:
-        described = json.loads((ROOT / "hooks" / name / "hook.json").read_text())
-        event = described["events"][0]
+        event = described(name)["events"][0]
         directory = work / "hooks" / event["event"]
         directory.mkdir(parents=True, exist_ok=True)
         program = directory / f"{event['order']:02}_{name}"
@@ -503,7 +520,7 @@ def inside(work, host, empty, job):
 def host_of(name):
     """The host on which the hook has something to do."""
     file = ROOT / "hooks" / name / "cases" / "host.json"
-    return {**(json.loads(file.read_text()) if file.exists() else {}), **CASES[name].host}
+    return {**(json.loads(file.read_text()) if file.exists() else {}), **case_of(name).host}
 
 
 def merged(hosts):
@@ -709,7 +726,7 @@ def measure_hooks(work, names, rounds, empty, programs, texts):
     """The rows of all hooks on the small and on the large document."""
     small, large = {}, {}
     for name in names:
-        case = CASES[name]
+        case = case_of(name)
         for rows, document in zip((small, large), texts[case.document]):
             rows[name] = []
             for there in (False, True):
@@ -735,7 +752,7 @@ def measure_starts(work, rounds, empty, programs, text):
         (program for program in programs.values() if "/before_vm_start/" in program.hook[0]),
         key=lambda program: program.hook,
     )
-    ten = {key: value for name in TEN for key, value in CASES[name].present.items()}
+    ten = {key: value for name in TEN for key, value in case_of(name).present.items()}
     starts = {}
     for title, properties, host in (
         ("no property set", {}, {}),
@@ -766,10 +783,9 @@ def main():
         print(json.dumps(measure_start(job) if "hooks" in job else measure(job)))
         return
 
-    present = sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
-    if unknown := set(present) - set(CASES):
-        raise SystemExit(f"no case in benches/run.py for {', '.join(sorted(unknown))}")
-    names = arguments.hook or present
+    names = arguments.hook or sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
+    if missing := [name for name in names if not (ROOT / "benches" / "python" / f"{name}.py").exists()]:
+        raise SystemExit(f"no Python hook of the same effect in benches/python for {', '.join(missing)}")
     if os.geteuid() != 0:
         raise SystemExit("NOT RUN: needs root, for private root directories")
     # As VDSM, whose hooks inherit it; and other work on the machine disturbs less.

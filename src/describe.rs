@@ -65,8 +65,19 @@ pub struct Retired {
     pub superseded_by: String,
 }
 
+impl Retired {
+    /// Since when, and what instead.
+    pub fn words(&self) -> String {
+        format!(
+            "Not in VDSM after {}; instead: {}",
+            self.last, self.superseded_by
+        )
+    }
+}
+
 /// What a hook is to VDSM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Group {
     /// Today's VDSM ships a hook of this name.
     Current,

@@ -186,7 +186,7 @@ fn for_all(check: impl Fn(&Subject<'_>)) {
         let in_vdsm_conf = |property: &Property| property.scope == Scope::VdsmConf;
         let needs_host = host.is_some() || hook.properties.iter().any(in_vdsm_conf);
         if let (true, Err(reason)) = (needs_host, private_host()) {
-            not_run(&hook.name, reason);
+            not_run(&format!("contract of {}", hook.name), reason);
             continue;
         }
         for event in &hook.events {

@@ -4,13 +4,14 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test program uses a part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -51,9 +52,14 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_vdsm-hooks")).with_file_name(name)
 }
 
-/// Says by name what this machine could not run.
+/// Says by name, once, what this machine could not run. Not with `println`, which is hidden where
+/// the test passes.
 pub fn not_run(test: &str, reason: &str) {
-    println!("NOT RUN: {test}: {reason}");
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = format!("NOT RUN: {test}: {reason}\n");
+    if SAID.lock().unwrap().insert(line.clone()) {
+        io::stderr().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 /// Whether we are root, which mounts, namespaces and other users need.

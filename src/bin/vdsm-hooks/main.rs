@@ -12,10 +12,12 @@ use vdsm_hooks::Result;
 use vdsm_hooks::storage::probe;
 
 mod catalog;
+mod custom_properties;
 mod diff;
 mod directory;
 mod document;
 mod domain;
+mod engine_config;
 mod environment;
 mod files;
 mod interrupt;
@@ -46,8 +48,10 @@ Examples:
       vdsm-hooks run before_vm_start --domain vm.xml -p cpuflags=+pcid
   Which hooks does this host have, which of them are ours?
       vdsm-hooks list
-  How is the property of a hook set in the engine?
+  What does a hook do, and what turns it on?
       vdsm-hooks show cpuflags
+  How do its properties get into the engine, beside those that are there?
+      engine-config -g UserDefinedVMProperties | vdsm-hooks engine-config cpuflags --current -
   Is this storage domain intact?
       vdsm-hooks domain check /rhev/data-center/mnt/nas:_export
 
@@ -60,6 +64,7 @@ enum Command {
     Run(Box<run::Arguments>),
     List(list::Arguments),
     Show(show::Arguments),
+    EngineConfig(engine_config::Arguments),
     Files(files::Arguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Show(arguments) => show::run(arguments),
+        Command::EngineConfig(arguments) => engine_config::run(arguments),
         Command::Files(arguments) => files::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),
