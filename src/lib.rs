@@ -24,6 +24,7 @@ pub mod id_set;
 pub mod json;
 pub mod nic;
 pub mod props;
+pub mod record;
 pub mod storage;
 pub mod vdsm_conf;
 pub mod xml;
