@@ -90,10 +90,10 @@ def case_of(name):
     if name in CASES:
         return CASES[name]
     hook = described(name)
-    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf")}
+    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf", "engine")}
     for one in hook["properties"]:
         examples[one["scope"]][one["name"]] = one["example"]
-    present = {**examples["interface"], **examples["disk"], **examples["vm"]}
+    present = {**examples["engine"], **examples["interface"], **examples["disk"], **examples["vm"]}
     document = DOCUMENTS.get(hook["events"][0]["event"], "domain")
     host = {"vdsm_conf": {"vars": examples["vdsm.conf"]}} if examples["vdsm.conf"] else {}
     return Case(present, document=document, host=host)

@@ -38,7 +38,7 @@ pub struct Hook {
     /// Host programs that the hook may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
-    /// Exact command lines that the hook runs as root through `sudo -n`.
+    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
     /// Units of systemd that the hook cannot do without.
@@ -110,6 +110,9 @@ pub struct Event {
     pub event: String,
     /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order.
     pub order: u8,
+    /// The file name there, if it is not [`Event::order`] and the hook's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What the hook does there.
     pub effect: String,
 }
@@ -150,6 +153,8 @@ pub enum Scope {
     Disk,
     /// A custom property of a network.
     Network,
+    /// What the engine sets for a vNIC without being asked.
+    Engine,
     /// A variable of VDSM's environment, set for the whole host in `/etc/sysconfig/vdsm`.
     Host,
     /// A key in the section `[vars]` of VDSM's own configuration. No environment variable.
@@ -165,6 +170,7 @@ impl Scope {
             Scope::Interface => "vNIC profile custom property",
             Scope::Disk => "disk custom property",
             Scope::Network => "network custom property",
+            Scope::Engine => "set by the engine for a vNIC",
             Scope::Host => "host default in /etc/sysconfig/vdsm",
             Scope::VdsmConf => "key in section [vars] of vdsm.conf",
         }
@@ -191,7 +197,8 @@ impl Hook {
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
     pub fn installed_as(&self, event: &Event) -> String {
-        format!("{:02}_{}", event.order, self.name)
+        let usual = || format!("{:02}_{}", event.order, self.name);
+        event.file.clone().unwrap_or_else(usual)
     }
 
     /// Where that is below VDSM's directory of hooks: `event/NN_name`.
@@ -247,6 +254,18 @@ impl Hook {
              Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
         )
     }
+}
+
+/// A command line as sudoers wants it: there these characters mean something else.
+pub fn in_sudoers(command: &str) -> String {
+    let mut text = String::with_capacity(command.len());
+    for c in command.chars() {
+        if matches!(c, ',' | ':' | '=' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// `word` as a shell reads it back, quoted only where needed.

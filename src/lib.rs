@@ -23,6 +23,7 @@ pub mod hostdev;
 pub mod id_set;
 pub mod json;
 pub mod nic;
+pub mod ovs;
 pub mod props;
 pub mod record;
 pub mod storage;

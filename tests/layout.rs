@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope};
+use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope, in_sudoers};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.
@@ -154,7 +154,7 @@ fn what_runs_as_root_is_written_down_twice() {
             .collect();
         let described = hook.sudo.iter();
         let described: Vec<_> = described
-            .map(|command| format!("vdsm ALL=(root) NOPASSWD: {command}"))
+            .map(|command| format!("vdsm ALL=(root) NOPASSWD: {}", in_sudoers(command)))
             .collect();
         assert_eq!(allowed, described, "hooks/{name}/sudoers and hook.json");
         for helper in &hook.helpers {
@@ -271,7 +271,10 @@ fn values_match_their_regular_expressions_or_not() {
     for hook in hooks() {
         for property in &hook.properties {
             let place = format!("hooks/{}/hook.json: {}", hook.name, property.name);
-            let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
+            let of_host = matches!(
+                property.scope,
+                Scope::Engine | Scope::Host | Scope::VdsmConf
+            );
             let Some(regex) = &property.regex else {
                 assert!(of_host, "{place} needs a regex");
                 assert!(

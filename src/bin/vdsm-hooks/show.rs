@@ -101,7 +101,10 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
         _ => "--domain FILE",
     };
     let setting = hook.properties.first().and_then(|property| {
-        let of_device = matches!(property.scope, Scope::Interface | Scope::Disk);
+        let of_device = matches!(
+            property.scope,
+            Scope::Interface | Scope::Disk | Scope::Engine
+        );
         let option = match event.environment {
             Environment::VmAndParameters if of_device => "-d",
             Environment::Vm | Environment::VmAndParameters => "-p",
