@@ -9,6 +9,7 @@
 pub mod allowed;
 pub mod boot;
 pub mod bridge;
+pub mod child;
 pub mod cmd;
 pub mod cpu;
 pub mod describe;
