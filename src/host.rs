@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Files of the host: bounded reads and atomic replacement.
+//! Files of the host: listings, bounded reads and atomic replacement.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,23 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
         )));
     }
     Ok(bytes)
+}
+
+/// The names in a directory, sorted; none if it is not there.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(directory: &Path) -> Result<Vec<String>> {
+    let listing = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.context(directory.display())?,
+    };
+    let name =
+        |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names: io::Result<Vec<String>> = listing.map(name).collect();
+    let mut names = names.context(directory.display())?;
+    names.sort();
+    Ok(names)
 }
 
 /// Replaces the content of an existing file: all of it or nothing.

@@ -7,6 +7,7 @@
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
 pub mod allowed;
+pub mod block;
 pub mod boot;
 pub mod bridge;
 pub mod child;
@@ -22,9 +23,11 @@ pub mod hook;
 pub mod host;
 pub mod hostdev;
 pub mod id_set;
+pub mod image;
 pub mod json;
 pub mod nic;
 pub mod props;
+pub mod scsi_bus;
 pub mod storage;
 pub mod vdsm_conf;
 pub mod xml;
