@@ -2,6 +2,7 @@
 """What a hook in Python with minidom needs: reading and writing VDSM's data file."""
 
 import os
+import sys
 from xml.dom import minidom
 
 
@@ -30,3 +31,20 @@ def append_arguments(domain, words):
     block = append(domain, "qemu:commandline")
     for word in words:
         append(block, "qemu:arg", value=word)
+
+
+def free_name(taken, prefix):
+    """The first name of a disk that is not taken, and takes it."""
+    letters = [chr(97 + number) for number in range(26)]
+    names = letters + [one + other for one in letters for other in letters]
+    name = next(prefix + name for name in names if prefix + name not in taken)
+    taken.add(name)
+    return name
+
+
+def allowed_image(path):
+    """The image with links resolved, if it lies where libvirt keeps its own."""
+    path = os.path.realpath(path)
+    if not path.startswith("/var/lib/libvirt/images/") or not os.path.isfile(path):
+        sys.exit(2)
+    return path
