@@ -59,6 +59,8 @@ CASES = {
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
+    # The VM's machine type has no floppy drives.
+    "floppy": Case({"floppy": "/var/lib/libvirt/images/drv.vfd:usb"}),
     "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
@@ -213,6 +215,12 @@ def domain(disks, images):
     <hostdev mode="subsystem" type="pci" managed="no">
       <source>
         <address domain="0x0000" bus="0x0b" slot="0x00" function="0x0"/>
+      </source>
+    </hostdev>
+    <hostdev mode="subsystem" type="scsi" managed="no" rawio="yes">
+      <source>
+        <adapter name="scsi_host3"/>
+        <address bus="0" target="2" unit="0"/>
       </source>
     </hostdev>{"".join(element for _, element in pairs)}{interface(1)}{interface(2)}
     <serial type="unix">
