@@ -22,6 +22,7 @@ pub mod host;
 pub mod hostdev;
 pub mod id_set;
 pub mod json;
+pub mod memory;
 pub mod nic;
 pub mod props;
 pub mod storage;
