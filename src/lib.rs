@@ -25,6 +25,7 @@ pub mod hostdev;
 pub mod id_set;
 pub mod image;
 pub mod json;
+pub mod memory;
 pub mod nic;
 pub mod props;
 pub mod scsi_bus;

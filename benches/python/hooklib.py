@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a hook in Python with minidom needs: reading and writing VDSM's data file."""
+"""What a hook in Python with minidom or json needs: VDSM's data file and VDSM's settings."""
 
+import configparser
+import glob
+import json
 import os
 import sys
 from xml.dom import minidom
@@ -48,3 +51,30 @@ def allowed_image(path):
     if not path.startswith("/var/lib/libvirt/images/") or not os.path.isfile(path):
         sys.exit(2)
     return path
+
+
+def read_json():
+    with open(os.environ["_hook_json"], encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_json(value):
+    with open(os.environ["_hook_json"], "w", encoding="utf-8") as file:
+        json.dump(value, file)
+
+
+def settings():
+    """The section [vars] of vdsm.conf."""
+    drop_ins = [
+        path
+        for directory in ("/usr/lib", "/run", "/etc")
+        for path in glob.glob(f"{directory}/vdsm/vdsm.conf.d/*.conf")
+    ]
+    conf = configparser.ConfigParser()
+    conf.read(["/etc/vdsm/vdsm.conf", *sorted(drop_ins, key=os.path.basename)])
+    return conf["vars"] if conf.has_section("vars") else {}
+
+
+def is_on(key):
+    found = settings()
+    return key in found and found.getboolean(key)
