@@ -6,6 +6,7 @@
 //! byte is copied: members that nobody here knows, their order, the spelling of numbers, and
 //! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::mem;
@@ -25,7 +26,7 @@ pub struct Node<'a>(&'a str);
 #[derive(Debug)]
 pub struct Object<'a> {
     text: &'a str,
-    members: Vec<(String, Node<'a>)>,
+    members: Vec<(Cow<'a, str>, Node<'a>)>,
 }
 
 impl<'a> Node<'a> {
@@ -89,14 +90,25 @@ impl<'a> Object<'a> {
     pub fn members(&self) -> impl Iterator<Item = (&str, Node<'a>)> {
         self.members
             .iter()
-            .map(|(name, value)| (name.as_str(), *value))
+            .map(|(name, value)| (name.as_ref(), *value))
+    }
+}
+
+/// A member's name. One that no UTF-8 can hold is none that a hook looks for: its source will do.
+fn name_of(source: &str) -> Cow<'_, str> {
+    match source
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(name) if !name.contains('\\') => Cow::Borrowed(name),
+        _ => Cow::Owned(Node(source).text()),
     }
 }
 
 struct Members;
 
 impl<'a> Visitor<'a> for Members {
-    type Value = Vec<(String, Node<'a>)>;
+    type Value = Vec<(Cow<'a, str>, Node<'a>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -105,8 +117,7 @@ impl<'a> Visitor<'a> for Members {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> std::result::Result<Self::Value, M::Error> {
         let mut members = Vec::new();
         while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            // A name that no UTF-8 can hold is none that a hook looks for: its source will do.
-            members.push((Node(name.get()).text(), Node(value.get())));
+            members.push((name_of(name.get()), Node(value.get())));
         }
         Ok(members)
     }
@@ -148,7 +159,7 @@ impl<'a> Edits<'a> {
     pub fn replace(&mut self, node: Node<'a>, value: &Value) -> Result {
         if node.value().as_ref() != Some(value) {
             let text = to_ascii(value)?;
-            self.splices.push((self.range(node.0), text));
+            self.splices.push((range(self.source, node.0), text));
         }
         Ok(())
     }
@@ -177,11 +188,11 @@ impl<'a> Edits<'a> {
     }
 
     fn changed(&mut self, object: &Object<'a>) -> &mut Changed {
+        let source = self.source;
         let members = object.members.iter();
-        let values = members.map(|(_, value)| self.range(value.0)).collect();
-        let start = self.range(object.text).start + 1;
-        self.objects.entry(start).or_insert(Changed {
-            values,
+        let start = range(source, object.text).start + 1;
+        self.objects.entry(start).or_insert_with(|| Changed {
+            values: members.map(|(_, value)| range(source, value.0)).collect(),
             removed: Vec::new(),
             added: Vec::new(),
         })
@@ -247,12 +258,12 @@ impl<'a> Edits<'a> {
         Node::parse(&new).map_err(|error| Error::new(format!("the result is {error}")))?;
         Ok(Some(new))
     }
+}
 
-    /// Where a part of the source stands in it.
-    fn range(&self, part: &'a str) -> Range<usize> {
-        let start = part.as_ptr() as usize - self.source.as_ptr() as usize;
-        start..start + part.len()
-    }
+/// Where a part of the source stands in it.
+fn range(source: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - source.as_ptr() as usize;
+    start..start + part.len()
 }
 
 /// `value` as pure ASCII, the way VDSM writes its data files: whatever the locale of the next

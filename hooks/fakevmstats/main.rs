@@ -58,11 +58,12 @@ fn run() -> Result {
         return Ok(());
     }
     let mut random = Random(getrandom::u64().context("the system's random source")?);
+    let apps = json!(APPS);
     hook::edit_json(|document, edits| {
         let vms = document.array();
         let vms = vms.ok_or_else(|| hook::unexpected_json("an array, an object for each VM"))?;
         for vm in vms {
-            if let Err(problem) = invent(vm, edits, &mut random) {
+            if let Err(problem) = invent(vm, edits, &mut random, &apps) {
                 log::warn!("{problem}; its statistics stay as they are");
             }
         }
@@ -70,7 +71,7 @@ fn run() -> Result {
     })
 }
 
-fn invent<'a>(vm: Node<'a>, edits: &mut Edits<'a>, random: &mut Random) -> Result {
+fn invent<'a>(vm: Node<'a>, edits: &mut Edits<'a>, random: &mut Random, apps: &Value) -> Result {
     let vm = vm
         .object()
         .ok_or_else(|| Error::new("a VM that is no object"))?;
@@ -104,15 +105,15 @@ fn invent<'a>(vm: Node<'a>, edits: &mut Edits<'a>, random: &mut Random) -> Resul
     edits.set(&vm, "netIfaces", &interfaces(&bytes))?;
     let fqdn = format!("{}.fakefqdn.com", id.replace('-', ""));
     edits.set(&vm, "guestFQDN", &json!(fqdn))?;
-    edits.set(&vm, "appsList", &json!(APPS))
+    edits.set(&vm, "appsList", apps)
 }
 
 /// Sets a member; one that is a number stays one, else it becomes text, as VDSM has it.
 fn put<'a>(object: &Object<'a>, edits: &mut Edits<'a>, name: &str, number: String) -> Result {
-    let known = object.get(name).and_then(Node::value);
-    let value = match known {
-        Some(Value::Number(_)) => Value::Number(number.parse::<Number>()?),
-        _ => Value::String(number),
+    let known = object.get(name).map(Node::source).unwrap_or_default();
+    let value = match known.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        true => Value::Number(number.parse::<Number>()?),
+        false => Value::String(number),
     };
     edits.set(object, name, &value)
 }
