@@ -41,6 +41,9 @@ pub struct Hook {
     /// Exact command lines that the hook runs as root through `sudo -n`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
+    /// Units of systemd that the hook cannot do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers: Vec<String>,

@@ -216,6 +216,13 @@ pub fn edit_json(
     }
 }
 
+/// The error of JSON that is not of the event's shape.
+pub fn unexpected_json(expected: &str) -> Error {
+    let path = env::var_os("_hook_json").unwrap_or_default();
+    let path = Path::new(&path).display();
+    Error::new(format!("{path}: unexpected JSON: expected {expected}"))
+}
+
 /// The data file that VDSM names in the variable `wanted`. Where it names one of the `other` kind
 /// the hook is installed for an event that it does not serve.
 fn data_file(wanted: &str, other: &str) -> Result<PathBuf> {

@@ -15,6 +15,7 @@ mod catalog;
 mod custom_properties;
 mod diff;
 mod directory;
+mod doctor;
 mod document;
 mod domain;
 mod engine_config;
@@ -48,6 +49,8 @@ Examples:
       vdsm-hooks run before_vm_start --domain vm.xml -p cpuflags=+pcid
   Which hooks does this host have, which of them are ours?
       vdsm-hooks list
+  Is everything there that the installed hooks need?
+      vdsm-hooks doctor
   What does a hook do, and what turns it on?
       vdsm-hooks show cpuflags
   How do its properties get into the engine, beside those that are there?
@@ -63,6 +66,7 @@ Part of vdsm-hooks, licence GPL-2.0-or-later.";
 enum Command {
     Run(Box<run::Arguments>),
     List(list::Arguments),
+    Doctor(doctor::Arguments),
     Show(show::Arguments),
     EngineConfig(engine_config::Arguments),
     Files(files::Arguments),
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
     let done = match &tool.command {
         Command::Run(arguments) => run::run(arguments),
         Command::List(arguments) => list::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::EngineConfig(arguments) => engine_config::run(arguments),
         Command::Files(arguments) => files::run(arguments),
