@@ -25,6 +25,9 @@ pub struct Hook {
     /// For a hook that VDSM no longer ships: since when, and what came instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Retired>,
+    /// Other packages whose hooks do not get along with this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
@@ -51,6 +54,9 @@ pub struct Hook {
 
 /// The directory of the programs that hooks run as root.
 pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
+
+/// The last line of every program's help. install.sh tells our files by its first words.
+const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
 
 /// Why VDSM no longer ships a hook.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -188,6 +194,11 @@ impl Hook {
         format!("{:02}_{}", event.order, self.name)
     }
 
+    /// Where that is below VDSM's directory of hooks: `event/NN_name`.
+    pub fn place(&self, event: &Event) -> String {
+        format!("{}/{}", event.event, self.installed_as(event))
+    }
+
     /// The text of `--help`.
     pub fn help(&self) -> String {
         let mut text = format!("{}: {}\n", self.name, self.summary);
@@ -199,13 +210,7 @@ impl Hook {
         );
         text += "\nEvents:\n";
         for event in &self.events {
-            let _ = writeln!(
-                text,
-                "    {}/{}: {}",
-                event.event,
-                self.installed_as(event),
-                event.effect
-            );
+            let _ = writeln!(text, "    {}: {}", self.place(event), event.effect);
         }
         if self.properties.is_empty() {
             text += "\nIt has no property: it acts on every VM of the host.\n";
@@ -229,9 +234,18 @@ impl Hook {
             let _ = writeln!(text, "\nRuns as root: {line}");
         }
         text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
-                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n\
-                 Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
-        text
+                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n";
+        text + PART_OF
+    }
+
+    /// The text of `--help` of a root helper.
+    pub fn help_of_helper(&self, helper: &str) -> String {
+        let hook = &self.name;
+        format!(
+            "{helper}: what the hook {hook} does as root\n\n\
+             The hook runs it by itself; sudo lets VDSM's user do so.\n\n\
+             Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
+        )
     }
 }
 

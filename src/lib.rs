@@ -28,6 +28,7 @@ pub mod json;
 pub mod memory;
 pub mod nic;
 pub mod props;
+pub mod record;
 pub mod scsi_bus;
 pub mod storage;
 pub mod vdsm_conf;
