@@ -54,6 +54,10 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
             body()
         }
     };
+    end(name, result)
+}
+
+fn end(name: &str, result: Result) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,6 +65,25 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
             ExitCode::from(error.status())
         }
     }
+}
+
+/// Runs a root helper, a program of its hook: as [`run`], but `body` gets the arguments.
+pub fn run_helper(program: Program, body: impl FnOnce(&[String]) -> Result) -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let asks = arguments.first().and_then(|first| first.to_str());
+    if asks.is_some_and(|first| first.starts_with('-')) {
+        return run(program, || Ok(()));
+    }
+    let name = program.name;
+    catch_panics(name);
+    start_log(name);
+    let arguments: std::result::Result<Vec<String>, OsString> =
+        arguments.into_iter().map(OsString::into_string).collect();
+    let result = match arguments {
+        Ok(arguments) => body(&arguments),
+        Err(argument) => Err(Error::new(format!("{argument:?} is not UTF-8"))),
+    };
+    end(name, result)
 }
 
 /// Puts one line on stderr. A closed stderr is no reason to fail.

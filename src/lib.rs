@@ -27,10 +27,12 @@ pub mod image;
 pub mod json;
 pub mod memory;
 pub mod nic;
+pub mod phase;
 pub mod props;
 pub mod record;
 pub mod scsi_bus;
 pub mod storage;
+pub mod undo;
 pub mod vdsm_conf;
 pub mod xml;
 
