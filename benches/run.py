@@ -73,6 +73,7 @@ CASES = {
     "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
+    "vmfex": Case({"vmfex": "{'56:6f:00:00:00:01': 'gold'}"}),
 }
 
 # What the events hand over that have no domain.
