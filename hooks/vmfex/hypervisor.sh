@@ -67,16 +67,20 @@ fresh_vm
 with_adapter fire before_vm_start "$work/vm.xml" -p "$asked" >/dev/null
 sed -i 's,<virtualport type="802.1Qbh">.*</virtualport>,,' "$work/vm.xml"
 in_use() { virsh net-dumpxml direct-pool | grep "<interface dev='fex0' connections='1'/>"; }
+waits() { with_adapter fire before_vm_start "$work/vm.xml" -p "$asked" | grep -e 'gets these NICs when no VM uses it: fex2'; }
 if start_vm "$work/vm.xml" 2>"$work/refusal"; then
     check "without the port profile the VM gets a member of the pool" in_use
     # What the adapter's interface has while a VM uses it.
     echo "$nic1" >"$adapter/class/net/fex0/address"
     add_nics fex2
-    check "a new interface joins the pool beside it" with_adapter fire before_vm_start "$work/vm.xml" -p "$asked"
-    check "all are there" members_are 'fex0 fex1 fex2 '
-    check "the VM has kept its own" in_use
+    check "a new interface has to wait" waits
+    check "libvirt still knows what is in use" in_use
+    check "the pool is as it was" members_are 'fex0 fex1 '
     stop_vm
     echo 00:00:00:00:00:00 >"$adapter/class/net/fex0/address"
+    make_vm "$work/vm.xml"
+    check "after the VM it joins the pool" with_adapter fire before_vm_start "$work/vm.xml" -p "$asked"
+    check "all are there" members_are 'fex0 fex1 fex2 '
 else
     not_run "the pool hands out its members" "$(tail -n 1 "$work/refusal")"
     add_nics fex2
@@ -103,12 +107,15 @@ check "it runs" pool_is 'active yes yes'
 
 # As on a host: VDSM's user, sudo, and the helper at its place.
 as_vdsm() {
-    mkdir -p /run/data && cp "$work/vm.xml" /run/data/vm.xml && chown -R vdsm /run/data &&
+    mkdir -p /run/data && cp "$work/vm.xml" /run/data/vm.xml && chown -R vdsm:vdsm /run/data &&
         timeout 60 setpriv --reuid=vdsm --regid=vdsm --clear-groups env -i _hook_domxml=/run/data/vm.xml \
             "$asked" /usr/libexec/vdsm/hooks/before_vm_start/50_vmfex
 }
 vdsm_is_refused() { ! as_vdsm 2>"$work/refusal" && cat "$work/refusal" && grep -e "$1" "$work/refusal"; }
-nobody_tells_it() { ! timeout 20 setpriv --reuid=vdsm --clear-groups --regid=vdsm sudo -n "$helper" --help; }
+nobody_tells_it() {
+    ! timeout 20 setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n "$helper" --help >"$work/refusal" 2>&1 &&
+        grep -e 'password is required' "$work/refusal"
+}
 useradd --system --shell /bin/false vdsm
 mount -t overlay overlay -o "lowerdir=$tree/usr/libexec:/usr/libexec" /usr/libexec
 drop_pool
@@ -116,6 +123,7 @@ check "VDSM's user cannot make the pool without its line for sudo" \
     with_adapter vdsm_is_refused 'cannot set up network direct-pool: .*sudo: '
 check "there is no pool" pool_is ''
 cp "$tree/etc/sudoers.d/50_vdsm_hooks_vmfex" /etc/sudoers.d
+fresh_vm
 check "with it the helper makes the pool" with_adapter as_vdsm
 check "the pool is there" members_are 'fex0 fex1 '
 check "the NIC is connected" grep '<source network="direct-pool"/>' /run/data/vm.xml

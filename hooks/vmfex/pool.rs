@@ -46,14 +46,14 @@ struct Pool {
     idle: BTreeSet<String>,
 }
 
-/// Sees to it that the pool is there, is active, and has every free NIC.
+/// Sees to it that the pool is there, is active, and, unless VMs use it, has every free NIC.
 pub(crate) fn ensure() -> Result {
     let cannot = format!("cannot set up network {NETWORK}");
     let host = Host::look().context(&cannot)?;
     if host.pool.is_none() && host.free.is_empty() {
         return Err(Error::new("host has no VM-FEX interfaces"));
     }
-    host.warn_of_strangers();
+    host.warn();
     if host.is_well() {
         return Ok(());
     }
@@ -81,6 +81,9 @@ fn set_up() -> Result {
     if !pool.is_active {
         libvirt.change(&["net-start", NETWORK])?;
     }
+    if pool.is_in_use() {
+        return Ok(());
+    }
     for nic in host.free.difference(&pool.nics) {
         let member = member(nic)?;
         let update = ["net-update", NETWORK, "add", "forward-interface", &member];
@@ -98,28 +101,41 @@ impl Host {
     }
 
     fn is_well(&self) -> bool {
-        let pool = self.pool.as_ref();
-        pool.is_some_and(|pool| pool.is_active && pool.nics.is_superset(&self.free))
+        self.pool.as_ref().is_some_and(|pool| {
+            pool.is_active && (pool.is_in_use() || pool.nics.is_superset(&self.free))
+        })
     }
 
-    /// They stay: a VM that is about to start may have been promised one.
-    fn warn_of_strangers(&self) {
-        let idle = self.pool.iter().flat_map(|pool| &pool.idle);
-        let strangers: Vec<_> = idle.filter(|nic| !self.free.contains(*nic)).collect();
+    /// Says what the pool does not have as it should, and keeps.
+    fn warn(&self) {
+        let Some(pool) = &self.pool else {
+            return;
+        };
+        let names = |nics: Vec<&String>| {
+            let names = nics.into_iter().map(String::as_str);
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let strangers = names(pool.idle.difference(&self.free).collect());
         if !strangers.is_empty() {
+            // A VM that is about to start may have been promised one.
             log::warn!(
-                "network {NETWORK} has NICs that are no free VM-FEX interfaces of this host: {}",
-                strangers
-                    .iter()
-                    .map(|nic| nic.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                "network {NETWORK} has NICs that are no free VM-FEX interfaces of this host: {strangers}"
             );
+        }
+        let missing = names(self.free.difference(&pool.nics).collect());
+        if !missing.is_empty() && pool.is_in_use() {
+            log::warn!("network {NETWORK} gets these NICs when no VM uses it: {missing}");
         }
     }
 }
 
 impl Pool {
+    /// With any change of a network libvirt 9.0 forgets which members are in use, and would offer
+    /// the next VM one of those.
+    fn is_in_use(&self) -> bool {
+        self.idle.len() < self.nics.len()
+    }
+
     fn look() -> Result<Option<Pool>> {
         let networks = ask(&["net-list", "--all"])?;
         let mut rows = networks.lines().map(str::split_whitespace);
