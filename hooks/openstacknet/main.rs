@@ -15,9 +15,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, cmd, hook, ovs, program, props};
+use vdsm_hooks::{Error, Result, cmd, hook, ovs, paused_start, program, props};
 
-mod paused;
 mod tap;
 
 const PROVIDER: &str = "provider_type";
@@ -41,7 +40,7 @@ fn run() -> Result {
     let event = hook::event()?;
     match event.as_str() {
         "after_get_caps" => return report_host(),
-        "after_vm_start" => return paused::end(),
+        "after_vm_start" => return paused_start::end(),
         _ => {}
     }
     if props::text(PROVIDER)?.as_deref() != Some("OPENSTACK_NETWORK") {
@@ -62,7 +61,7 @@ fn prepare(starts: bool) -> Result {
     let done = hook::edit(|document, edits| {
         connect(document, edits, &id, on_ovs)?;
         if starts {
-            asked = paused::ask()?;
+            asked = paused_start::ask()?;
         }
         Ok(())
     });
@@ -105,13 +104,9 @@ fn report_host() -> Result {
     if !Path::new(OVS_CTL).exists() {
         return Ok(());
     }
-    if !cmd::run(OVS_CTL, &["status"], PATIENCE)?.status.success() {
-        return Ok(());
-    }
-    let id = ovs::external_id(&OPTIONS, "odl_os_hostconfig_hostid")
-        .or_else(|_| ovs::external_id(&OPTIONS, "hostname"));
-    match id {
-        Ok(id) => ovs::bind_host(&ON_OVS, &id),
+    match name_of_host() {
+        Ok(Some(id)) => ovs::bind_host(&ON_OVS, &id),
+        Ok(None) => Ok(()),
         Err(error) => {
             log::warn!(
                 "the engine does not learn under which name Neutron knows this host: {error}"
@@ -119,6 +114,16 @@ fn report_host() -> Result {
             Ok(())
         }
     }
+}
+
+/// None if Open vSwitch does not run.
+fn name_of_host() -> Result<Option<String>> {
+    if !cmd::run(OVS_CTL, &["status"], PATIENCE)?.status.success() {
+        return Ok(None);
+    }
+    ovs::external_id(&OPTIONS, "odl_os_hostconfig_hostid")
+        .or_else(|_| ovs::external_id(&OPTIONS, "hostname"))
+        .map(Some)
 }
 
 fn on_ovs() -> Result<bool> {

@@ -13,14 +13,14 @@ caps_are() { is "$(jq -c . "$work/caps.new")" "$1"; }
 caps_warn() { ask_caps >"$work/warning" 2>&1 && grep -e "$1" "$work/warning" && caps_are '{"vmTypes":["kvm"]}'; }
 external_id() { ovs_vsctl get Interface "$(tap_of "$nic2")" "external_ids:$1"; }
 
+# The engine gives such a vNIC no filter; libvirt would refuse it.
+cut_nic 2 "$work/nic.xml" && sed -i '/<filterref/d' "$work/nic.xml"
+check "before_device_create accepts the vNIC" fire before_device_create "$work/nic.xml" "$@"
+put_nic 2 "$work/nic.xml"
 if [ -z "$ovs_bridge" ]; then
     not_run "a port of the integration bridge" "needs Open vSwitch"
 else
     ovs_vsctl --may-exist add-br br-int -- set bridge br-int datapath_type=netdev
-    # The engine gives such a vNIC no filter; libvirt would refuse it.
-    cut_nic 2 "$work/nic.xml" && sed -i '/<filterref/d' "$work/nic.xml"
-    check "before_device_create accepts the vNIC" fire before_device_create "$work/nic.xml" "$@"
-    put_nic 2 "$work/nic.xml"
     check "the VM starts" started
     check "its tap is on the integration bridge" is "$(bridge_of "$nic2")" br-int
     check "OVN finds the port by its id" is "$(external_id iface-id)" "\"$port\""

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A start that is paused until Neutron has wired the VM, unless the user wants it paused anyway.
+//! A start that is paused until somebody outside of oVirt, such as Neutron, has wired the VM; unless
+//! the user wants it paused anyway.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,64 +9,72 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use vdsm_hooks::vdsm_conf::VdsmConf;
-use vdsm_hooks::{Context, Error, Result, cmd, host, phase, props};
+use crate::vdsm_conf::VdsmConf;
+use crate::{Context, Error, Result, cmd, host, phase, props};
 
 /// The flag of a paused start.
 const PAUSED: u32 = 1;
-/// How long Neutron's agents may take.
+/// How long the wiring may take.
 const WIRING: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`ask`] has made, so that it can be taken back.
-pub(crate) struct Asked {
-    flags: PathBuf,
+#[must_use]
+pub struct Asked {
+    vm: String,
     /// The flags before; none if there was no file.
     before: Option<u32>,
-    mark: PathBuf,
 }
 
 /// Asks VDSM for a paused start, and leaves the mark for [`end`]. Nothing is made where the user
-/// wants the VM paused, nor for a VM that wakes up.
-pub(crate) fn ask() -> Result<Option<Asked>> {
+/// wants the VM paused.
+///
+/// # Errors
+/// No `vmId`, flags that are no number, or one of the files cannot be written; nothing is left.
+pub fn ask() -> Result<Option<Asked>> {
     let vm = phase::vm_id()?;
-    if phase::is_resume()? {
-        return Ok(None);
-    }
-    let (flags, mark) = (phase::launch_flags(&vm), mark(&vm));
+    let flags = phase::launch_flags(&vm);
     let before = read(&flags)?;
     let old = before.unwrap_or_default();
     if old & PAUSED != 0 {
-        drop_stale(&mark, &flags)?;
+        drop_stale(&mark(&vm), &flags)?;
         return Ok(None);
     }
-    let asked = Asked {
-        flags,
-        before,
-        mark,
-    };
-    let made = write(&asked.flags, &(old | PAUSED).to_string());
-    let made = made.and_then(|()| write(&asked.mark, "true"));
-    if let Err(error) = made {
+    let new = (old | PAUSED).to_string();
+    match before {
+        Some(_) => host::replace_file(&flags, new.as_bytes())?,
+        None => phase::make_launch_flags(&vm, &new)?,
+    }
+    let mark = mark(&vm);
+    let asked = Asked { vm, before };
+    if let Err(error) = fs::write(&mark, "true") {
         asked.take_back();
-        return Err(error);
+        return Err(error).context(mark.display());
     }
     Ok(Some(asked))
 }
 
 impl Asked {
-    /// Puts the flags back and the mark away, as far as possible.
-    pub(crate) fn take_back(&self) {
-        let _ = fs::remove_file(&self.mark);
-        let _ = match self.before {
-            Some(flags) => write(&self.flags, &flags.to_string()),
-            None => fs::remove_file(&self.flags).map_err(Error::from),
+    /// Puts the mark away and the flags back, as far as possible.
+    pub fn take_back(&self) {
+        let _ = fs::remove_file(mark(&self.vm));
+        let back = match self.before {
+            Some(flags) => {
+                host::replace_file(&phase::launch_flags(&self.vm), flags.to_string().as_bytes())
+            }
+            None => phase::drop_launch_flags(&self.vm),
         };
+        if let Err(error) = back {
+            log::warn!("the VM will start paused: {error}");
+        }
     }
 }
 
-/// Resumes the VM that was paused for Neutron.
-pub(crate) fn end() -> Result {
+/// Resumes the VM that [`ask`] had paused, after a while.
+///
+/// # Errors
+/// No `vmId`, or VDSM does not resume the VM; the mark stays.
+pub fn end() -> Result {
     let vm = phase::vm_id()?;
     let mark = mark(&vm);
     let flags = read(&phase::launch_flags(&vm))?.unwrap_or_default();
@@ -113,14 +122,4 @@ fn drop_stale(mark: &Path, flags: &Path) -> Result {
         fs::remove_file(mark).context(mark.display())?;
     }
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result {
-    if path.exists() {
-        return host::replace_file(path, text.as_bytes());
-    }
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).context(directory.display())?;
-    }
-    fs::write(path, text).context(path.display())
 }
