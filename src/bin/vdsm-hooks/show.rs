@@ -118,7 +118,7 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
         "vdsm-hooks run {} {file}{} --hook {}",
         event.name,
         setting.unwrap_or_default(),
-        hook.name
+        event.file.as_ref().unwrap_or(&hook.name)
     ))
 }
 
