@@ -320,7 +320,8 @@ def build(work, names):
         event = described(name)["events"][0]
         directory = work / "hooks" / event["event"]
         directory.mkdir(parents=True, exist_ok=True)
-        program = directory / f"{event['order']:02}_{name}"
+        number = f"{event['order']:02}_" if "order" in event else ""
+        program = directory / f"{number}{name}"
         shutil.copy(ROOT / "target" / "release" / name, program)
         subprocess.run(["strip", program], check=True)
         python = [PYTHON, str(work / "python" / f"{name}.py")]
