@@ -22,6 +22,7 @@ import os
 import platform
 import random
 import re
+import shlex
 import shutil
 import stat
 import statistics
@@ -320,7 +321,8 @@ def build(work, names):
         event = described(name)["events"][0]
         directory = work / "hooks" / event["event"]
         directory.mkdir(parents=True, exist_ok=True)
-        program = directory / f"{event['order']:02}_{name}"
+        number = f"{event['order']:02}_" if "order" in event else ""
+        program = directory / f"{number}{name}"
         shutil.copy(ROOT / "target" / "release" / name, program)
         subprocess.run(["strip", program], check=True)
         python = [PYTHON, str(work / "python" / f"{name}.py")]
@@ -495,15 +497,25 @@ def lay_out(root, host, silent):
         os.mknod(place(path), stat.S_IFBLK | 0o660, os.makedev(major, minor))
     for name, rules in host.get("commands", {}).items():
         at = place(name if name.startswith("/") else f"/usr/bin/{name}")
-        answer = next((rule["out"] for rule in rules if "out" in rule), None)
-        if answer is None:
-            shutil.copy(silent, at)
-        else:
-            at.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+        if any("out" in rule for rule in rules):
+            at.write_text(stand_in(rules))
             at.chmod(0o755)
+        else:
+            shutil.copy(silent, at)
     for path, target in host.get("links", {}).items():
         place(path).symlink_to(target)
     return binds
+
+
+def stand_in(rules):
+    """A program that gives the answer of the first rule whose words are all in its command line."""
+    script = "#!/bin/sh\nwords=\" $* \"\n"
+    script += 'has() { for word; do case "$words" in *" $word "*) ;; *) return 1 ;; esac; done; }\n'
+    for rule in rules:
+        words = " ".join(shlex.quote(word) for word in rule.get("has", []))
+        script += f"has {words} && {{ cat <<'END'; exit {rule.get('rc', 0)}; }}\n"
+        script += rule.get("out", "").removesuffix("\n") + "\nEND\n"
+    return script
 
 
 def inside(work, host, empty, job):

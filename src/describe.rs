@@ -28,6 +28,10 @@ pub struct Hook {
     /// Other packages whose hooks do not get along with this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
+    /// What has to be installed besides VDSM and what VDSM itself needs: names of packages on EL, or
+    /// files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
@@ -108,9 +112,11 @@ pub struct HostFile {
 pub struct Event {
     /// VDSM's name of the event, the name of the directory.
     pub event: String,
-    /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order.
-    pub order: u8,
-    /// The file name there, if it is not [`Event::order`] and the hook's name.
+    /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order. None for a file
+    /// without a number, which runs after those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u8>,
+    /// The file name there, if it is not made of [`Event::order`] and the hook's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What the hook does there.
@@ -197,8 +203,11 @@ impl Hook {
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
     pub fn installed_as(&self, event: &Event) -> String {
-        let usual = || format!("{:02}_{}", event.order, self.name);
-        event.file.clone().unwrap_or_else(usual)
+        match (&event.file, event.order) {
+            (Some(file), _) => file.clone(),
+            (None, Some(order)) => format!("{order:02}_{}", self.name),
+            (None, None) => self.name.clone(),
+        }
     }
 
     /// Where that is below VDSM's directory of hooks: `event/NN_name`.

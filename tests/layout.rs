@@ -240,6 +240,25 @@ fn the_overview_has_every_hook_in_its_group() {
 }
 
 #[test]
+fn what_has_an_original_is_compared_with_it() {
+    let table = read("docs/compared.md");
+    let rows: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .filter_map(|line| line.split(" | ").next())
+        .filter(|name| *name != "hook")
+        .collect();
+    let mut hooks = hooks();
+    hooks.retain(|hook| hook.replaces.is_some());
+    let (current, retired) = hooks
+        .iter()
+        .partition::<Vec<_>, _>(|hook| hook.retired.is_none());
+    let names: Vec<_> = [current, retired].concat();
+    let names: Vec<_> = names.iter().map(|hook| hook.name.as_str()).collect();
+    assert_eq!(rows, names, "docs/compared.md");
+}
+
+#[test]
 fn the_list_of_programs_is_complete_and_sorted() {
     let manifest = read("Cargo.toml");
     let mut expected: Vec<String> = Vec::new();
