@@ -249,7 +249,8 @@ fn what_has_an_original_is_compared_with_it() {
         .filter(|name| *name != "hook")
         .collect();
     let mut hooks = hooks();
-    hooks.retain(|hook| hook.replaces.is_some());
+    // Some have theirs in a package that does more, which ours does not replace.
+    hooks.retain(|hook| hook.replaces.is_some() || !hook.conflicts.is_empty());
     let (current, retired) = hooks
         .iter()
         .partition::<Vec<_>, _>(|hook| hook.retired.is_none());
