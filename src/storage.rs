@@ -6,6 +6,8 @@
 //! * [`Metadata`]: the keys, read from text the way VDSM reads it.
 //! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
 //! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal.
+//! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
+//! * [`lvm`]: the volume groups of the host.
 //! * [`findings`]: what the values themselves say wrong.
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
@@ -14,11 +16,13 @@
 mod cause;
 mod check;
 mod findings;
+pub mod lvm;
 mod metadata;
 mod name;
 pub mod probe;
 mod problem;
 mod seal;
+pub mod tags;
 mod uses;
 mod verdict;
 

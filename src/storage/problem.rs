@@ -105,6 +105,10 @@ fn of_verdict(judgement: &Judgement) -> Option<(Weight, String)> {
             Weight::NotUtf8,
             format!("the metadata is not UTF-8, {cause}"),
         ),
+        Verdict::Undecodable => (
+            Weight::NotUtf8,
+            format!("the metadata cannot be decoded, {cause}"),
+        ),
         Verdict::Empty => (Weight::Empty, "the metadata is empty".to_owned()),
         Verdict::Missing => (Weight::Missing, "the metadata file is missing".to_owned()),
         Verdict::Unsealed => (Weight::Unsealed, "the metadata carries no seal".to_owned()),

@@ -22,6 +22,8 @@ pub enum Verdict {
     Missing,
     /// VDSM cannot decode the text.
     NotUtf8,
+    /// VDSM cannot decode a tag of the volume group.
+    Undecodable,
     /// The seal is not that of the keys: VDSM refuses the domain.
     Broken,
 }
@@ -35,6 +37,7 @@ impl Verdict {
             Verdict::Empty => "empty",
             Verdict::Missing => "missing file",
             Verdict::NotUtf8 => "not UTF-8",
+            Verdict::Undecodable => "undecodable tag",
             Verdict::Broken => "broken",
         }
     }
@@ -73,7 +76,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    fn without_digests(verdict: Verdict) -> Reading {
+    pub(super) fn without_digests(verdict: Verdict) -> Reading {
         Reading {
             verdict,
             declared: None,
@@ -81,7 +84,7 @@ impl Reading {
         }
     }
 
-    fn compare(declared: Option<String>, computed: String) -> Reading {
+    pub(super) fn compare(declared: Option<String>, computed: String) -> Reading {
         let verdict = match &declared {
             None => Verdict::Unsealed,
             Some(declared) if *declared == computed => Verdict::Ok,
@@ -177,12 +180,14 @@ fn not_utf8(content: &[u8]) -> Judgement {
 
 /// VDSM 4.3 and older: lines end at LF and CR only, values are stripped and keys are not.
 pub(super) fn read_as_4_3(text: &str) -> Reading {
+    lines_as_4_3(text.split(['\n', '\r']))
+}
+
+/// VDSM 4.3 and older on lines that have been split.
+pub(super) fn lines_as_4_3<'t>(lines: impl Iterator<Item = &'t str>) -> Reading {
     let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut metadata = Metadata::default();
-    for (key, value) in text
-        .split(['\n', '\r'])
-        .filter_map(|line| line.split_once('='))
-    {
+    for (key, value) in lines.filter_map(|line| line.split_once('=')) {
         metadata.put(key, value.trim_matches(ascii_blank));
     }
     let declared = metadata.take(CHECKSUM);

@@ -195,7 +195,7 @@ impl Report {
         match self.judgement.reading.verdict {
             Verdict::Ok => u8::from(!self.findings.is_empty()),
             Verdict::Unsealed => 1,
-            Verdict::Empty | Verdict::Missing | Verdict::NotUtf8 | Verdict::Broken => 2,
+            _ => 2,
         }
     }
 
