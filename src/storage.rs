@@ -26,7 +26,7 @@ pub mod tags;
 mod uses;
 mod verdict;
 
-pub use check::{Checked, Outcome, check};
+pub use check::{Checked, Outcome, Place, check};
 pub use findings::{Finding, findings};
 pub use metadata::Metadata;
 pub use name::is_uuid;

@@ -2,11 +2,11 @@
 
 //! The volume groups of the host, with one call of LVM for all of them.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::tags;
-use crate::json::Node;
-use crate::{Context as _, Error, Result, cmd};
+use crate::{Error, Result, cmd};
 
 /// LVM's device settings for a storage domain. The host's own keep such devices out: those of the
 /// host's disks only are to be seen there. This is the part of VDSM's own settings that decides
@@ -42,6 +42,43 @@ impl Group {
     }
 }
 
+/// The volume groups, asked for when the first one is wanted, once, and until one deadline.
+pub struct Lvm {
+    end: Instant,
+    groups: OnceLock<Result<Vec<Group>>>,
+}
+
+impl Lvm {
+    /// Nothing is asked yet.
+    pub fn new(end: Instant) -> Lvm {
+        Lvm {
+            end,
+            groups: OnceLock::new(),
+        }
+    }
+
+    /// All groups.
+    ///
+    /// # Errors
+    /// As [`groups`].
+    pub fn groups(&self) -> std::result::Result<&[Group], &Error> {
+        let groups = self.groups.get_or_init(|| groups(self.end)).as_ref();
+        groups.map(Vec::as_slice)
+    }
+
+    /// The group called `name`, none if there is none.
+    ///
+    /// # Errors
+    /// Why LVM does not say; none if it did not answer in time.
+    pub fn group(&self, name: &str) -> std::result::Result<Option<&Group>, Option<&Error>> {
+        match self.groups() {
+            Ok(groups) => Ok(groups.iter().find(|group| group.name == name)),
+            Err(_) if Instant::now() >= self.end => Err(None),
+            Err(error) => Err(Some(error)),
+        }
+    }
+}
+
 /// All volume groups on the host's multipath devices, read without a lock and without a change.
 ///
 /// # Errors
@@ -62,40 +99,82 @@ pub fn groups(end: Instant) -> Result<Vec<Group>> {
     ];
     let left = end.saturating_duration_since(Instant::now());
     let output = cmd::run_as_root("lvm", &arguments, left)?.success()?;
-    parse(&String::from_utf8_lossy(&output.stdout)).context("lvm vgs")
+    let groups = parse(&String::from_utf8_lossy(&output.stdout));
+    groups.ok_or_else(|| Error::new("lvm vgs: not the report that was expected"))
 }
 
-/// The groups in LVM's report.
-fn parse(report: &str) -> Result<Vec<Group>> {
-    let unknown = || Error::new("not the report that was expected");
+/// The groups in LVM's report: the objects that hold strings and nothing else. A reader of all JSON
+/// would make a hook 40 KB larger.
+fn parse(report: &str) -> Option<Vec<Group>> {
     let mut groups = Vec::new();
-    let report = Node::parse(report)?.object().ok_or_else(unknown)?;
-    let sections = report.get("report").and_then(Node::array);
-    for section in sections.ok_or_else(unknown)? {
-        let section = section.object().ok_or_else(unknown)?;
-        // Newer versions add sections of their own.
-        let Some(rows) = section.get("vg").and_then(Node::array) else {
-            continue;
-        };
-        for row in rows {
-            let row = row.object().ok_or_else(unknown)?;
-            let text = |name| row.get(name).and_then(Node::string).ok_or_else(unknown);
-            groups.push(Group {
-                name: text("vg_name")?,
-                uuid: text("vg_uuid")?,
-                extent: text("vg_extent_size")?,
-                tags: text("vg_tags")?
-                    .split_terminator(',')
-                    .map(str::to_owned)
-                    .collect(),
-            });
+    // Names and values of the object that is open.
+    let mut strings: Vec<String> = Vec::new();
+    let mut depth = 0_usize;
+    let mut rest = report;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '"' => strings.push(string(&mut rest)?),
+            '{' | '[' => {
+                depth += 1;
+                strings.clear();
+            }
+            '}' | ']' => {
+                depth = depth.checked_sub(1)?;
+                if !strings.is_empty() {
+                    groups.push(group(&strings)?);
+                    strings.clear();
+                }
+            }
+            ',' | ':' | ' ' | '\n' => {}
+            _ => return None,
         }
     }
-    Ok(groups)
+    (depth == 0 && !report.is_empty()).then_some(groups)
+}
+
+/// The group with these members: names, each with its value behind it.
+fn group(strings: &[String]) -> Option<Group> {
+    let value = |name| {
+        let at = strings.iter().step_by(2).position(|known| known == name)?;
+        strings.get(2 * at + 1)
+    };
+    Some(Group {
+        name: value("vg_name")?.clone(),
+        uuid: value("vg_uuid")?.clone(),
+        extent: value("vg_extent_size")?.clone(),
+        tags: value("vg_tags")?
+            .split_terminator(',')
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Takes a string whose first quote is gone off `rest`. LVM escapes quotes and backslashes.
+fn string(rest: &mut &str) -> Option<String> {
+    let mut text = String::new();
+    let mut escaped = false;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '"' if !escaped => {
+                *rest = &rest[at + 1..];
+                return Some(text);
+            }
+            '\\' if !escaped => escaped = true,
+            _ => {
+                text.push(c);
+                escaped = false;
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -109,28 +188,47 @@ mod tests {
         };
         assert!(group.is_domain() && !group.is_unready());
         for (report, groups) in [
-            (r#"  {"report": [{"vg": []}]}"#.to_owned(), Ok(vec![])),
+            (r#"  {"report": [{"vg": []}]}"#.to_owned(), Some(vec![])),
             (
                 format!(r#"{{"report": [{{"vg": [{row}, {row}]}}], "log": []}}"#),
-                Ok(vec![group.clone(), group.clone()]),
+                Some(vec![group.clone(), group.clone()]),
             ),
-            (r#"{"report": [{"log": []}]}"#.to_owned(), Ok(vec![])),
-            (
-                row.replace("MDT_A=1,RHAT_storage_domain", ""),
-                Err("not the report that was expected"),
-            ),
+            (r#"{"report": [{"log": []}]}"#.to_owned(), Some(vec![])),
             (
                 r#"{"report": [{"vg": [{"vg_name":"a"}]}]}"#.to_owned(),
-                Err("not the report that was expected"),
+                None,
             ),
-            ("[]".to_owned(), Err("not the report that was expected")),
+            (format!("[{row}"), None),
+            (format!("{row}]"), None),
+            (row.replace("tags\":", "tags"), None),
+            ("  VG  Tags".to_owned(), None),
+            (String::new(), None),
         ] {
-            let parsed = parse(&report).map_err(|error| error.to_string());
-            assert_eq!(parsed, groups.map_err(str::to_owned), "{report}");
+            assert_eq!(parse(&report), groups, "{report}");
         }
-        assert!(parse("  VG  Tags").is_err());
-        let untagged = row.replace("MDT_A=1,RHAT_storage_domain", "");
-        let untagged = parse(&format!(r#"{{"report": [{{"vg": [{untagged}]}}]}}"#));
-        assert_eq!(untagged.map(|groups| groups[0].tags.len()), Ok(0));
+        let untagged = parse(&row.replace("MDT_A=1,RHAT_storage_domain", ""));
+        assert_eq!(untagged.map(|groups| groups[0].tags.len()), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn reports_are_read_as_json_is(rows in prop::collection::vec(("\\PC{0,9}", "[ -~]{0,30}"), 0..5)) {
+            let row = |(name, tags): &(String, String)| {
+                json!({"vg_name": name, "vg_uuid": "u", "vg_extent_size": "1", "vg_tags": tags})
+            };
+            let rows_as_json: Vec<Value> = rows.iter().map(row).collect();
+            let report = json!({"report": [{"vg": rows_as_json}]});
+            for report in [report.to_string(), format!("{report:#}")] {
+                let groups = parse(&report);
+                let read = groups.map(|groups| {
+                    let pair = |group: Group| (group.name, group.tags.join(","));
+                    groups.into_iter().map(pair).collect::<Vec<_>>()
+                });
+                let expected = rows.iter().map(|(name, tags)| {
+                    (name.clone(), tags.strip_suffix(',').unwrap_or(tags).to_owned())
+                });
+                prop_assert_eq!(read, Some(expected.collect()));
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -140,21 +140,28 @@ pub fn first(
     end: Instant,
     wanted: fn(&Answer) -> bool,
 ) -> std::result::Result<(&Path, Answer), Vec<(&Path, Answer)>> {
-    let (sender, receiver) = mpsc::channel();
+    // The standard library's channels are 6 KB of program.
+    let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
     for (number, directory) in directories.iter().cloned().enumerate() {
-        let sender = sender.clone();
+        let messages = Arc::clone(&messages);
         thread::spawn(move || {
             let message = run(&["domain".as_ref(), directory.as_os_str()], end);
-            // Nobody listens any more once one has been chosen.
-            let _ = sender.send((number, message));
+            let (messages, came) = &*messages;
+            lock(messages).push((number, message));
+            came.notify_one();
         });
     }
-    drop(sender);
+    let (messages, came) = &*messages;
     let mut answers: Vec<_> = directories
         .iter()
         .map(|directory| (directory.as_path(), Answer::Silent))
         .collect();
-    for (number, message) in receiver {
+    for _ in directories {
+        let waiting = came.wait_while(lock(messages), |messages| messages.is_empty());
+        let next = waiting.unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((number, message)) = next else {
+            continue;
+        };
         let answer = Answer::of(&message);
         if wanted(&answer) {
             return Ok((answers[number].0, answer));
@@ -220,7 +227,11 @@ impl Drop for Place {
 }
 
 fn running() -> MutexGuard<'static, Vec<Instant>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RUNNING)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does a child's work for [`locate`], [`domain`] and [`first`] if the program was started as one.

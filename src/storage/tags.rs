@@ -4,10 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::cause;
 use super::metadata::{CHECKSUM, Metadata, ends_line};
 use super::seal::seal;
-use super::verdict::{Judgement, Reader, Reading, Verdict, lines_as_4_3};
+use super::verdict::{Judgement, Reader, Reading, Verdict, judged, lines_as_4_3};
 use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.
@@ -76,39 +75,29 @@ pub fn judge<S: AsRef<str>>(tags: &[S]) -> Judgement {
         }
     }
     let (metadata, declared) = Metadata::from_lines(lines.iter().map(String::as_str));
-    if undecodable.is_some() || metadata.is_empty() {
-        let verdict = match undecodable {
-            Some(_) => Verdict::Undecodable,
-            None => Verdict::Empty,
-        };
+    if undecodable.is_some() {
         return Judgement {
-            reading: Reading::without_digests(verdict),
+            reading: Reading::without_digests(Verdict::Undecodable),
             metadata,
             cause: undecodable,
             others: Vec::new(),
         };
     }
-    let reading = Reading::compare(declared, seal(&metadata));
-    let cause = match (&reading.declared, &reading.computed) {
-        (Some(declared), Some(computed)) if reading.verdict == Verdict::Broken => {
-            // As a file would have it; nothing in a tag ends a line.
-            let text = lines.join("\0").replace(ends_line, "\u{fffd}");
-            let text = text.replace('\0', "\n");
-            Some(cause::of_broken(&text, &metadata, declared, computed))
-        }
-        _ => None,
-    };
-    let older = lines_as_4_3(lines.iter().map(String::as_str));
-    let differs = older.verdict != reading.verdict || older.computed != reading.computed;
-    Judgement {
-        reading,
-        metadata,
-        cause,
-        others: differs
-            .then_some((Reader::Vdsm43, older))
-            .into_iter()
-            .collect(),
+    // As a file would have it; nothing in a tag ends a line.
+    let mut text = String::new();
+    for line in &lines {
+        text.extend(
+            line.chars()
+                .map(|c| if ends_line(c) { '\u{fffd}' } else { c }),
+        );
+        text.push('\n');
     }
+    judged(&text, metadata, declared, || {
+        vec![(
+            Reader::Vdsm43,
+            lines_as_4_3(lines.iter().map(String::as_str)),
+        )]
+    })
 }
 
 /// The arguments for `vgchange` that give a volume group with `tags` the metadata `metadata` and

@@ -84,7 +84,7 @@ impl Reading {
         }
     }
 
-    pub(super) fn compare(declared: Option<String>, computed: String) -> Reading {
+    fn compare(declared: Option<String>, computed: String) -> Reading {
         let verdict = match &declared {
             None => Verdict::Unsealed,
             Some(declared) if *declared == computed => Verdict::Ok,
@@ -125,28 +125,40 @@ pub fn judge(content: Option<&[u8]>) -> Judgement {
         return not_utf8(content);
     };
     let (metadata, declared) = Metadata::read(without_padding(text));
-    let reading = if metadata.is_empty() {
-        Reading::without_digests(Verdict::Empty)
-    } else {
-        Reading::compare(declared, seal(&metadata))
-    };
+    judged(text, metadata, declared, || {
+        vec![
+            (Reader::Vdsm43, read_as_4_3(text)),
+            (Reader::LineScript, read_by_line(text)),
+        ]
+    })
+}
+
+/// The verdict on what was read from `text`, and from whatever `others` read.
+pub(super) fn judged(
+    text: &str,
+    metadata: Metadata,
+    declared: Option<String>,
+    others: impl FnOnce() -> Vec<(Reader, Reading)>,
+) -> Judgement {
+    if metadata.is_empty() {
+        return Judgement {
+            reading: Reading::without_digests(Verdict::Empty),
+            metadata,
+            cause: None,
+            others: Vec::new(),
+        };
+    }
+    let reading = Reading::compare(declared, seal(&metadata));
     let cause = match (&reading.declared, &reading.computed) {
         (Some(declared), Some(computed)) if reading.verdict == Verdict::Broken => {
             Some(cause::of_broken(text, &metadata, declared, computed))
         }
         _ => None,
     };
-    let others = if reading.verdict == Verdict::Empty {
-        Vec::new()
-    } else {
-        [
-            (Reader::Vdsm43, read_as_4_3(text)),
-            (Reader::LineScript, read_by_line(text)),
-        ]
-        .into_iter()
-        .filter(|(_, other)| other.verdict != reading.verdict || other.computed != reading.computed)
-        .collect()
-    };
+    let mut others = others();
+    others.retain(|(_, other)| {
+        other.verdict != reading.verdict || other.computed != reading.computed
+    });
     Judgement {
         reading,
         metadata,

@@ -3,6 +3,8 @@
 //! A host's storage made up in a temporary directory: mounts, links, broken files, dead storage.
 #![allow(dead_code)] // Each test program uses its part.
 
+pub(crate) mod lvm;
+
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
