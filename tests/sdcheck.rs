@@ -465,58 +465,6 @@ fn a_domain_is_found_in_every_way() {
 }
 
 #[test]
-fn block_domains_are_named_at_debug_level_only() {
-    let storage = Storage::new();
-    // As VDSM makes it: every entry is a link to a logical volume, the one called metadata too.
-    let block = storage.bare("blockSD", DATA_ID);
-    symlink(
-        format!("/dev/{DATA_ID}/metadata"),
-        block.join("dom_md/metadata"),
-    )
-    .unwrap();
-    storage.link_into_pool(&block, DATA_ID);
-    let prepared = storage.run().join(EXPORT_ID).join(IMAGE);
-    fs::create_dir_all(&prepared).unwrap();
-    symlink(format!("/dev/{EXPORT_ID}/{VOLUME}"), prepared.join(VOLUME)).unwrap();
-    let mapped = DATA_ID.replace('-', "--");
-    for (used, id) in [
-        (disk(&block), DATA_ID),
-        (
-            disk(&storage.repository().join(POOL).join(DATA_ID)),
-            DATA_ID,
-        ),
-        (disk_of(&prepared.join(VOLUME)), EXPORT_ID),
-        (
-            disk_of(Path::new(&format!("/dev/{DATA_ID}/{VOLUME}"))),
-            DATA_ID,
-        ),
-        (
-            disk_of(Path::new(&format!("/dev/mapper/{mapped}-x"))),
-            DATA_ID,
-        ),
-        (lease(DATA_ID), DATA_ID),
-    ] {
-        let xml = vm(&[used]);
-        assert_eq!(
-            check(&storage, &xml, &[("sdcheck", "strict")]),
-            (0, String::new()),
-            "{xml}"
-        );
-        let (status, stderr) = check(&storage, &xml, &[("VDSM_HOOK_LOG", "debug")]);
-        assert_eq!(status, 0);
-        assert_eq!(lines(&stderr).len(), 1, "{stderr}");
-        assert!(
-            stderr.starts_with(&format!("sdcheck: debug: storage domain {id}")),
-            "{stderr}"
-        );
-        assert!(
-            stderr.ends_with(": on block storage, not checked\n"),
-            "{stderr}"
-        );
-    }
-}
-
-#[test]
 fn a_vm_without_storage_domains_is_none_of_its_business() {
     let storage = Storage::new();
     let xml = vm(&[

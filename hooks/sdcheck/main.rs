@@ -7,8 +7,8 @@
 //! Property: `sdcheck=off|warn|enforce|strict`, of the VM or of VDSM's environment; `enforce` if it
 //! is not set. `off` does not even parse. `sdcheck_timeout`: seconds to wait for storage.
 //!
-//! The file systems are looked at by children of this program, which are given up after that time.
-//! Nothing is ever written. Domains on block storage are left alone.
+//! The file systems are looked at by children of this program, and the tags of volume groups by one
+//! call of LVM; both are given up after that time. Nothing is ever written.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

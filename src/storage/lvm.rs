@@ -8,10 +8,13 @@ use std::time::Instant;
 use super::tags;
 use crate::{Error, Result, cmd};
 
-/// LVM's device settings for a storage domain. The host's own keep such devices out: those of the
-/// host's disks only are to be seen there. This is the part of VDSM's own settings that decides
-/// what is seen.
-pub const CONFIG: &str = r#"devices { use_devicesfile=0 filter=["a|^/dev/mapper/|","r|.*|"] }"#;
+/// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.
+/// These are the part of VDSM's that decides what is seen, and leave LVM's notes about devices as
+/// they are.
+pub const CONFIG: &str = concat!(
+    r#"devices { filter=["a|^/dev/mapper/|","r|.*|"] hints="none""#,
+    " obtain_device_list_from_udev=0 use_devicesfile=0 }"
+);
 
 /// A volume group.
 #[derive(Debug, Clone, PartialEq, Eq)]
