@@ -9,6 +9,8 @@
 //! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
 //! * [`lvm`]: the volume groups of the host.
 //! * [`findings`]: what the values themselves say wrong.
+//! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
+//! * [`volume`]: what the `.meta` of a volume says.
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
@@ -16,6 +18,7 @@
 mod cause;
 mod check;
 mod findings;
+pub mod locks;
 pub mod lvm;
 mod metadata;
 mod name;
@@ -25,6 +28,7 @@ mod seal;
 pub mod tags;
 mod uses;
 mod verdict;
+pub mod volume;
 
 pub use check::{Checked, Outcome, Place, check};
 pub use findings::{Finding, findings};
