@@ -10,6 +10,8 @@
 //! * [`lvm`]: the volume groups of the host.
 //! * [`findings`]: what the values themselves say wrong.
 //! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
+//! * [`layout`] and [`contents`]: what a file domain has to look like.
+//! * [`survey`]: all of that about one domain, for the administrator.
 //! * [`volume`]: what the `.meta` of a volume says.
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
@@ -17,7 +19,10 @@
 
 mod cause;
 mod check;
+pub mod contents;
 mod findings;
+mod inside;
+pub mod layout;
 pub mod locks;
 pub mod lvm;
 mod metadata;
@@ -25,10 +30,12 @@ mod name;
 pub mod probe;
 mod problem;
 mod seal;
+pub mod survey;
 pub mod tags;
 mod uses;
 mod verdict;
 pub mod volume;
+mod volumes;
 
 pub use check::{Checked, Outcome, Place, check};
 pub use findings::{Finding, findings};

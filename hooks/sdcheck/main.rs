@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::storage::lvm::Lvm;
 use vdsm_hooks::storage::{self, Problem, Roots, Weight, probe};
 use vdsm_hooks::xml::Document;
 use vdsm_hooks::{Error, Result, hook, program, props};
@@ -70,7 +71,7 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
         )));
     }
     let end = Instant::now() + Duration::from_secs(seconds);
-    let checked = storage::check(&uses, &roots, end);
+    let checked = storage::check(&uses, &roots, &Lvm::new(end), end);
     let mut problems: Vec<Problem> = Vec::new();
     for problem in checked
         .iter()

@@ -49,8 +49,7 @@ pub enum Outcome {
 
 /// Checks every one of `uses` until `end`. A domain is looked for where the XML has it, behind
 /// VDSM's links, in every mount, and then among the volume groups; a domain is judged once.
-pub fn check(uses: &[Use], roots: &Roots, end: Instant) -> Vec<Checked> {
-    let lvm = &Lvm::new(end);
+pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
     let mut all: Vec<Checked> = thread::scope(|scope| {
         let running: Vec<_> = uses
             .iter()

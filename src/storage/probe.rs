@@ -23,6 +23,7 @@ use std::{env, thread};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use super::survey::{self, Survey, looks_like_domain};
 use super::{METADATA_FILE, Roots, Use, is_uuid};
 use crate::{Context, Error, Result, cmd};
 
@@ -111,6 +112,25 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> std::result::Result<
     Ok(located)
 }
 
+/// Every mount of the host.
+///
+/// # Errors
+/// No answer until `end`.
+pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
+    let nothing = Use {
+        id: None,
+        ..Use::of_id("")
+    };
+    match locate(&nothing, roots, end) {
+        Ok(located) => Ok(located.mounts),
+        Err(Answer::Unreadable(reason)) => Err(Error::new(reason)),
+        Err(_) => {
+            let repository = roots.repository.display();
+            Err(Error::new(format!("{repository}: no answer in time")))
+        }
+    }
+}
+
 /// Finds the metadata that an administrator means by `path` (a domain's directory, its `dom_md`, a
 /// metadata file, or a mount with one domain): the file, and what is there.
 ///
@@ -130,6 +150,25 @@ pub fn meant(path: &Path, end: Instant) -> Result<(PathBuf, Answer)> {
         _ => Err(Error::new(String::from_utf8_lossy(
             message.get(1..).unwrap_or_default(),
         ))),
+    }
+}
+
+/// Everything about the domains that an administrator means by `path`, see [`survey::survey`].
+///
+/// # Errors
+/// It cannot be read, or there is no answer until `end`.
+pub fn survey(path: &Path, with_volumes: bool, end: Instant) -> Result<Vec<Survey>> {
+    // The child works in another directory.
+    let path = std::path::absolute(path).context(path.display())?;
+    let volumes = if with_volumes { "volumes" } else { "" };
+    let message = run(
+        &["survey".as_ref(), path.as_os_str(), volumes.as_ref()],
+        end,
+    );
+    match &message[..] {
+        b"s" => Err(Error::new(format!("{}: no answer in time", path.display()))),
+        [b'u', reason @ ..] => Err(Error::new(String::from_utf8_lossy(reason))),
+        message => survey::of_message(message),
     }
 }
 
@@ -244,6 +283,10 @@ pub fn serve() -> Option<ExitCode> {
 pub fn serve_tool() -> Option<ExitCode> {
     serve_also(|what, arguments| match (what, arguments) {
         ("file", [file]) => Some(read(file)),
+        ("survey", [path, volumes]) => {
+            let with_volumes = !volumes.as_os_str().is_empty();
+            Some(survey::to_message(survey::survey(path, with_volumes)))
+        }
         ("meant", [path]) => Some(match find_metadata(path) {
             Ok(file) => message(b'f', file.as_os_str().as_bytes()),
             Err(error) => message(b'e', error.to_string().as_bytes()),
@@ -328,7 +371,7 @@ fn read(file: &Path) -> Vec<u8> {
     }
 }
 
-fn content(file: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let file = File::open(file)?;
     file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
@@ -440,6 +483,35 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
 
 /// The metadata file that an administrator means by `path`.
 fn find_metadata(given: &Path) -> Result<PathBuf> {
+    let mut files = find_all(given)?;
+    match files.len() {
+        0 => Err(no_domain(given)),
+        1 => Ok(files.swap_remove(0)),
+        several => {
+            let domains = files
+                .iter()
+                .filter_map(|file| file.ancestors().nth(2)?.file_name());
+            let names: Vec<_> = domains.map(OsStr::to_string_lossy).collect();
+            Err(Error::new(format!(
+                "{}: {several} storage domains, of which VDSM sees one only; name one of them: {}",
+                given.display(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The error of a path at which there is no domain.
+pub fn no_domain(path: &Path) -> Error {
+    Error::new(format!(
+        "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
+        path.display()
+    ))
+}
+
+/// The metadata files that an administrator means by `path`: that of a domain, or those of all
+/// domains in a mount.
+pub(super) fn find_all(given: &Path) -> Result<Vec<PathBuf>> {
     // A name such as `.` says nothing about the domain.
     let real = match fs::canonicalize(given) {
         // The file may be what is missing.
@@ -447,42 +519,36 @@ fn find_metadata(given: &Path) -> Result<PathBuf> {
             let directory = given.parent().unwrap_or(given);
             fs::canonicalize(directory).map(|directory| directory.join("metadata"))
         }
+        // A link of that name is not followed.
+        Ok(_) if given.ends_with(METADATA_FILE) => {
+            let directory = given.ancestors().nth(2).unwrap_or(given);
+            fs::canonicalize(directory).map(|directory| directory.join(METADATA_FILE))
+        }
         other => other,
     };
     let path = real.context(given.display())?;
     if path.ends_with(METADATA_FILE) {
-        return Ok(path);
+        return Ok(vec![path]);
     }
     if !fs::metadata(&path).context(path.display())?.is_dir() {
-        return Ok(path);
+        return Ok(vec![path]);
     }
     if path.ends_with("dom_md") {
-        return Ok(path.join("metadata"));
+        return Ok(vec![path.join("metadata")]);
     }
     if path.join("dom_md").is_dir() {
-        return Ok(path.join(METADATA_FILE));
+        return Ok(vec![path.join(METADATA_FILE)]);
     }
-    let domains: Vec<PathBuf> = entries(&path)
-        .into_iter()
-        .filter(|entry| ends_in_uuid(entry) && entry.join("dom_md").is_dir())
-        .collect();
-    match &domains[..] {
-        [domain] => Ok(domain.join(METADATA_FILE)),
-        [] if ends_in_uuid(&path) => Ok(path.join(METADATA_FILE)),
-        [] => Err(Error::new(format!(
-            "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
-            path.display()
-        ))),
-        several => Err(Error::new(format!(
-            "{}: {} storage domains, of which VDSM sees one only; name one of them: {}",
-            path.display(),
-            several.len(),
-            several
-                .iter()
-                .filter_map(|domain| domain.file_name())
-                .map(|name| name.to_string_lossy())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ))),
+    let mut domains = entries(&path);
+    domains.retain(|entry| {
+        let name = entry.file_name().unwrap_or_default();
+        looks_like_domain(&name.to_string_lossy()) && entry.join("dom_md").is_dir()
+    });
+    if domains.is_empty() && ends_in_uuid(&path) {
+        domains.push(path);
     }
+    Ok(domains
+        .iter()
+        .map(|domain| domain.join(METADATA_FILE))
+        .collect())
 }

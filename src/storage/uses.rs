@@ -297,6 +297,18 @@ impl Finder<'_> {
 }
 
 impl Use {
+    /// A domain of which nothing but the id is known.
+    pub fn of_id(id: &str) -> Use {
+        Use {
+            id: Some(id.to_owned()),
+            kind: Kind::Unknown,
+            directories: Vec::new(),
+            links: Vec::new(),
+            images: Vec::new(),
+            guesses: Vec::new(),
+        }
+    }
+
     /// Settles the kind. A directory that the XML names can be checked, so it wins.
     fn is(&mut self, kind: Kind) {
         if self.kind != Kind::File {
