@@ -157,7 +157,7 @@ fn file(
             return surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
         }
         Ok(None) => {
-            let remedy = made(surveyor, name, &about, geometry);
+            let remedy = new(surveyor, name, &about, geometry);
             return surveyor.remark(about, "missing", remedy);
         }
         Err(error) => return surveyor.remark(about, error.to_string(), None),
@@ -200,31 +200,39 @@ fn mode(surveyor: &mut Surveyor, about: &Path, entry: &Entry, expected: u32) {
     }
 }
 
-/// The command that makes a file of `dom_md`.
+/// The command that gives a file of `dom_md` its content.
 fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Option<String> {
     let path = surveyor.path(about);
+    let Geometry {
+        sector, alignment, ..
+    } = geometry;
+    // sanlock takes a colon in a path for the end of it.
+    let here = format!("cd {}", surveyor.path("dom_md"));
+    let sectors = format!("-Z {sector} -A {}M", alignment >> 20);
+    let id = &surveyor.id;
     match name {
         "inbox" | "outbox" => Some(format!("truncate -s 16M {path}")),
         "leases" if geometry.version < 3 => Some(freed(&path)),
         "ids" if geometry.sanlock => Some(format!(
-            "cd {} && truncate -s {} ids && sanlock direct init -s {}:0:ids:0 -Z {} -A {}M",
-            surveyor.path("dom_md"),
-            geometry.alignment,
-            surveyor.id,
-            geometry.sector,
-            geometry.alignment >> 20
+            "{here} && truncate -s {alignment} ids && sanlock direct init -s {id}:0:ids:0 {sectors}"
         )),
         "leases" if geometry.sanlock => Some(format!(
-            "cd {} && truncate -s {} leases && sanlock direct init -r {}:SDM:leases:{} -Z {} -A {}M",
-            surveyor.path("dom_md"),
-            2 * geometry.alignment,
-            surveyor.id,
-            geometry.alignment,
-            geometry.sector,
-            geometry.alignment >> 20
+            "{here} && truncate -s {} leases && sanlock direct init -r {id}:SDM:leases:{alignment} {sectors}",
+            2 * alignment
         )),
-        "ids" | "leases" => Some(format!("touch {path}")),
         _ => None,
+    }
+}
+
+/// The command that makes a missing file of `dom_md`.
+fn new(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> String {
+    let empty = format!(
+        "install -m 0660 -o 36 -g 36 /dev/null {}",
+        surveyor.path(about)
+    );
+    match made(surveyor, name, about, geometry) {
+        Some(content) => format!("{empty} && {content}"),
+        None => empty,
     }
 }
 

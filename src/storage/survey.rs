@@ -160,7 +160,13 @@ impl Surveyor {
 
     /// A file of the domain, for a shell.
     pub(super) fn path(&self, name: impl AsRef<Path>) -> String {
-        shell_quoted(&self.directory.join(name).to_string_lossy())
+        let name = name.as_ref();
+        let path = if name.as_os_str().is_empty() {
+            self.directory.clone()
+        } else {
+            self.directory.join(name)
+        };
+        shell_quoted(&path.to_string_lossy())
     }
 
     pub(super) fn remark(
