@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Measures every hook as a whole process and writes docs/benchmarks.md.
+"""Times every hook as VDSM runs it: a whole process, from exec to exit.
 
-    python3 benches/run.py [--rounds N] [--hook NAME]... [--output FILE]
-
-Each hook is run with its property absent and present, on a small and on a large document, next to
+Each hook runs with its property absent and present, on a small and on a large document, next to
 an empty Rust program, /bin/true and a Python hook of the same effect (benches/python). The
-programs take turns, in changing order, so that a busy moment of the machine hits all of them. Nothing here fails for
-being slow; what fails is a hook whose result differs from its Python counterpart's.
+programs take turns, in changing order, so that a busy moment of the machine hits all of them. Then
+whole VM starts: all hooks of before_vm_start one after the other, as VDSM runs them.
 
-Needs cargo, strip, GNU time and, for macbind, root (a bridge in a network namespace).
+Nothing here fails for being slow; what fails is a hook whose result differs from its Python
+counterpart's.
+
+Every hook runs in a private root directory, on the host that its folder's cases/host.json describes,
+so that also those that look at hardware have something to find. Needs root, cargo, strip and GNU time.
 """
 
 import argparse
@@ -19,7 +21,9 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
+import stat
 import statistics
 import subprocess
 import sys
@@ -31,7 +35,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
-BRIDGE = "bench0"
 # So many rounds of the small programs, then of Python, and so on.
 BLOCK = 10
 SD = "5a1f0b6c-2d38-4e97-8c41-b7e903f6d215"
@@ -41,28 +44,65 @@ VM_ID = "0e6b4d17-93f2-4c5a-a8d0-71c2f59e3b84"
 class Case(NamedTuple):
     """How to run a hook: with properties, or without any effect."""
 
-    present: dict
+    present: dict = {}
     absent: dict = {}
-    # What VDSM hands over: the whole VM, or one vNIC.
+    # What VDSM hands over: the whole VM, one vNIC, or JSON.
     document: str = "domain"
+    # What its folder does not say of the host on which it has something to do.
+    host: dict = {}
+    # The hook draws numbers: only names and kinds of the values are compared.
+    drawn: bool = False
 
 
+# Where the examples of hook.json are not what is wanted; all other hooks get those.
 CASES = {
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
-    "boot_hostdev": Case({"boot_hostdev": "pci_0000_0b_00_0"}),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
-    "diskunmap": Case({"diskunmap": "on"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
+    "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
-    "macbind": Case({"macbind": "{'56:6f:00:00:00:01': '%s'}" % BRIDGE}),
-    "macspoof": Case({"macspoof": "true"}),
-    "qemucmdline": Case({"qemu_cmdline": '["-fw_cfg", "name=opt/a,string=b"]'}),
+    "macbind": Case({"macbind": "{'56:6f:00:00:00:01': 'br0'}"}),
+    "qos": Case({"qos": "56:6f:00:00:00:01=in{'average':'1000','peak':'2000'}^out{'average':'500'}"}),
     # Works without a property; this is how to switch it off.
-    "sdcheck": Case({}, absent={"sdcheck": "off"}),
+    "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
 }
+
+# What the events hand over that have no domain.
+DOCUMENTS = {
+    "before_device_create": "interface",
+    "before_nic_hotplug": "interface",
+    "after_get_all_vm_stats": "statistics",
+    "after_get_caps": "capabilities",
+    "after_hostdev_list_by_caps": "devices",
+    "before_network_setup": "networks",
+}
+
+
+def described(name):
+    return json.loads((ROOT / "hooks" / name / "hook.json").read_text())
+
+
+def case_of(name):
+    """The hook's case: its own, or one with the examples of its properties."""
+    if name in CASES:
+        return CASES[name]
+    hook = described(name)
+    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf")}
+    for one in hook["properties"]:
+        examples[one["scope"]][one["name"]] = one["example"]
+    present = {**examples["interface"], **examples["disk"], **examples["vm"]}
+    document = DOCUMENTS.get(hook["events"][0]["event"], "domain")
+    host = {"vdsm_conf": {"vars": examples["vdsm.conf"]}} if examples["vdsm.conf"] else {}
+    return Case(present, document=document, host=host)
+
+
+# The ten of a whole VM start.
+TEN = (
+    "cpuflags diskunmap httpsisoboot log_console macspoof numa pincpu qemucmdline smbios spiceoptions"
+).split()
 
 
 def interface(number):
@@ -265,8 +305,7 @@ def build(work, names):
     shutil.copytree(ROOT / "benches" / "python", work / "python")
     programs = {}
     for name in names:
-        described = json.loads((ROOT / "hooks" / name / "hook.json").read_text())
-        event = described["events"][0]
+        event = described(name)["events"][0]
         directory = work / "hooks" / event["event"]
         directory.mkdir(parents=True, exist_ok=True)
         program = directory / f"{event['order']:02}_{name}"
@@ -277,10 +316,15 @@ def build(work, names):
     return str(empty), programs
 
 
-def environment(data, properties):
+def environment(data, document, properties):
     """What VDSM gives a hook."""
     base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "vmId": VM_ID}
-    return {**base, "_hook_domxml": str(data), **properties}
+    variable = "_hook_json" if is_json(document) else "_hook_domxml"
+    return {**base, variable: str(data), **properties}
+
+
+def is_json(document):
+    return document.lstrip()[0] in "[{"
 
 
 # allocate_net reports what it drew.
@@ -308,22 +352,34 @@ def peak_memory(command, env):
     return int(output.stderr.split()[-1])
 
 
-def meaning(text):
-    return ET.canonicalize(text, strip_text=True)
+def meaning(text, drawn):
+    if not is_json(text):
+        return ET.canonicalize(text, strip_text=True)
+    value = json.loads(text)
+    return json.dumps(shape(value) if drawn else value, sort_keys=True)
 
 
-def check_same_effect(name, programs, data, document, env, changes):
+def shape(value):
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return type(value).__name__
+
+
+def check_same_effect(job, data, env):
     """Both programs have to make the same of the document."""
     results = []
-    for command in (programs.hook, programs.python):
-        data.write_text(document)
+    for command in (job["hook"], job["python"]):
+        data.write_text(job["document"])
         timed(command, env)
-        results.append(meaning(data.read_text()))
-    if results[0] != results[1]:
-        difference = difflib.unified_diff(*(result.split(">") for result in results), n=1)
-        raise SystemExit(f"{name}: the two programs differ:\n" + "\n".join(difference))
-    if (results[0] != meaning(document)) != changes:
-        raise SystemExit(f"{name}: expected a {'changed' if changes else 'n unchanged'} document")
+        results.append(data.read_text())
+    meant = [meaning(result, job["drawn"]) for result in results]
+    if meant[0] != meant[1]:
+        difference = difflib.unified_diff(*(re.split("[>,]", text) for text in meant), n=1)
+        raise SystemExit(f"{job['name']}: the two programs differ:\n" + "\n".join(difference))
+    if (results[0] != job["document"]) != job["changes"]:
+        raise SystemExit(f"{job['name']}: expected a {'changed' if job['changes'] else 'n unchanged'} document")
 
 
 class Row(NamedTuple):
@@ -335,36 +391,145 @@ class Row(NamedTuple):
     python_memory: int
 
 
-def measure(name, programs, empty, data, document, properties, present, rounds):
-    env = environment(data, properties)
-    # sdcheck only looks.
-    changes = present and name != "sdcheck"
-    check_same_effect(name, programs, data, document, env, changes)
-    commands = ([empty], ["/bin/true"], programs.hook, programs.python)
+def measure(job):
+    """The medians of one hook, with or without its property; runs inside the private root."""
+    data = Path(job["data"])
+    env = environment(data, job["document"], job["properties"])
+    check_same_effect(job, data, env)
+    commands = ([job["empty"]], ["/bin/true"], job["hook"], job["python"])
     times = [[] for _ in commands]
     small = list(zip(commands, times))[:3]
 
     def run(command, taken):
-        data.write_text(document)
+        data.write_text(job["document"])
         taken.append(timed(command, env))
 
     # Python pushes the others out of the processor's caches, so it runs in blocks of its own.
-    for begin in range(0, rounds, BLOCK):
-        block = range(begin, min(begin + BLOCK, rounds))
+    for begin in range(0, job["rounds"], BLOCK):
+        block = range(begin, min(begin + BLOCK, job["rounds"]))
         for _ in block:
             random.shuffle(small)
             for command, taken in small:
                 run(command, taken)
         for _ in block:
-            run(programs.python, times[3])
+            run(job["python"], times[3])
     memory = []
-    for command in (programs.hook, programs.python):
+    for command in (job["hook"], job["python"]):
         peaks = []
         for _ in range(5):
-            data.write_text(document)
+            data.write_text(job["document"])
             peaks.append(peak_memory(command, env))
         memory.append(max(peaks))
-    return Row(*map(statistics.median, times), *memory)
+    return [*map(statistics.median, times), *memory]
+
+
+class Start(NamedTuple):
+    empty: float
+    hooks: float
+    python: float
+
+
+def measure_start(job):
+    """The medians of running many programs one after the other on one document."""
+    data = Path(job["data"])
+    env = environment(data, job["document"], job["properties"])
+    series = ([[job["empty"]]] * len(job["hooks"]), job["hooks"], job["pythons"])
+    times = [[] for _ in series]
+    turns = list(zip(series, times))
+    for _ in range(job["rounds"]):
+        random.shuffle(turns)
+        for commands, taken in turns:
+            data.write_text(job["document"])
+            taken.append(sum(timed(command, env) for command in commands))
+    return list(map(statistics.median, times))
+
+
+def lay_out(root, host, silent):
+    """A private root directory for tests/support/with-host.sh; returns what shows where in it."""
+    for name in ("usr/bin", "proc", "sys", "run", "tmp", "var/lib", "var/log", "dev/shm", "etc"):
+        (root / name).mkdir(parents=True)
+    binds = {}
+    for name in ("bin", "sbin", "lib", "lib32", "lib64"):
+        real = Path("/", name)
+        if real.is_symlink():
+            (root / name).symlink_to(os.readlink(real))
+        elif real.is_dir():
+            binds[f"/{name}"] = real
+    for name in ("null", "zero", "random", "urandom"):
+        binds[f"/dev/{name}"] = Path("/dev", name)
+    for name in ("ld.so.cache", "nsswitch.conf"):
+        if Path("/etc", name).exists():
+            shutil.copy(Path("/etc", name), root / "etc" / name)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nvdsm:x:36:36::/:/bin/false\n")
+
+    def place(path):
+        at = root / path.lstrip("/")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        return at
+
+    for path in host.get("dirs", []):
+        (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    for section, options in host.get("vdsm_conf", {}).items():
+        lines = [f"{key} = {value}" for key, value in options.items()]
+        place("/etc/vdsm/vdsm.conf").write_text("\n".join([f"[{section}]", *lines, ""]))
+    for path, facts in host.get("files", {}).items():
+        facts = facts if isinstance(facts, dict) else {"text": facts}
+        at = place(path)
+        at.write_text(facts.get("text", ""))
+        if "size" in facts:
+            os.truncate(at, facts["size"])
+        at.chmod(int(facts.get("mode", "0644"), 8))
+    for path, (major, minor) in host.get("block", {}).items():
+        os.mknod(place(path), stat.S_IFBLK | 0o660, os.makedev(major, minor))
+    for name, rules in host.get("commands", {}).items():
+        at = place(name if name.startswith("/") else f"/usr/bin/{name}")
+        answer = next((rule["out"] for rule in rules if "out" in rule), None)
+        if answer is None:
+            shutil.copy(silent, at)
+        else:
+            at.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+            at.chmod(0o755)
+    for path, target in host.get("links", {}).items():
+        place(path).symlink_to(target)
+    return binds
+
+
+def inside(work, host, empty, job):
+    """Does a job in a private root directory, on this host."""
+    root = Path(tempfile.mkdtemp(dir=work))
+    binds = lay_out(root, host, empty)
+    binds[str(work)] = work
+    for target, source in binds.items():
+        at = root / target.lstrip("/")
+        if source.is_dir():
+            at.mkdir(parents=True, exist_ok=True)
+        else:
+            at.touch()
+    (work / "job.json").write_text(json.dumps({**job, "data": "/tmp/data", "empty": empty}))
+    script = ROOT / "tests" / "support" / "with-host.sh"
+    words = [f"{source}={target}" for target, source in binds.items()]
+    python = [PYTHON, "-B", str(work / "run.py"), "--job", str(work / "job.json")]
+    command = ["unshare", "--mount", "--net", "sh", str(script), str(root), *words, "--", *python]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if output.returncode:
+        raise SystemExit(f"{job['name']}: the measurement failed")
+    shutil.rmtree(root)
+    return json.loads(output.stdout)
+
+
+def host_of(name):
+    """The host on which the hook has something to do."""
+    file = ROOT / "hooks" / name / "cases" / "host.json"
+    return {**(json.loads(file.read_text()) if file.exists() else {}), **case_of(name).host}
+
+
+def merged(hosts):
+    """One host with the files and directories of all."""
+    whole = {"dirs": [], "files": {}}
+    for host in hosts:
+        whole["dirs"] += host.get("dirs", [])
+        whole["files"].update(host.get("files", {}))
+    return whole
 
 
 def as_markdown(title, rows, names):
@@ -448,8 +613,12 @@ def processor():
     return platform.machine()
 
 
-def report(arguments, empty, programs, names, small, large, sizes):
+def report(arguments, empty, programs, names, small, large, starts, texts):
     pair = next(iter(small.values()))[0]
+
+    def size(kind, which):
+        return f"{len(texts[kind][which].encode()):,}"
+
     return "\n".join(
         [
             "<!-- SPDX-License-Identifier: GPL-2.0-or-later -->",
@@ -482,14 +651,34 @@ def report(arguments, empty, programs, names, small, large, sizes):
             "",
             "## Figures",
             "",
-            *as_markdown(f"A VM with 5 disks, {sizes[0]:,} bytes", small, names),
+            *as_markdown(f"A VM with 5 disks, {size('domain', 0)} bytes", small, names),
             "",
-            *as_markdown(f"A VM with 200 disks, {sizes[1]:,} bytes", large, names),
+            *as_markdown(f"A VM with 200 disks, {size('domain', 1)} bytes", large, names),
             "",
             "`allocate_net` and `extnet` get one vNIC, "
-            f"{sizes[2]:,} bytes, in both tables: their events hand over no more. `sdcheck`",
-            "works without a property; *absent* is `sdcheck=off`, and *present* reads one storage domain,",
-            "in a child process that can be given up, which its Python counterpart does without.",
+            f"{size('interface', 0)} bytes, in both tables: their events hand over no more. Hooks of the",
+            "host's own events get JSON: "
+            + ", ".join(f"{size(kind, 0)} and {size(kind, 1)} bytes of {kind}" for kind in texts if kind not in ("domain", "interface"))
+            + ".",
+            "*Present* is then a key of vdsm.conf that switches them on.",
+            "",
+            "`sdcheck` works without a property; *absent* is `sdcheck=off`, and *present* reads one storage",
+            "domain, in a child process that can be given up, which its Python counterpart does without.",
+            "`nestedvt` has no property; *present* is a host whose KVM can nest. `vhostmd` starts a service,",
+            "here one that does nothing.",
+            "",
+            "### Whole VM starts",
+            "",
+            "Every hook of `before_vm_start`, one after the other on one document, as VDSM runs them.",
+            f"The ten properties are those of {', '.join(TEN)}.",
+            "",
+            "| VM start | ms | ÷ as many empty programs | Python's ms | Python ÷ hooks |",
+            "|---|---:|---:|---:|---:|",
+            *(
+                f"| {title} | {start.hooks:.1f} | {start.hooks / start.empty:.2f} | {start.python:.0f}"
+                f" | {start.python / start.hooks:.1f} |"
+                for title, start in starts.items()
+            ),
             "",
             "### Size",
             "",
@@ -503,14 +692,82 @@ def report(arguments, empty, programs, names, small, large, sizes):
     )
 
 
-def enter_network_namespace():
-    """Starts this script again in a network namespace with a bridge for macbind."""
-    if "VDSM_HOOKS_BENCH" in os.environ:
-        return
-    os.environ["VDSM_HOOKS_BENCH"] = "1"
-    script = f'mount -t sysfs sysfs /sys && ip link add {BRIDGE} type bridge && exec "$@"'
-    command = ["unshare", "--mount", "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv]
-    os.execvp(command[0], command)
+def documents(images):
+    """What VDSM hands over, small and large."""
+    nic = '<?xml version="1.0" encoding="utf-8"?>' + interface(1)
+    sample = lambda name: json.loads((ROOT / "tests" / "data" / f"{name}.json").read_text())
+    statistics_of_vm, devices, capabilities = map(sample, ("vm-stats", "host-devices", "capabilities"))
+    networks = sample("network-setup")
+    some, many = (5, 500)
+
+    def pair(make):
+        return tuple(json.dumps(make(count)) for count in (some, many))
+
+    def grown(mapping, count):
+        """The mapping with its entries repeated under new names."""
+        return {f"{key}{number or ''}": value for number in range(count) for key, value in mapping.items()}
+
+    def asking(count):
+        asked = {"blue": {"nic": "em2", "custom": {"ipv6addr": "2001:db8::5", "dhcpv6": "false"}}}
+        networks["request"]["networks"] = {**grown(networks["request"]["networks"], count), **asked}
+        return networks
+
+    return {
+        "domain": (domain(5, images), domain(200, images)),
+        "interface": (nic, nic),
+        "statistics": pair(lambda count: statistics_of_vm[:1] * count),
+        "capabilities": pair(lambda count: {**capabilities, "nics": grown(capabilities["nics"], count)}),
+        "devices": pair(lambda count: grown(devices, count)),
+        "networks": pair(asking),
+    }
+
+
+def measure_hooks(work, names, rounds, empty, programs, texts):
+    """The rows of all hooks on the small and on the large document."""
+    small, large = {}, {}
+    for name in names:
+        case = case_of(name)
+        for rows, document in zip((small, large), texts[case.document]):
+            rows[name] = []
+            for there in (False, True):
+                job = {
+                    "name": name,
+                    "rounds": rounds,
+                    "hook": programs[name].hook,
+                    "python": programs[name].python,
+                    "document": document,
+                    "drawn": case.drawn,
+                    "properties": case.present if there else case.absent,
+                    # sdcheck only looks.
+                    "changes": there and name != "sdcheck",
+                }
+                rows[name].append(Row(*inside(work, host_of(name) if there else {}, empty, job)))
+        print(f"{name}: {small[name][1].hook / small[name][1].empty:.2f} × the empty program")
+    return small, large
+
+
+def measure_starts(work, rounds, empty, programs, text):
+    """Whole starts: every hook of before_vm_start, with no property and with ten."""
+    starting = sorted(
+        (program for program in programs.values() if "/before_vm_start/" in program.hook[0]),
+        key=lambda program: program.hook,
+    )
+    ten = {key: value for name in TEN for key, value in case_of(name).present.items()}
+    starts = {}
+    for title, properties, host in (
+        ("no property set", {}, {}),
+        ("ten properties set", ten, merged(map(host_of, TEN))),
+    ):
+        job = {
+            "name": title,
+            "rounds": max(5, rounds // 4),
+            "hooks": [program.hook for program in starting],
+            "pythons": [program.python for program in starting],
+            "document": text,
+            "properties": properties,
+        }
+        starts[f"{len(starting)} hooks, {title}"] = Start(*inside(work, host, empty, job))
+    return starts
 
 
 def main():
@@ -518,41 +775,31 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--hook", action="append", help="this hook only; may be given several times")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    # What this script asks of itself inside a private root directory.
+    parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.job:
+        job = json.loads(arguments.job.read_text())
+        print(json.dumps(measure_start(job) if "hooks" in job else measure(job)))
+        return
 
-    present = sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
-    if unknown := set(present) - set(CASES):
-        raise SystemExit(f"no case in benches/run.py for {', '.join(sorted(unknown))}")
-    names = arguments.hook or present
-    if os.geteuid() == 0:
-        enter_network_namespace()
-        # As VDSM, whose hooks inherit it; and other work on the machine disturbs less.
-        os.nice(-20)
-    if not Path(f"/sys/class/net/{BRIDGE}").exists() and "macbind" in names:
-        print("NOT RUN: macbind: needs root, for a bridge")
-        names.remove("macbind")
-
+    names = arguments.hook or sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
+    if missing := [name for name in names if not (ROOT / "benches" / "python" / f"{name}.py").exists()]:
+        raise SystemExit(f"no Python hook of the same effect in benches/python for {', '.join(missing)}")
+    if os.geteuid() != 0:
+        raise SystemExit("NOT RUN: needs root, for private root directories")
+    # As VDSM, whose hooks inherit it; and other work on the machine disturbs less.
+    os.nice(-20)
     fast = Path("/dev/shm")
     arguments.where = "tmpfs" if fast.is_dir() else "disk"
     with tempfile.TemporaryDirectory(dir=fast if fast.is_dir() else None) as directory:
         work = Path(directory)
-        images = make_storage_domain(work)
+        shutil.copy(__file__, work / "run.py")
+        texts = documents(make_storage_domain(work))
         empty, programs = build(work, names)
-        data = work / "data.xml"
-        documents = [domain(5, images), domain(200, images)]
-        nic = '<?xml version="1.0" encoding="utf-8"?>' + interface(1)
-        small, large = {}, {}
-        for name in names:
-            case = CASES[name]
-            for rows, whole in zip((small, large), documents):
-                document = nic if case.document == "interface" else whole
-                rows[name] = [
-                    measure(name, programs[name], empty, data, document, properties, there, arguments.rounds)
-                    for properties, there in ((case.absent, False), (case.present, True))
-                ]
-            print(f"{name}: {small[name][1].hook / small[name][1].empty:.2f} × the empty program")
-        sizes = [len(text.encode()) for text in (*documents, nic)]
-        text = report(arguments, empty, programs, names, small, large, sizes)
+        small, large = measure_hooks(work, names, arguments.rounds, empty, programs, texts)
+        starts = measure_starts(work, arguments.rounds, empty, programs, texts["domain"][0])
+        text = report(arguments, empty, programs, names, small, large, starts, texts)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text)
     print(f"written: {arguments.output}")

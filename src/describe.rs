@@ -38,6 +38,9 @@ pub struct Hook {
     /// Exact command lines that the hook runs as root through `sudo -n`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
+    /// Units of systemd that the hook cannot do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers: Vec<String>,
@@ -59,8 +62,19 @@ pub struct Retired {
     pub superseded_by: String,
 }
 
+impl Retired {
+    /// Since when, and what instead.
+    pub fn words(&self) -> String {
+        format!(
+            "Not in VDSM after {}; instead: {}",
+            self.last, self.superseded_by
+        )
+    }
+}
+
 /// What a hook is to VDSM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Group {
     /// Today's VDSM ships a hook of this name.
     Current,
@@ -193,7 +207,11 @@ impl Hook {
                 event.effect
             );
         }
-        text += "\nProperties:\n";
+        if self.properties.is_empty() {
+            text += "\nIt has no property: it acts on every VM of the host.\n";
+        } else {
+            text += "\nProperties:\n";
+        }
         for property in &self.properties {
             let _ = writeln!(
                 text,

@@ -26,7 +26,11 @@ pub fn wanted(property: &str, pattern_variable: &'static str) -> Result<Wanted> 
     match props::text(property)?.as_deref() {
         Some("off") => return Ok(Wanted::No),
         Some("on") => return Ok(Wanted::Yes),
-        _ => {}
+        Some(other) => log::warn!(
+            "{property}={}: expected on or off; it counts as not set",
+            props::quoted(other)
+        ),
+        None => {}
     }
     Ok(match props::text(pattern_variable)? {
         Some(pattern) if !pattern.is_empty() => Wanted::IfNamed(pattern_variable, pattern),

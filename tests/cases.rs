@@ -34,13 +34,16 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use similar::TextDiff;
 use support::host::{File, Host, Root};
-use support::{Firing, Outcome, hooks, is_root, not_run, root};
-use vdsm_hooks::json::{self, Node};
+use support::random::{self, Bounds};
+use support::{Firing, Outcome, hooks, is_root, not_run, private_host, root};
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +65,7 @@ struct Case {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     any_of: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    random: BTreeMap<String, (i64, i64)>,
+    random: Bounds,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     effects: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -80,39 +83,50 @@ struct Run {
 
 #[test]
 fn every_case_holds() {
-    let update = std::env::var_os("UPDATE").is_some();
     let only = std::env::var("CASES").unwrap_or_default();
-    let (mut held, mut failures) = (0, Vec::new());
+    let mut cases = Vec::new();
     for hook in hooks() {
         for folder in folders(&root().join("hooks").join(&hook.name).join("cases")) {
-            let name = format!(
-                "{}/{}",
-                hook.name,
-                folder.file_name().unwrap().to_str().unwrap()
-            );
-            if !name.contains(&only) {
-                continue;
-            }
-            let case = fs::read_to_string(folder.join("case.json")).unwrap();
-            let mut case: Case =
-                serde_json::from_str(&case).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let Some(run) = run(&hook.name, &name, &case, folder) else {
-                continue;
-            };
-            let judged = if update {
-                record(&mut case, &run)
-            } else {
-                judge(&case, &run)
-            };
-            match judged {
-                Ok(()) => held += 1,
-                Err(problem) => failures.push(format!("{name}: {problem}")),
+            let case = folder.file_name().unwrap().to_str().unwrap();
+            let name = format!("{}/{case}", hook.name);
+            if name.contains(&only) {
+                cases.push((hook.name.clone(), name, folder));
             }
         }
     }
+    let (held, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((hook, name, folder)) = cases.get(next.fetch_add(1, Relaxed)) {
+            match hold(hook, name, folder) {
+                Some(Ok(())) => drop(held.fetch_add(1, Relaxed)),
+                Some(Err(problem)) => failures.lock().unwrap().push(format!("{name}: {problem}")),
+                None => {}
+            }
+        }
+    };
+    // A case mostly waits for the kernel.
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+    let (held, mut failures) = (held.into_inner(), failures.into_inner().unwrap());
+    failures.sort();
     println!("{held} cases hold");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(held > 0);
+    assert!(!cases.is_empty(), "no case is called {only:?}");
+}
+
+/// Runs one case, and judges it or records it; none if it cannot run here.
+fn hold(hook: &str, name: &str, folder: &Path) -> Option<Result<(), String>> {
+    let text = fs::read_to_string(folder.join("case.json")).unwrap();
+    let case: serde_json::Result<Case> = serde_json::from_str(&text);
+    let mut case = match case {
+        Ok(case) => case,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let run = run(hook, name, &case, folder.to_owned())?;
+    Some(match std::env::var_os("UPDATE") {
+        Some(_) => record(&mut case, &run),
+        None => judge(&case, &run),
+    })
 }
 
 /// The folders of a hook's cases. That there are some, the layout test sees to.
@@ -143,14 +157,18 @@ fn run(hook: &str, name: &str, case: &Case, folder: PathBuf) -> Option<Run> {
             None => firing.without(variable),
         };
     }
-    if (case.host.is_some() || !case.nics.is_empty()) && !is_root() {
-        not_run(name, "needs root for namespaces");
-        return None;
-    }
     if let Some(host) = &case.host {
+        if let Err(reason) = private_host() {
+            not_run(name, reason);
+            return None;
+        }
         firing = firing.on(host);
     }
     if !case.nics.is_empty() {
+        if !is_root() {
+            not_run(name, "needs root for a network namespace");
+            return None;
+        }
         firing = with_nics(firing, &case.nics);
     }
     let outcome = firing.run();
@@ -193,53 +211,12 @@ fn difference(case: &Case, run: &Run) -> Result<String, String> {
     let before = String::from_utf8(run.input.clone()).unwrap();
     let mut after = String::from_utf8(after.clone()).unwrap();
     if !case.random.is_empty() {
-        after = without_random(&after, &case.random)?;
+        after = random::without(&after, &case.random)?;
     }
     Ok(TextDiff::from_lines(&before, &after)
         .unified_diff()
         .context_radius(1)
         .to_string())
-}
-
-/// Checks the numbers that the hook drew, and puts a word in their place.
-fn without_random(text: &str, random: &BTreeMap<String, (i64, i64)>) -> Result<String, String> {
-    let mut edits = json::Edits::new(text);
-    for (path, bounds) in random {
-        let mut nodes = vec![Node::parse(text).map_err(|error| error.to_string())?];
-        for step in path.split('/') {
-            nodes = nodes.iter().flat_map(|node| below(*node, step)).collect();
-        }
-        for node in nodes {
-            let number = node.string();
-            let number = number.as_deref().unwrap_or(node.source());
-            let fits = |number: &f64| bounds.0 as f64 <= *number && *number <= bounds.1 as f64;
-            if number.parse().ok().filter(fits).is_none() {
-                return Err(format!("{path}: {number} is not in {bounds:?}"));
-            }
-            // Whether it is a string or a number is not random.
-            let word = match node.string() {
-                Some(_) => "RANDOM",
-                None => "RANDOM NUMBER",
-            };
-            edits.replace(node, &json!(word)).unwrap();
-        }
-    }
-    let text = edits.finish().map_err(|error| error.to_string())?;
-    Ok(text.unwrap_or_default())
-}
-
-/// The members or items that one step of a path names.
-fn below<'a>(node: Node<'a>, step: &str) -> Vec<Node<'a>> {
-    let named = |name: &str| step == "*" || step == name;
-    if let Some(object) = node.object() {
-        let members = object.members().filter(|(name, _)| named(name));
-        return members.map(|(_, node)| node).collect();
-    }
-    let items = node.array().unwrap_or_default().into_iter().enumerate();
-    items
-        .filter(|(number, _)| named(&number.to_string()))
-        .map(|(_, node)| node)
-        .collect()
 }
 
 fn judge(case: &Case, run: &Run) -> Result<(), String> {

@@ -12,50 +12,198 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
+use std::sync::Mutex;
 
-use support::{Firing, Outcome, hooks, is_root, not_run, program, root};
-use vdsm_hooks::describe::{Event, Hook, Scope};
+use serde_json::Value;
+use support::host::Host;
+use support::random::{self, Bounds};
+use support::{
+    Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
+};
+use vdsm_hooks::describe::{Hook, Property, Scope};
 use vdsm_hooks::events::{self, Data};
+use vdsm_hooks::json::to_ascii;
 
-/// A document that fits the event: VDSM hands one device to the events of devices.
-fn document(event: &str) -> Vec<u8> {
-    let event = events::find(event).expect("VDSM has this event");
-    let name = match event.data {
-        Data::Domain => "domain.xml",
-        Data::Device => "interface.xml",
-        other => panic!("{}: {}", event.name, other.words()),
-    };
-    fs::read(root().join("tests/data").join(name)).unwrap()
+/// A hook at one of its events.
+struct Subject<'a> {
+    hook: &'a Hook,
+    event: &'static events::Event,
+    /// What the hook's examples need of the host: `cases/host.json`, of the same form as the
+    /// member `host` of a case.
+    host: Option<Host>,
 }
 
-/// The hook with all of its properties set to their examples, so that it has something to do.
-fn asked(hook: &Hook, event: &Event, document: &[u8]) -> Firing {
-    let firing = Firing::new(&hook.name, &event.event, document);
-    hook.properties
-        .iter()
-        .filter(|property| property.scope != Scope::Host)
-        .fold(firing, |firing, property| {
-            firing.variable(&property.name, &property.example)
-        })
+impl Subject<'_> {
+    /// A document that fits the event, with the properties that stand in documents.
+    fn document(&self) -> Vec<u8> {
+        let plain = self.plain_document();
+        if self.asked_by_document() {
+            return with_custom(&plain, &self.examples());
+        }
+        plain
+    }
+
+    /// A document that fits the event, without any property; empty where VDSM has none.
+    fn plain_document(&self) -> Vec<u8> {
+        let name = self.event.name;
+        let file = match self.event.data {
+            Data::Nothing => return Vec::new(),
+            Data::EmptyObject => return b"{}".to_vec(),
+            Data::Domain => "domain.xml",
+            Data::Device | Data::DeviceOrNothing if name.contains("_memory_") => "memory.xml",
+            Data::Device | Data::DeviceOrNothing if name.contains("_disk_") => "disk.xml",
+            Data::Device | Data::DeviceOrNothing if self.has(Scope::Disk) => "disk.xml",
+            Data::Device | Data::DeviceOrNothing => "interface.xml",
+            Data::Json if name.contains("_network_setup") => "network-setup.json",
+            Data::Json => match name {
+                "after_disk_prepare" => "prepared-disk.json",
+                "after_get_caps" => "capabilities.json",
+                "after_get_stats" => "host-stats.json",
+                "after_get_vm_stats" | "after_get_all_vm_stats" => "vm-stats.json",
+                "after_hostdev_list_by_caps" => "host-devices.json",
+                _ => panic!("{name}: which document?"),
+            },
+        };
+        fs::read(root().join("tests/data").join(file)).unwrap()
+    }
+
+    fn has(&self, scope: Scope) -> bool {
+        self.hook.properties.iter().any(|one| one.scope == scope)
+    }
+
+    /// Whether the properties stand in the document itself.
+    fn asked_by_document(&self) -> bool {
+        self.event.name.contains("_network_setup") && self.has(Scope::Network)
+    }
+
+    /// The variable that names the data file here, and the one that does elsewhere.
+    fn variables(&self) -> (&'static str, &'static str) {
+        match data_variable(self.event) {
+            json @ "_hook_json" => (json, "_hook_domxml"),
+            xml => (xml, "_hook_json"),
+        }
+    }
+
+    /// The hook with none of its properties, on a host where there is nothing.
+    fn unasked(&self, document: &[u8]) -> Firing {
+        let firing = Firing::new(&self.hook.name, self.event.name, document);
+        match &self.host {
+            Some(_) => firing.on(&Host::default()),
+            None => firing,
+        }
+    }
+
+    /// All properties with their examples.
+    fn examples(&self) -> Vec<(&Property, &str)> {
+        let properties = self.hook.properties.iter();
+        properties
+            .filter(|property| property.scope != Scope::Host)
+            .map(|property| (property, property.example.as_str()))
+            .collect()
+    }
+
+    /// The hook with these properties set, but those that stand in the document.
+    fn with(&self, properties: &[(&Property, &str)], document: &[u8]) -> Firing {
+        let mut firing = Firing::new(&self.hook.name, self.event.name, document);
+        let mut host = self.host.clone();
+        for (property, value) in properties {
+            match property.scope {
+                Scope::Network => {}
+                Scope::VdsmConf => {
+                    let sections = &mut host.as_mut().unwrap().vdsm_conf;
+                    let vars = sections.entry("vars".to_owned()).or_default();
+                    vars.insert(property.name.clone(), (*value).to_owned());
+                }
+                _ => firing = firing.variable(&property.name, value),
+            }
+        }
+        match host {
+            Some(host) => firing.on(&host),
+            None => firing,
+        }
+    }
+
+    /// The hook with all of its properties set to their examples, so that it has something to do.
+    fn asked(&self, document: &[u8]) -> Firing {
+        self.with(&self.examples(), document)
+    }
+
+    /// Whether the hook looks at its document. It has to where VDSM goes on with the result.
+    fn reads(&self) -> bool {
+        let (variable, _) = self.variables();
+        let outcome = self.asked(&self.document()).without(variable).run();
+        let reads = outcome.status != Some(0);
+        assert!(reads || !self.event.output_used, "{}", self.place());
+        reads
+    }
+
+    /// For messages.
+    fn place(&self) -> String {
+        format!("{} at {}", self.hook.name, self.event.name)
+    }
+
+    /// The numbers that the hook draws, by its cases.
+    fn random(&self) -> Bounds {
+        let cases = root().join("hooks").join(&self.hook.name).join("cases");
+        let cases = fs::read_dir(cases).into_iter().flatten();
+        cases
+            .filter_map(|case| fs::read_to_string(case.unwrap().path().join("case.json")).ok())
+            .filter_map(|case| {
+                let case: Value = serde_json::from_str(&case).unwrap();
+                serde_json::from_value::<Bounds>(case["random"].clone()).ok()
+            })
+            .flatten()
+            .collect()
+    }
+}
+
+/// Sets custom properties of a network in a request.
+fn with_custom(document: &[u8], properties: &[(&Property, &str)]) -> Vec<u8> {
+    let mut request: Value = serde_json::from_slice(document).unwrap();
+    let custom = request.pointer_mut("/request/networks/tenant/custom");
+    let custom = custom.and_then(Value::as_object_mut).unwrap();
+    for (property, value) in properties {
+        custom.insert(property.name.clone(), Value::from(*value));
+    }
+    to_ascii(&request).unwrap().into_bytes()
 }
 
 /// Calls `check` for every hook at every event that it is installed for.
-fn for_all(check: impl Fn(&Hook, &Event)) {
-    for hook in hooks() {
+fn for_all(check: impl Fn(&Subject<'_>)) {
+    for hook in &hooks() {
+        let file = root()
+            .join("hooks")
+            .join(&hook.name)
+            .join("cases/host.json");
+        let host = fs::read_to_string(&file).ok().map(|text| {
+            serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        });
+        let in_vdsm_conf = |property: &Property| property.scope == Scope::VdsmConf;
+        let needs_host = host.is_some() || hook.properties.iter().any(in_vdsm_conf);
+        if let (true, Err(reason)) = (needs_host, private_host()) {
+            not_run(&format!("contract of {}", hook.name), reason);
+            continue;
+        }
         for event in &hook.events {
-            check(&hook, event);
+            check(&Subject {
+                hook,
+                event: events::find(&event.event).expect("VDSM has this event"),
+                host: needs_host.then(|| host.clone().unwrap_or_default()),
+            });
         }
     }
 }
 
 /// A refusal: status 1 or 2, one line with the hook's name, nothing written and nothing left.
-fn assert_refused(what: &str, hook: &Hook, outcome: &Outcome, before: &[u8]) {
-    let place = format!("{}: {what}: {outcome:?}", hook.name);
+fn assert_refused(what: &str, subject: &Subject<'_>, outcome: &Outcome, before: &[u8]) {
+    let place = format!("{}: {what}: {outcome:?}", subject.place());
     assert!(matches!(outcome.status, Some(1 | 2)), "{place}");
-    assert_one_line(hook, outcome);
+    assert_one_line(subject.hook, outcome);
     assert_eq!(outcome.data.as_deref(), Some(before), "{place}");
     assert!(!outcome.touched, "{place}");
     assert!(outcome.left_behind.is_empty(), "{place}");
@@ -79,49 +227,44 @@ fn assert_one_line(hook: &Hook, outcome: &Outcome) {
 
 #[test]
 fn without_its_property_a_hook_does_not_even_parse() {
-    for_all(|hook, event| {
-        if hook.unasked {
+    for_all(|subject| {
+        if subject.hook.unasked {
+            return;
+        }
+        let nothing_happens = |firing: Firing| {
+            let outcome = firing.run();
+            let place = format!("{}: {outcome:?}", subject.place());
+            assert_eq!(outcome.status, Some(0), "{place}");
+            assert!(outcome.stderr.is_empty() && !outcome.touched, "{place}");
+        };
+        nothing_happens(subject.unasked(&subject.plain_document()));
+        if subject.asked_by_document() {
             return;
         }
         for broken in [&b"<not xml"[..], b"\xff\xfe", b""] {
-            let outcome = Firing::new(&hook.name, &event.event, broken).run();
-            assert_eq!(outcome.status, Some(0), "{}: {outcome:?}", hook.name);
-            assert_eq!(
-                (outcome.stderr.as_str(), outcome.touched),
-                ("", false),
-                "{}",
-                hook.name
-            );
+            nothing_happens(subject.unasked(broken));
         }
         // Not even the file has to exist.
-        let outcome = Firing::new(&hook.name, &event.event, b"")
-            .without("_hook_domxml")
-            .run();
-        assert_eq!(
-            (outcome.status, outcome.stderr.as_str()),
-            (Some(0), ""),
-            "{}",
-            hook.name
-        );
+        let (variable, _) = subject.variables();
+        nothing_happens(subject.unasked(b"").without(variable));
     });
 }
 
 #[test]
 fn an_empty_file_is_no_document() {
-    for_all(|hook, event| {
-        let outcome = asked(hook, event, b"").run();
-        if outcome.status != Some(0) {
-            // A property that names something of this host may be refused before the file is read.
-            assert_refused("empty file", hook, &outcome, b"");
+    for_all(|subject| {
+        if !subject.reads() {
             return;
         }
-        assert_eq!(
-            (outcome.stderr.as_str(), outcome.touched),
-            ("", false),
-            "{}",
-            hook.name
-        );
-        assert_eq!(outcome.data.as_deref(), Some(&b""[..]), "{}", hook.name);
+        let outcome = subject.asked(b"").run();
+        if outcome.status != Some(0) {
+            // A property that names something of this host may be refused before the file is read.
+            assert_refused("empty file", subject, &outcome, b"");
+            return;
+        }
+        let place = format!("{}: {outcome:?}", subject.place());
+        assert!(outcome.stderr.is_empty() && !outcome.touched, "{place}");
+        assert_eq!(outcome.data.as_deref(), Some(&b""[..]), "{place}");
     });
 }
 
@@ -131,72 +274,108 @@ fn what_is_no_document_is_refused() {
         "<!DOCTYPE d [<!ENTITY e '{}'>]><domain>&e;</domain>",
         "x".repeat(99)
     );
-    for_all(|hook, event| {
-        for (what, text) in [
-            ("malformed", &b"<domain><devices></domain>"[..]),
-            ("cut short", b"<domain"),
-            (
-                "DTD",
-                b"<!DOCTYPE domain SYSTEM 'file:///etc/passwd'><domain/>",
-            ),
-            ("entity", long_entity.as_bytes()),
-            ("unknown entity", b"<domain>&x;</domain>"),
-            ("not UTF-8", b"<domain><name>\xe9</name></domain>"),
-            ("UTF-16", b"\xff\xfe<\0d\0/\0>\0"),
-            ("two roots", b"<domain/><domain/>"),
-            ("blank", b"\n"),
-        ] {
-            assert_refused(what, hook, &asked(hook, event, text).run(), text);
+    let deep = "[".repeat(100_000);
+    let xml = [
+        ("malformed", &b"<domain><devices></domain>"[..]),
+        ("cut short", b"<domain"),
+        (
+            "DTD",
+            b"<!DOCTYPE domain SYSTEM 'file:///etc/passwd'><domain/>",
+        ),
+        ("entity", long_entity.as_bytes()),
+        ("unknown entity", b"<domain>&x;</domain>"),
+        ("not UTF-8", b"<domain><name>\xe9</name></domain>"),
+        ("UTF-16", b"\xff\xfe<\0d\0/\0>\0"),
+        ("two roots", b"<domain/><domain/>"),
+        ("JSON", b"{}"),
+        ("blank", b"\n"),
+    ];
+    let json = [
+        ("malformed", &b"{\"request\": {]}"[..]),
+        ("cut short", b"{\"request\": {"),
+        ("Python", b"{'request': None}"),
+        ("not UTF-8", b"{\"request\": \"\xe9\"}"),
+        ("UTF-16", b"\xff\xfe{\0}\0"),
+        ("two values", b"{}{}"),
+        ("too deep", deep.as_bytes()),
+        ("a number", b"1"),
+        ("XML", b"<domain/>"),
+        ("blank", b"\n"),
+    ];
+    for_all(|subject| {
+        if !subject.reads() {
+            return;
+        }
+        let broken = match subject.event.data.is_json() {
+            true => json,
+            false => xml,
+        };
+        for (what, text) in broken {
+            assert_refused(what, subject, &subject.asked(text).run(), text);
         }
     });
 }
 
 #[test]
 fn a_missing_or_wrong_data_file_is_refused() {
-    for_all(|hook, event| {
-        let document = document(&event.event);
-        let outcome = asked(hook, event, &document).without("_hook_domxml").run();
-        assert_refused("no variable", hook, &outcome, &document);
-        let firing = asked(hook, event, &document);
-        let data = firing.data.to_str().unwrap().to_owned();
-        let outcome = firing
-            .without("_hook_domxml")
-            .variable("_hook_json", &data)
-            .run();
-        assert_refused("JSON event", hook, &outcome, &document);
-        let outcome = asked(hook, event, &document)
-            .variable("_hook_domxml", "/nowhere/x")
-            .run();
-        assert_refused("no file", hook, &outcome, &document);
-        let outcome = asked(hook, event, &document)
-            .variable("_hook_domxml", "/")
-            .run();
-        assert_refused("directory", hook, &outcome, &document);
+    for_all(|subject| {
+        if !subject.reads() {
+            return;
+        }
+        let document = subject.document();
+        let (variable, other) = subject.variables();
+        for (what, firing) in [
+            ("no variable", subject.asked(&document).without(variable)),
+            (
+                "other variable",
+                subject.asked(&document).data_named_in(other),
+            ),
+            (
+                "no file",
+                subject.asked(&document).variable(variable, "/nowhere/x"),
+            ),
+            (
+                "directory",
+                subject.asked(&document).variable(variable, "/"),
+            ),
+        ] {
+            assert_refused(what, subject, &firing.run(), &document);
+        }
     });
 }
 
 #[test]
 fn a_second_run_changes_nothing() {
-    for_all(|hook, event| {
-        let first = asked(hook, event, &document(&event.event)).run();
+    for_all(|subject| {
+        let document = subject.document();
+        let first = subject.asked(&document).run();
         if first.status != Some(0) {
-            assert_refused("first run", hook, &first, &document(&event.event));
+            assert_refused("first run", subject, &first, &document);
             return;
         }
         let output = first.data.unwrap();
+        // Numbers drawn anew are the only thing that may differ.
+        let random = subject.random();
+        let drawn =
+            |data: &[u8]| random::without(std::str::from_utf8(data).unwrap(), &random).unwrap();
         for _ in 0..60 {
-            let again = asked(hook, event, &output).run();
-            assert_eq!(again.status, Some(0), "{}: {again:?}", hook.name);
-            if again.data.as_deref() == Some(&output) {
-                assert!(!again.touched, "{} wrote the same text again", hook.name);
+            let again = subject.asked(&output).run();
+            let place = format!("{}: {again:?}", subject.place());
+            assert_eq!(again.status, Some(0), "{place}");
+            let data = again.data.unwrap();
+            if data == output {
+                assert!(!again.touched, "wrote the same text again: {place}");
+                return;
+            }
+            if !random.is_empty() && drawn(&data) == drawn(&output) {
                 return;
             }
             // A hook that picks at random says so; it may pick something else.
-            assert!(!again.stderr.is_empty(), "{}: {again:?}", hook.name);
+            assert!(!again.stderr.is_empty(), "{place}");
         }
         panic!(
             "{} never comes back to {}",
-            hook.name,
+            subject.place(),
             String::from_utf8_lossy(&output)
         );
     });
@@ -204,8 +383,8 @@ fn a_second_run_changes_nothing() {
 
 #[test]
 fn owner_mode_and_link_of_the_data_file_stay() {
-    for_all(|hook, event| {
-        let firing = asked(hook, event, &document(&event.event));
+    for_all(|subject| {
+        let firing = subject.asked(&subject.document());
         let real = firing.directory().join("real");
         fs::rename(&firing.data, &real).unwrap();
         symlink(&real, &firing.data).unwrap();
@@ -213,56 +392,44 @@ fn owner_mode_and_link_of_the_data_file_stay() {
         if is_root() {
             std::os::unix::fs::chown(&real, Some(36), Some(107)).unwrap();
         }
-        let before = fs::metadata(&real).unwrap();
+        let facts = || {
+            let file = fs::metadata(&real).unwrap();
+            let beside = fs::read_dir(firing.directory()).unwrap().count();
+            (file.mode(), file.uid(), file.gid(), beside)
+        };
+        let before = facts();
         let outcome = firing.run();
-        assert!(outcome.left_behind.is_empty(), "{outcome:?}");
-        assert!(
-            fs::symlink_metadata(&firing.data).unwrap().is_symlink(),
-            "{}",
-            hook.name
-        );
-        let after = fs::metadata(&real).unwrap();
-        let facts = |file: &fs::Metadata| (file.mode(), file.uid(), file.gid());
-        assert_eq!(facts(&after), facts(&before), "{}", hook.name);
-        let beside = fs::read_dir(firing.directory()).unwrap().count();
-        assert_eq!(beside, 3, "{} left something beside the target", hook.name);
+        let place = format!("{}: {outcome:?}", subject.place());
+        assert!(outcome.left_behind.is_empty(), "{place}");
+        let link = fs::symlink_metadata(&firing.data).unwrap();
+        assert!(link.is_symlink(), "{place}");
+        assert_eq!(facts(), before, "{place}");
     });
 }
 
 #[test]
 fn the_locale_does_not_matter() {
-    for_all(|hook, event| {
+    for_all(|subject| {
         let run = |locale: &str| {
-            asked(hook, event, &document(&event.event))
+            subject
+                .asked(&subject.document())
                 .variable("LANG", locale)
                 .variable("LC_ALL", locale)
                 .run()
         };
         let (one, other) = (run("C"), run("de_DE.ISO-8859-1"));
         // Names that are not ASCII survive; a random pick is the only thing that may differ.
-        let line = |outcome: &Outcome| {
+        let lines = |outcome: &Outcome| -> Vec<String> {
             let text = String::from_utf8(outcome.data.clone().unwrap()).unwrap();
-            text.lines()
-                .find(|line| line.contains("Größe") || line.contains("größe"))
-                .map(str::to_owned)
+            let lines = text.lines();
+            let word = |line: &&str| line.contains("röße") || line.contains("r\\u00f6\\u00dfe");
+            lines.filter(word).map(str::to_owned).collect()
         };
-        assert_eq!(one.status, other.status, "{}", hook.name);
-        assert!(
-            line(&one).is_some() && line(&one) == line(&other),
-            "{}",
-            hook.name
-        );
+        assert_eq!(one.status, other.status, "{}", subject.place());
+        assert_eq!(lines(&one), lines(&other), "{}", subject.place());
+        let empty = matches!(subject.event.data, Data::Nothing | Data::EmptyObject);
+        assert_eq!(lines(&one).is_empty(), empty, "{}", subject.place());
     });
-}
-
-/// Runs `script` with the data file as `$1` and the hook after it, as root in a mount namespace of
-/// its own.
-fn in_namespace(firing: Firing, script: &str) -> Outcome {
-    let data = firing.data.to_str().unwrap().to_owned();
-    let script = format!("{script}\nshift\nexec \"$@\"");
-    firing
-        .inside(&["unshare", "--mount", "sh", "-ec", &script, "sh", &data])
-        .run()
 }
 
 #[test]
@@ -273,13 +440,18 @@ fn a_read_only_directory_is_an_error_and_no_more() {
             "needs root for a mount",
         );
     }
-    for_all(|hook, event| {
-        let document = document(&event.event);
-        let changes = asked(hook, event, &document).run().data.as_deref() != Some(&document);
-        let script = "d=${1%/*}; mount --bind \"$d\" \"$d\"; mount -o remount,bind,ro \"$d\"";
-        let outcome = in_namespace(asked(hook, event, &document), script);
+    for_all(|subject| {
+        let document = subject.document();
+        let changes = subject.asked(&document).run().data.as_deref() != Some(&document);
+        let firing = subject.asked(&document);
+        let data = firing.data.to_str().unwrap().to_owned();
+        let script = "d=${1%/*}; mount --bind \"$d\" \"$d\"; mount -o remount,bind,ro \"$d\"\n\
+            shift; exec \"$@\"";
+        let outcome = firing
+            .inside(&["unshare", "--mount", "sh", "-ec", script, "sh", &data])
+            .run();
         if changes {
-            assert_refused("read-only directory", hook, &outcome, &document);
+            assert_refused("read-only directory", subject, &outcome, &document);
             assert!(
                 outcome.stderr.contains("Read-only file system"),
                 "{outcome:?}"
@@ -295,86 +467,73 @@ fn a_full_disk_costs_nothing() {
     if !is_root() {
         return not_run("a_full_disk_costs_nothing", "needs root for a mount");
     }
-    for_all(|hook, event| {
-        let document = document(&event.event);
-        let changes = asked(hook, event, &document).run().data.as_deref() != Some(&document);
+    for_all(|subject| {
+        let document = subject.document();
+        let changes = subject.asked(&document).run().data.as_deref() != Some(&document);
         // Nothing is left for the new document; what the hook leaves shows in the exit status.
-        let firing = asked(hook, event, &document);
+        let firing = subject.asked(&document);
         let data = firing.data.to_str().unwrap().to_owned();
+        let content = fs::File::open(&firing.data).unwrap();
         let script = "mount -t tmpfs -o size=64k tmpfs \"${1%/*}\" \n\
             cat > \"$1\"; head -c 1m /dev/zero > \"${1%/*}/fill\" 2>/dev/null || true \n\
             cksum < \"$1\" > /dev/shm/$$; n=$1; shift; s=0; \"$@\" || s=$? \n\
             cksum < \"$n\" | cmp - /dev/shm/$$ || s=99; rm /dev/shm/$$ \n\
             [ \"$(ls -A \"${n%/*}\" | wc -l)\" = 2 ] || s=98; exit $s";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-ec", script, "sh", &data]);
-        let hook_command = firing.command();
-        command.arg(hook_command.get_program()).env_clear();
-        command.envs(
-            hook_command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-        command.stdin(fs::File::open(&firing.data).unwrap());
-        let output = command.output().unwrap();
+        let output = firing
+            .inside(&["unshare", "--mount", "sh", "-ec", script, "sh", &data])
+            .command()
+            .stdin(content)
+            .output()
+            .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         let status = output.status.code();
+        let place = format!("{}: {status:?} {stderr}", subject.place());
         if changes {
-            assert!(
-                matches!(status, Some(1 | 2)),
-                "{}: {status:?} {stderr}",
-                hook.name
-            );
-            assert!(
-                stderr.contains("No space left on device"),
-                "{}: {stderr}",
-                hook.name
-            );
+            assert!(matches!(status, Some(1 | 2)), "{place}");
+            assert!(stderr.contains("No space left on device"), "{place}");
         } else {
-            assert!(
-                matches!(status, Some(0..=2)),
-                "{}: {status:?} {stderr}",
-                hook.name
-            );
+            assert!(matches!(status, Some(0..=2)), "{place}");
         }
     });
 }
 
 #[test]
 fn a_kill_in_the_middle_of_writing_leaves_the_old_document() {
-    for_all(|hook, event| {
+    for_all(|subject| {
         // The limit on file sizes kills the program in the middle of its write.
-        let text = String::from_utf8(document(&event.event)).unwrap();
-        let long = format!("{text}<!-- {} -->\n", "long ".repeat(4000)).into_bytes();
-        let changes = asked(hook, event, &long).run().data.as_deref() != Some(&long);
-        let outcome = asked(hook, event, &long)
+        let text = String::from_utf8(subject.document()).unwrap();
+        let long = match subject.event.data {
+            Data::Nothing => return,
+            data if data.is_json() => format!("{text}{}\n", " ".repeat(20_000)),
+            _ => format!("{text}<!-- {} -->\n", "long ".repeat(4000)),
+        };
+        let long = long.into_bytes();
+        let changes = subject.asked(&long).run().data.as_deref() != Some(&long);
+        let outcome = subject
+            .asked(&long)
             .inside(&["sh", "-c", "ulimit -f 8; exec \"$0\""])
             .run();
-        assert_eq!(
-            outcome.data.as_deref(),
-            Some(&long[..]),
-            "{}: {outcome:?}",
-            hook.name
-        );
-        assert_eq!(
-            outcome.status.is_none(),
-            changes,
-            "{}: {outcome:?}",
-            hook.name
-        );
+        let place = format!("{}: {outcome:?}", subject.place());
+        assert_eq!(outcome.data.as_deref(), Some(&long[..]), "{place}");
+        assert_eq!(outcome.status.is_none(), changes, "{place}");
     });
 }
 
 #[test]
 fn the_event_directory_may_be_reached_through_links() {
-    for_all(|hook, event| {
-        let firing = asked(hook, event, &document(&event.event));
+    for_all(|subject| {
+        let firing = subject.asked(&subject.document());
         let link = firing.directory().join("elsewhere");
-        symlink(firing.directory().join(&event.event), &link).unwrap();
-        let through = link.join(format!("50_{}", hook.name));
-        let direct = asked(hook, event, &document(&event.event)).run();
+        symlink(firing.directory().join(subject.event.name), &link).unwrap();
+        let through = link.join(format!("50_{}", subject.hook.name));
+        let direct = subject.asked(&subject.document()).run();
         let linked = firing.through(&through).run();
-        assert_eq!(linked.status, direct.status, "{}: {linked:?}", hook.name);
+        assert_eq!(
+            linked.status,
+            direct.status,
+            "{}: {linked:?}",
+            subject.place()
+        );
     });
 }
 
@@ -426,11 +585,22 @@ fn programs_describe_themselves() {
 fn a_value_that_is_not_utf8_is_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    for_all(|hook, event| {
-        let document = document(&event.event);
+    for_all(|subject| {
+        let document = subject.document();
+        let in_environment =
+            |property: &&Property| !matches!(property.scope, Scope::Network | Scope::VdsmConf);
+        let mut properties = subject
+            .hook
+            .properties
+            .iter()
+            .filter(in_environment)
+            .peekable();
+        if properties.peek().is_none() {
+            return;
+        }
         let mut refused = 0;
-        for property in &hook.properties {
-            let firing = asked(hook, event, &document);
+        for property in properties {
+            let firing = subject.asked(&document);
             let mut command = firing.command();
             let value = OsStr::from_bytes(b"\xff\xfe");
             let output = command.env(&property.name, value).output().unwrap();
@@ -439,16 +609,98 @@ fn a_value_that_is_not_utf8_is_refused() {
             if output.status.success() {
                 continue;
             }
-            assert!(
-                matches!(output.status.code(), Some(1 | 2)),
-                "{}: {stderr}",
-                hook.name
-            );
+            let place = format!("{}: {stderr}", subject.place());
+            assert!(matches!(output.status.code(), Some(1 | 2)), "{place}");
             let says = format!("{}=\"\\xFF\\xFE\": the value is not UTF-8", property.name);
-            assert!(stderr.contains(&says), "{}: {stderr}", hook.name);
-            assert_eq!(fs::read(&firing.data).unwrap(), document, "{}", hook.name);
+            assert!(stderr.contains(&says), "{place}");
+            assert_eq!(fs::read(&firing.data).unwrap(), document, "{place}");
             refused += 1;
         }
-        assert!(refused > 0, "{} looks at none of its properties", hook.name);
+        assert!(
+            refused > 0,
+            "{} looks at none of its properties",
+            subject.place()
+        );
     });
+}
+
+#[test]
+fn a_hook_acts_on_its_example() {
+    let acted = Mutex::new(BTreeMap::new());
+    for_all(|subject| {
+        let document = subject.document();
+        let firing = subject.asked(&document);
+        let outcome = firing.run();
+        let ran = firing.root().is_some_and(|host| !host.calls().is_empty());
+        // One that only looks has done that.
+        let acts = subject.hook.unasked || ran || outcome.data.as_deref() != Some(&document);
+        let mut acted = acted.lock().unwrap();
+        let acted: &mut (bool, String) = acted.entry(subject.hook.name.clone()).or_default();
+        acted.0 |= acts && outcome.status == Some(0);
+        acted.1 += &format!("\n{}: {outcome:?}", subject.place());
+    });
+    for (hook, (acted, outcomes)) in acted.into_inner().unwrap() {
+        assert!(acted, "{hook} needs a cases/host.json:{outcomes}");
+    }
+}
+
+#[test]
+fn values_of_no_use_are_refused() {
+    let silent = Mutex::new(BTreeMap::new());
+    for_all(|subject| {
+        for property in &subject.hook.properties {
+            for value in property.wrong.iter().chain(&property.refused) {
+                let key = (
+                    subject.hook.name.clone(),
+                    property.name.clone(),
+                    value.clone(),
+                );
+                let refused = is_refused(subject, property, value);
+                *silent.lock().unwrap().entry(key).or_insert(true) &= !refused;
+            }
+        }
+    });
+    let silent = silent.into_inner().unwrap().into_iter();
+    let silent: Vec<_> = silent
+        .filter(|(_, silent)| *silent)
+        .map(|(key, _)| key)
+        .collect();
+    assert!(silent.is_empty(), "no event has a word on {silent:?}");
+}
+
+/// Whether the hook says that the value is wrong: with an error, or with a warning.
+fn is_refused(subject: &Subject<'_>, property: &Property, value: &str) -> bool {
+    let alone = vec![(property, value)];
+    // Some properties count only beside others.
+    let mut beside_others = subject.examples();
+    beside_others.retain(|(other, _)| other.name != property.name);
+    beside_others.push((property, value));
+    [alone, beside_others].into_iter().any(|properties| {
+        let mut document = subject.plain_document();
+        if subject.asked_by_document() {
+            document = with_custom(&document, &properties);
+        }
+        let outcome = subject.with(&properties, &document).run();
+        let place = format!(
+            "{}: {}={value:?}: {outcome:?}",
+            subject.place(),
+            property.name
+        );
+        match outcome.status {
+            Some(0) if outcome.touched || outcome.stderr.is_empty() => {
+                // The other properties may have worked; by itself a wrong value must not.
+                assert!(!outcome.touched || properties.len() > 1, "{place}");
+                false
+            }
+            Some(0) => {
+                let warning = format!("{}: warning: ", subject.hook.name);
+                assert!(outcome.stderr.starts_with(&warning), "{place}");
+                true
+            }
+            _ => {
+                assert_refused(value, subject, &outcome, &document);
+                true
+            }
+        }
+    })
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod domains;
+mod support;
 
 use std::fs;
 use std::path::Path;
@@ -331,7 +332,7 @@ fn storage_that_does_not_answer_is_given_up() {
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
         Err(reason) => {
-            return println!("NOT RUN: storage_that_does_not_answer_is_given_up: {reason}");
+            return support::not_run("storage_that_does_not_answer_is_given_up", &reason);
         }
     };
     for command in ["check", "checksum"] {

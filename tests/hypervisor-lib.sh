@@ -13,6 +13,7 @@ vm=mail01
 sd=3f0c1a52-8c1d-4a27-9e46-0d5b7a913c20
 nic1=56:6f:3c:10:00:01
 nic2=56:6f:3c:10:00:02
+nic3=56:6f:3c:10:00:03
 
 virsh() { timeout --kill-after=5 60 virsh --connect qemu:///system --quiet "$@"; }
 ovs_vsctl() { timeout --kill-after=5 20 ovs-vsctl "$@"; }
@@ -97,7 +98,7 @@ EOF
     cat >/etc/libvirt/qemu.conf <<EOF
 user = "root"
 group = "root"
-dynamic_ownership = 0
+dynamic_ownership = 1
 security_driver = "none"
 cgroup_controllers = []
 namespaces = []
@@ -232,6 +233,9 @@ qemu_pid() { cat "/run/libvirt/qemu/$vm.pid"; }
 # The words of the running QEMU's command line, one a line.
 qemu_words() { tr '\0' '\n' <"/proc/$(qemu_pid)/cmdline"; }
 
+# virsh_lists "TARGET SOURCE": whether the VM has this disk.
+virsh_lists() { virsh domblklist "$vm" | awk '{ print $1, $2 }' | grep -Fx "$1"; }
+
 # hmp_says COMMAND PATTERN: what the running QEMU's monitor answers.
 hmp_says() { virsh qemu-monitor-command "$vm" --hmp "$1" | grep -e "$2"; }
 
@@ -274,3 +278,34 @@ guest_memory_has() {
     qmp pmemsave "{\"val\":0,\"size\":134217728,\"filename\":\"$work/memory\"}" >/dev/null &&
         grep -qaF "$1" "$work/memory"
 }
+
+# make_wire: beside the VMs, two machines on the bridge red, guest and gateway. Each is one end of a
+# veth in the network namespace wire; the other ends are ports of the bridge.
+make_wire() {
+    ip netns add wire || return 1
+    for end in guest gateway; do
+        ip link add "$end-port" type veth peer name "$end" netns wire &&
+            ip link set "$end-port" master red up && ip -n wire link set "$end" up || return 1
+    done
+    wait_for 20 forwarding guest-port && wait_for 20 forwarding gateway-port
+}
+
+forwarding() { bridge link show dev "$1" | grep 'state forwarding'; }
+
+# filter_wire FILE: puts the filter of the vNIC in FILE on the guest's port; none if it has none.
+filter_wire() {
+    virsh nwfilter-binding-delete guest-port >/dev/null 2>&1
+    filter=$(xmllint --xpath '/interface/filterref' "$1" 2>/dev/null) || return 0
+    cat >"$work/binding.xml" <<EOF
+<filterbinding>
+  <owner><name>guest</name><uuid>9f4d1c1e-6d0b-4c0f-8a75-2f1f3a9be6d4</uuid></owner>
+  <portdev name='guest-port'/>
+  <mac address='$(xmllint --xpath 'string(/interface/mac/@address)' "$1")'/>
+  $filter
+</filterbinding>
+EOF
+    virsh nwfilter-binding-create "$work/binding.xml" >/dev/null
+}
+
+# arrive FROM TO FRAME...: the names of the frames that arrive, see support/frames.py.
+arrive() { timeout 40 ip netns exec wire python3 "$root/tests/support/frames.py" "$@"; }

@@ -122,6 +122,27 @@ list_chains() {
     tap=$(tap_of "$1") && [ -n "$tap" ] && timeout 20 ebtables -t nat -L >"$work/chains"
 }
 
+# new_nic FILE: a third vNIC, as VDSM hands it to the hooks when it is plugged in or changed.
+new_nic() {
+    cat >"$1" <<EOF
+<interface type="bridge">
+  <mac address="$nic3"/>
+  <source bridge="red"/>
+  <model type="virtio"/>
+  <filterref filter="vdsm-no-mac-spoofing"/>
+  <bandwidth/>
+</interface>
+EOF
+}
+
+# filter_of MAC: the filter that libvirt has put on the running VM's vNIC, with the parameters that
+# the document gave it.
+filter_of() {
+    virsh nwfilter-binding-dumpxml "$(tap_of "$1")" >"$work/binding.xml" || return 1
+    xmllint --xpath '//filterref/@filter | //parameter[@name != "MAC"]/@value' "$work/binding.xml" |
+        cut -d '"' -f 2 | xargs
+}
+
 test_all_together() {
     cut_nic 2 "$work/nic.xml"
     check "before_device_create with all hooks" fire before_device_create "$work/nic.xml" \
@@ -149,6 +170,10 @@ run_checks() {
     ovs_bridge=
     # shellcheck disable=SC2034 # For the checks of the hooks.
     ! make_ovs_bridge ovs0 || ovs_bridge=ovs0
+
+    why_no_wire=
+    # shellcheck disable=SC2034 # For the checks of the hooks.
+    make_wire || why_no_wire="needs veth devices and network namespaces"
 
     begin nothing_asked && test_nothing_asked
     for checks in "$root"/hooks/*/hypervisor.sh; do

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::describe::Scope;
+use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.
@@ -28,86 +28,75 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A file of the hook's folder.
+fn read_of(hook: &Hook, file: &str) -> String {
+    read(Path::new("hooks").join(&hook.name).join(file))
+}
+
+/// What lies in the hook's folder, sorted.
+fn names_in(hook: &Hook) -> Vec<String> {
+    let folder = root().join("hooks").join(&hook.name);
+    assert!(
+        folder.is_dir(),
+        "hook.json calls its hook {:?}, not its folder's name",
+        hook.name
+    );
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The Rust files of the folder that are parts of others.
+fn modules(hook: &Hook) -> Vec<String> {
+    let is_module = |name: &String| {
+        let stem = name.strip_suffix(".rs");
+        stem.is_some_and(|stem| stem != "main" && !hook.helpers.iter().any(|one| one == stem))
+    };
+    names_in(hook).into_iter().filter(is_module).collect()
+}
+
 #[test]
 fn every_folder_is_a_whole_hook() {
-    let manifest = read("Cargo.toml");
-    let overview = read("README.md");
     for hook in hooks() {
-        let link = format!("| [{0}](hooks/{0}/README.md) |", hook.name);
-        assert!(
-            overview.contains(&link),
-            "README.md lacks a line that begins with\n{link}"
-        );
-        let folder = Path::new("hooks").join(&hook.name);
-        assert!(
-            root().join(&folder).is_dir(),
-            "hook.json calls its hook {:?}, not its folder's name",
-            hook.name
-        );
-        let line = format!(
-            "    {{ name = \"{0}\", path = \"hooks/{0}/main.rs\" }},",
-            hook.name
-        );
-        assert!(
-            manifest.contains(&line),
-            "Cargo.toml lacks in 'bin' the line\n{line}"
-        );
-        let program = read(folder.join("main.rs"));
-        let code = program
-            .lines()
-            .filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//"));
-        let code = code.count();
-        assert!(
-            code <= LONGEST_HOOK,
-            "{}: {code} lines of code: what of it belongs in src/?",
-            hook.name
-        );
-        let readme = read(folder.join("README.md"));
-        for property in &hook.properties {
+        let name = &hook.name;
+        let readme = read_of(&hook, "README.md");
+        let properties = hook.properties.iter().map(|property| &property.name);
+        let events = hook.events.iter().map(|event| &event.event);
+        for word in properties.chain(events) {
             assert!(
-                readme.contains(&property.name),
-                "{}/README.md does not name {}",
-                folder.display(),
-                property.name
+                readme.contains(word),
+                "hooks/{name}/README.md does not name {word}"
             );
         }
-        for event in &hook.events {
-            assert!(
-                readme.contains(&event.event),
-                "{}/README.md does not name {}",
-                folder.display(),
-                event.event
-            );
-        }
-        assert!(
-            root().join(&folder).join("cases").is_dir(),
-            "{}: no cases",
-            folder.display()
-        );
-        let checks = read(folder.join("hypervisor.sh"));
+        let has_cases = names_in(&hook).iter().any(|name| name == "cases");
+        assert!(has_cases, "hooks/{name}: no cases");
+        let checks = read_of(&hook, "hypervisor.sh");
         assert!(
             checks.contains("\ncheck \""),
-            "{}/hypervisor.sh checks nothing",
-            folder.display()
+            "hooks/{name}/hypervisor.sh checks nothing"
         );
-        let sudoers = fs::read_to_string(root().join(&folder).join("sudoers")).unwrap_or_default();
-        for command in &hook.sudo {
-            let line = format!("vdsm ALL=(root) NOPASSWD: {command}\n");
+        let has_purpose = |file: &str| {
+            [
+                "README.md",
+                "cases",
+                "hook.json",
+                "hypervisor.sh",
+                "main.rs",
+            ]
+            .contains(&file)
+                || (file == "sudoers" && !hook.sudo.is_empty())
+                || file.ends_with(".rs")
+                || hook.files.iter().any(|one| one.source == file)
+        };
+        for file in names_in(&hook) {
             assert!(
-                sudoers.contains(&line),
-                "{}/sudoers lacks the line\n{line}",
-                folder.display()
+                has_purpose(&file),
+                "hooks/{name}/{file}: hook.json says nothing of it"
             );
         }
-        let lines = sudoers
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
-        assert_eq!(
-            lines.count(),
-            hook.sudo.len(),
-            "{}/sudoers allows more than hook.json says",
-            folder.display()
-        );
     }
     let folders = fs::read_dir(root().join("hooks")).unwrap().count();
     assert_eq!(
@@ -118,48 +107,200 @@ fn every_folder_is_a_whole_hook() {
 }
 
 #[test]
-fn the_list_of_programs_is_sorted() {
-    let manifest = read("Cargo.toml");
-    let names: Vec<_> = manifest
-        .lines()
-        .filter(|line| line.contains("path = \"hooks/"))
-        .collect();
-    assert!(names.is_sorted(), "sort the lines of 'bin' in Cargo.toml");
-    assert_eq!(names.len(), hooks().len());
+fn a_hook_is_a_page() {
+    for hook in hooks() {
+        let programs = hook.helpers.iter();
+        let programs: Vec<_> = programs
+            .map(|helper| read_of(&hook, &format!("{helper}.rs")))
+            .collect();
+        let mut page = vec!["main.rs".to_owned()];
+        for module in modules(&hook) {
+            // What the hook and its helper share has its own place.
+            let line = format!("mod {};", module.trim_end_matches(".rs"));
+            if !programs.iter().any(|program| program.contains(&line)) {
+                page.push(module);
+            }
+        }
+        let code: usize = page
+            .iter()
+            .map(|file| {
+                let text = read_of(&hook, file);
+                let lines = text.lines().map(str::trim);
+                lines
+                    .filter(|line| !line.is_empty() && !line.starts_with("//"))
+                    .count()
+            })
+            .sum();
+        assert!(
+            code <= LONGEST_HOOK,
+            "{}: {code} lines of code in {}: what of it belongs in src/?",
+            hook.name,
+            page.join(", ")
+        );
+    }
 }
 
 #[test]
-fn examples_match_their_regular_expressions() {
+fn what_runs_as_root_is_written_down_twice() {
+    for hook in hooks() {
+        let name = &hook.name;
+        let sudoers = match hook.sudo.is_empty() {
+            true => String::new(),
+            false => read_of(&hook, "sudoers"),
+        };
+        let allowed: Vec<_> = sudoers
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .collect();
+        let described = hook.sudo.iter();
+        let described: Vec<_> = described
+            .map(|command| format!("vdsm ALL=(root) NOPASSWD: {command}"))
+            .collect();
+        assert_eq!(allowed, described, "hooks/{name}/sudoers and hook.json");
+        for helper in &hook.helpers {
+            let program = format!("{HELPERS}/{helper}");
+            let runs = |command: &String| command.split(' ').next() == Some(&program);
+            assert!(
+                hook.sudo.iter().any(runs),
+                "hooks/{name}/hook.json: 'sudo' has no line with {program}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_of_the_host_are_there_and_have_a_place() {
+    for hook in hooks() {
+        for file in &hook.files {
+            let place = format!("hooks/{}/hook.json: {}", hook.name, file.source);
+            assert!(
+                names_in(&hook).contains(&file.source),
+                "{place}: no such file"
+            );
+            let path = Path::new(&file.path);
+            let plain = path.components().all(|part| part.as_os_str() != "..");
+            assert!(path.is_absolute() && plain, "{place}: {}", file.path);
+            let octal = |c: char| ('0'..='7').contains(&c);
+            assert!(
+                file.mode.len() == 4 && file.mode.starts_with('0') && file.mode.chars().all(octal),
+                "{place}: mode {}, expected octal as in 0644",
+                file.mode
+            );
+        }
+    }
+}
+
+/// The heading of a group of hooks in `README.md`.
+fn heading(group: Group) -> &'static str {
+    match group {
+        Group::Current => "### Hooks of today's VDSM",
+        Group::Retired => "### Retired hooks",
+        Group::New => "### New hooks",
+    }
+}
+
+#[test]
+fn the_overview_has_every_hook_in_its_group() {
+    let overview = read("README.md");
+    for group in [Group::Current, Group::Retired, Group::New] {
+        let heading = heading(group);
+        let section = overview.split_once(&format!("\n{heading}\n"));
+        let (_, section) = section.unwrap_or_else(|| panic!("README.md lacks {heading:?}"));
+        let section = section.split("\n#").next().unwrap();
+        let rows: Vec<_> = section
+            .lines()
+            .filter(|line| line.starts_with("| ["))
+            .collect();
+        assert!(rows.is_sorted(), "README.md: sort the rows of {heading:?}");
+        let hooks = hooks();
+        let members = hooks.iter().filter(|hook| hook.group() == group);
+        for hook in members.clone() {
+            let start = format!("| [{0}](hooks/{0}/README.md) |", hook.name);
+            let row = rows.iter().find(|row| row.starts_with(&start));
+            let row = row.unwrap_or_else(|| {
+                panic!("README.md, {heading:?}, lacks a line that begins with\n{start}")
+            });
+            // Every column has to say something.
+            assert!(!row.contains("|  |"), "README.md: {row}");
+            if let Some(retired) = &hook.retired {
+                let end = format!("| {} |", retired.superseded_by);
+                assert!(
+                    row.ends_with(&end),
+                    "README.md: {row}\ndoes not end with\n{end}"
+                );
+                assert!(
+                    hook.replaces.is_some(),
+                    "{}: what was VDSM's package?",
+                    hook.name
+                );
+            }
+        }
+        assert_eq!(rows.len(), members.count(), "README.md, {heading:?}");
+    }
+}
+
+#[test]
+fn the_list_of_programs_is_complete_and_sorted() {
+    let manifest = read("Cargo.toml");
+    let mut expected: Vec<String> = Vec::new();
+    for hook in hooks() {
+        let helpers = hook.helpers.iter().map(|helper| (helper, helper.as_str()));
+        for (program, file) in [(&hook.name, "main")].into_iter().chain(helpers) {
+            let folder = &hook.name;
+            expected.push(format!(
+                "    {{ name = \"{program}\", path = \"hooks/{folder}/{file}.rs\" }},"
+            ));
+        }
+    }
+    expected.sort();
+    for line in &expected {
+        assert!(
+            manifest.contains(line),
+            "Cargo.toml lacks in 'bin' the line\n{line}"
+        );
+    }
+    let lines: Vec<_> = manifest
+        .lines()
+        .filter(|line| line.contains("path = \"hooks/"))
+        .collect();
+    assert_eq!(lines, expected, "sort the lines of 'bin' in Cargo.toml");
+}
+
+#[test]
+fn values_match_their_regular_expressions_or_not() {
     for hook in hooks() {
         for property in &hook.properties {
+            let place = format!("hooks/{}/hook.json: {}", hook.name, property.name);
+            let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
             let Some(regex) = &property.regex else {
-                assert_eq!(
-                    property.scope,
-                    Scope::Host,
-                    "{}: {} needs a regex",
-                    hook.name,
-                    property.name
+                assert!(of_host, "{place} needs a regex");
+                assert!(
+                    property.wrong.is_empty(),
+                    "{place}: 'wrong' without a regex"
                 );
                 continue;
             };
+            assert!(!of_host, "{place}: no engine looks at this regex");
             assert!(
                 !regex.contains(';'),
-                "the engine takes no semicolon: {regex}"
+                "{place}: the engine takes no semicolon: {regex}"
             );
-            assert!(regex.starts_with('^') && regex.ends_with('$'), "{regex}");
-            let compiled = pcre2::bytes::Regex::new(regex).unwrap();
-            let example = property.example.as_bytes();
             assert!(
-                compiled.is_match(example).unwrap(),
-                "{} does not match {regex}",
-                property.example
+                regex.starts_with('^') && regex.ends_with('$'),
+                "{place}: {regex}"
             );
-            {
-                let wrong = "<x/>";
-                assert!(
-                    !compiled.is_match(wrong.as_bytes()).unwrap(),
-                    "{wrong:?} matches {regex}"
-                );
+            let compiled = pcre2::bytes::RegexBuilder::new().utf(true).build(regex);
+            let compiled = compiled.unwrap();
+            let matches = |value: &String| compiled.is_match(value.as_bytes()).unwrap();
+            assert!(
+                !property.wrong.is_empty(),
+                "{place} needs values in 'wrong'"
+            );
+            for value in &property.wrong {
+                assert!(!matches(value), "{place}: {value:?} matches {regex}");
+            }
+            for value in [&property.example].into_iter().chain(&property.refused) {
+                assert!(matches(value), "{place}: {value:?} does not match {regex}");
             }
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod domains;
+mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -524,7 +525,7 @@ fn a_dead_mount() {
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
-        Err(reason) => return println!("NOT RUN: a_dead_mount: {reason}"),
+        Err(reason) => return support::not_run("a_dead_mount", &reason),
     };
     // A dead mount neither delays nor spoils the answer for a domain elsewhere.
     let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
@@ -598,7 +599,7 @@ fn the_repository_of_vdsm_conf() {
     for place in ["vdsm.conf", "vdsm.conf.d/50_site.conf"] {
         let possible = Command::new("unshare").args(["-m", "true"]).status();
         if !possible.is_ok_and(|status| status.success()) {
-            return println!("NOT RUN: the_repository_of_vdsm_conf: no mount namespace here");
+            return support::not_run("the_repository_of_vdsm_conf", "no mount namespace here");
         }
         let output = Command::new("unshare")
             .args(["-m", "sh", "-c", script, "sh"])

@@ -191,7 +191,7 @@ fn unescape(path: &str) -> Result<String> {
         }
         let digits = after
             .get(..2)
-            .and_then(|digits| str::from_utf8(digits).ok());
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(code.ok_or_else(|| Error::new("expected two hexadecimal digits after %"))?);

@@ -14,9 +14,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, hook, program, props};
-
-const FILTER: &str = "vdsm-no-mac-spoofing";
+use vdsm_hooks::{Result, hook, nic, program, props};
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -33,24 +31,12 @@ fn run() -> Result {
 
 /// `whole_vm`: the VM's own property is set, not just that of the NIC in hand.
 fn remove_filter(document: &Document<'_>, edits: &mut Edits<'_>, whole_vm: bool) -> Result {
-    let root = document.root_element();
-    let is_domain = xml::is(root, "domain");
-    if is_domain && !whole_vm {
+    if xml::is(document.root_element(), "domain") && !whole_vm {
         return Ok(());
     }
-    // A NIC event hands over one device.
-    if !is_domain
-        && root
-            .descendants()
-            .filter(|node| xml::is(*node, "interface"))
-            .count()
-            > 1
-    {
-        return Err(Error::new("expected one interface"));
-    }
-    for interface in xml::devices(document, "interface") {
+    for interface in nic::all(document)? {
         for filter in xml::children(interface, "filterref") {
-            if xml::attr(filter, "filter") == Some(FILTER) {
+            if xml::attr(filter, "filter") == Some(nic::VDSM_FILTER) {
                 edits.remove(filter);
             }
         }

@@ -46,7 +46,7 @@ fn bind(document: &Document<'_>, edits: &mut Edits<'_>, mode: &str, nodes: &str)
         }
         return Ok(());
     };
-    let mut present = tune.children().filter(|child| child.is_element());
+    let mut present = tune.children().filter(xml::Node::is_element);
     let Some(first) = present.next() else {
         edits.append(tune, &memory);
         return Ok(());

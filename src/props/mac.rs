@@ -21,6 +21,11 @@ impl Mac {
         }
         pairs.next().is_none().then_some(Mac(bytes))
     }
+
+    /// Whether one machine can have the address: neither a group's nor all zeros.
+    pub fn is_unicast(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
 }
 
 impl fmt::Display for Mac {
@@ -51,6 +56,20 @@ mod tests {
             " 00:1a:4a:41:d2:5f",
         ] {
             assert_eq!(Mac::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_and_nobody_are_no_machine() {
+        for (text, one) in [
+            ("00:1a:4a:41:d2:5f", true),
+            ("fe:ff:ff:ff:ff:ff", true),
+            ("00:00:00:00:00:01", true),
+            ("00:00:00:00:00:00", false),
+            ("01:00:5e:00:00:01", false),
+            ("ff:ff:ff:ff:ff:ff", false),
+        ] {
+            assert_eq!(Mac::parse(text).map(Mac::is_unicast), Some(one), "{text}");
         }
     }
 }

@@ -4,11 +4,14 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test program uses a part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
@@ -18,6 +21,7 @@ use vdsm_hooks::events::{self, Environment};
 use host::{Host, Root};
 
 pub mod host;
+pub mod random;
 
 /// The id of the VM that the tests start.
 pub const VM_ID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
@@ -48,14 +52,41 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_vdsm-hooks")).with_file_name(name)
 }
 
-/// Says by name what this machine could not run.
+/// Says by name, once, what this machine could not run. Not with `println`, which is hidden where
+/// the test passes.
 pub fn not_run(test: &str, reason: &str) {
-    println!("NOT RUN: {test}: {reason}");
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = format!("NOT RUN: {test}: {reason}\n");
+    if SAID.lock().unwrap().insert(line.clone()) {
+        io::stderr().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 /// Whether we are root, which mounts, namespaces and other users need.
 pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Whether this machine lets a test have a root directory of its own; else why not.
+pub fn private_host() -> Result<(), &'static str> {
+    static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
+    let answer = ANSWER.get_or_init(|| {
+        if !is_root() {
+            return Err("needs root for a private root directory".to_owned());
+        }
+        let directory = TempDir::new().unwrap();
+        let wrapper = Root::new(directory.path(), &Host::default(), "").wrapper();
+        let tried = Command::new(&wrapper[0])
+            .args(&wrapper[1..])
+            .arg("true")
+            .output()
+            .unwrap();
+        match tried.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned()),
+        }
+    });
+    answer.as_ref().copied().map_err(String::as_str)
 }
 
 /// One firing of one hook.
@@ -71,7 +102,6 @@ pub struct Firing {
 }
 
 /// How a firing ended.
-#[derive(Debug)]
 pub struct Outcome {
     /// The exit status; none after a signal.
     pub status: Option<i32>,
@@ -85,6 +115,19 @@ pub struct Outcome {
     pub touched: bool,
     /// What stands beside the data file now and did not before.
     pub left_behind: Vec<String>,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the data: a document hides everything else.
+        f.debug_struct("Outcome")
+            .field("status", &self.status)
+            .field("stderr", &self.stderr)
+            .field("stdout", &self.stdout)
+            .field("touched", &self.touched)
+            .field("left_behind", &self.left_behind)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The variable that names the data file of an event.

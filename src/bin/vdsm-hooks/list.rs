@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use vdsm_hooks::describe::{Event, Hook};
+use vdsm_hooks::describe::{Event, Group, Hook, Retired};
 use vdsm_hooks::{Context as _, Error, Result, events};
 
 use crate::diff::printable;
@@ -33,6 +33,9 @@ const LIST_HELP: &str = "\
 VDSM runs whatever is executable in an event's directory, whatever it is called. The list names
 such files as well: VDSM's own hooks, yours, and backup copies that nobody meant to run. It also
 names files that VDSM skips without a message, because they are not executable for example.
+
+The hooks of the suite come in three groups: those that replace a hook of today's VDSM, those that
+VDSM no longer has, with what it has instead, and those that it never had.
 
 Example:
   vdsm-hooks list --hooks-dir /mnt/host/usr/libexec/vdsm/hooks";
@@ -83,6 +86,9 @@ struct Listing {
 #[derive(Serialize)]
 struct Listed {
     name: String,
+    group: Group,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired: Option<Retired>,
     summary: String,
     files: Vec<Installed>,
 }
@@ -147,6 +153,8 @@ fn listed(hook: &Hook, hooks_dir: &Path) -> Result<Listed> {
     }
     Ok(Listed {
         name: hook.name.clone(),
+        group: hook.group(),
+        retired: hook.retired.clone(),
         summary: hook.summary.clone(),
         files,
     })
@@ -217,27 +225,19 @@ fn remark(entry: &Entry, known_event: bool) -> String {
 }
 
 fn table(listing: &Listing) -> Result<String> {
-    let mut rows = vec![[
-        "HOOK".to_owned(),
-        "EVENT/FILE".to_owned(),
-        "INSTALLED".to_owned(),
-    ]];
-    for hook in &listing.hooks {
-        for (number, file) in hook.files.iter().enumerate() {
-            let name = if number == 0 { hook.name.as_str() } else { "" };
-            let state = match (&file.remark, file.installed) {
-                (_, true) => "yes".to_owned(),
-                (None, false) => "no".to_owned(),
-                (Some(remark), false) => format!("no, {remark}"),
-            };
-            rows.push([
-                name.to_owned(),
-                format!("{}/{}", file.event, file.file),
-                state,
-            ]);
+    let mut text = String::new();
+    for (group, title) in [
+        (Group::Current, "Hooks in place of today's VDSM's:"),
+        (Group::Retired, "Hooks that VDSM no longer has:"),
+        (Group::New, "Hooks that VDSM never had:"),
+    ] {
+        let hooks = listing.hooks.iter().filter(|hook| hook.group == group);
+        let hooks: Vec<_> = hooks.collect();
+        if !hooks.is_empty() {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            write!(text, "{gap}{title}\n\n{}", of_group(&hooks)?)?;
         }
     }
-    let mut text = aligned(&rows)?;
     let shown = listing.hooks_dir.display();
     if !listing.hooks_dir.is_dir() {
         writeln!(
@@ -263,15 +263,49 @@ fn table(listing: &Listing) -> Result<String> {
     Ok(text)
 }
 
+fn of_group(hooks: &[&Listed]) -> Result<String> {
+    let mut rows = vec![[
+        "HOOK".to_owned(),
+        "EVENT/FILE".to_owned(),
+        "INSTALLED".to_owned(),
+    ]];
+    for hook in hooks {
+        for (number, file) in hook.files.iter().enumerate() {
+            let name = if number == 0 { hook.name.as_str() } else { "" };
+            let state = match (&file.remark, file.installed) {
+                (_, true) => "yes".to_owned(),
+                (None, false) => "no".to_owned(),
+                (Some(remark), false) => format!("no, {remark}"),
+            };
+            rows.push([
+                name.to_owned(),
+                format!("{}/{}", file.event, file.file),
+                state,
+            ]);
+        }
+        if let Some(retired) = &hook.retired {
+            let note = format!("  {}", retired.words());
+            rows.push([note, String::new(), String::new()]);
+        }
+    }
+    aligned(&rows)
+}
+
+/// A row with nothing but its first cell is a line across the columns.
 fn aligned(rows: &[[String; 3]]) -> Result<String> {
     let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
+        let in_columns = rows.iter().filter(|row| !row[1].is_empty());
+        let widths = in_columns.map(|row| row[column].chars().count());
         widths.max().unwrap_or_default()
     };
     let (first, second) = (width(0), width(1));
     let mut text = String::new();
     for [one, two, three] in rows {
-        writeln!(text, "{one:first$}  {two:second$}  {three}")?;
+        if two.is_empty() {
+            writeln!(text, "{one}")?;
+        } else {
+            writeln!(text, "{one:first$}  {two:second$}  {three}")?;
+        }
     }
     Ok(text)
 }

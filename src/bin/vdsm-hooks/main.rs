@@ -12,10 +12,13 @@ use vdsm_hooks::Result;
 use vdsm_hooks::storage::probe;
 
 mod catalog;
+mod custom_properties;
 mod diff;
 mod directory;
+mod doctor;
 mod document;
 mod domain;
+mod engine_config;
 mod environment;
 mod interrupt;
 mod list;
@@ -45,8 +48,12 @@ Examples:
       vdsm-hooks run before_vm_start --domain vm.xml -p cpuflags=+pcid
   Which hooks does this host have, which of them are ours?
       vdsm-hooks list
-  How is the property of a hook set in the engine?
+  Is everything there that the installed hooks need?
+      vdsm-hooks doctor
+  What does a hook do, and what turns it on?
       vdsm-hooks show cpuflags
+  How do its properties get into the engine, beside those that are there?
+      engine-config -g UserDefinedVMProperties | vdsm-hooks engine-config cpuflags --current -
   Is this storage domain intact?
       vdsm-hooks domain check /rhev/data-center/mnt/nas:_export
 
@@ -58,7 +65,9 @@ Part of vdsm-hooks, licence GPL-2.0-or-later.";
 enum Command {
     Run(Box<run::Arguments>),
     List(list::Arguments),
+    Doctor(doctor::Arguments),
     Show(show::Arguments),
+    EngineConfig(engine_config::Arguments),
     Files(list::FilesArguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
@@ -83,7 +92,9 @@ fn main() -> ExitCode {
     let done = match &tool.command {
         Command::Run(arguments) => run::run(arguments),
         Command::List(arguments) => list::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Show(arguments) => show::run(arguments),
+        Command::EngineConfig(arguments) => engine_config::run(arguments),
         Command::Files(arguments) => list::files(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),

@@ -142,6 +142,9 @@ fn hook_page(hook: &Hook) -> String {
     if let Some(package) = &hook.replaces {
         page.text([roman(format!("It replaces VDSM's own {package}."))]);
     }
+    if let Some(retired) = &hook.retired {
+        page.text([roman(format!("{}.", retired.words()))]);
+    }
 
     page.section("EVENTS");
     for event in &hook.events {
@@ -176,13 +179,24 @@ fn hook_page(hook: &Hook) -> String {
         }
     }
 
+    if !hook.helpers.is_empty() || !hook.files.is_empty() {
+        page.section("FILES");
+        for helper in show::helpers(hook) {
+            page.tagged([bold(helper)], "Runs as root, for the hook.");
+        }
+        for file in &hook.files {
+            let text = format!("Installed with the hook, mode {}.", file.mode);
+            page.tagged([bold(file.path.as_str())], &text);
+        }
+    }
+
     page.section("EXAMPLE");
     page.text([roman("What it would do to a VM, tried on a copy:")]);
     page.as_is(&format!(
         "\n    {}\n\n",
         show::dry_run(hook).unwrap_or_default()
     ));
-    page.text([roman("How its properties are defined in the engine:")]);
+    page.text([roman("How its properties are set:")]);
     page.as_is(&format!("\n    vdsm-hooks show {}", hook.name));
 
     page.section("EXIT STATUS");
@@ -201,6 +215,7 @@ fn hook_page(hook: &Hook) -> String {
     page.section("SEE ALSO");
     for (name, end) in [
         ("vdsm-hooks", "(1),"),
+        ("vdsm-hooks-engine-config", "(1),"),
         ("vdsm-hooks-run", "(1),"),
         ("vdsm-hooks-show", "(1)"),
     ] {

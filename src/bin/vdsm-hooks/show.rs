@@ -4,12 +4,14 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::slice;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::describe::{Hook, Property, Scope, shell_quoted};
+use vdsm_hooks::describe::{HELPERS, Hook, HostFile, Scope, shell_quoted};
 use vdsm_hooks::events::{self, Data, Environment};
 
-use crate::{catalog, print};
+use crate::custom_properties::Definition;
+use crate::{catalog, engine_config, print};
 
 /// Explain a hook: what it does when, its properties, and how to turn them on in the engine
 #[derive(clap::Args)]
@@ -36,6 +38,9 @@ fn page(hook: &Hook) -> Result<String> {
             "Replaces VDSM's own {package}; only one of the two can be installed."
         )?;
     }
+    if let Some(retired) = &hook.retired {
+        writeln!(text, "{}.", retired.words())?;
+    }
     text += "\nEvents\n";
     for event in &hook.events {
         writeln!(text, "  {}/{}", event.event, hook.installed_as(event))?;
@@ -54,9 +59,13 @@ fn page(hook: &Hook) -> Result<String> {
             property.name, property.example
         )?;
     }
+    let helpers = helpers(hook);
+    let files = hook.files.iter().map(host_file).collect();
     for (title, lines) in [
         ("Runs", &hook.commands),
         ("Runs as root, through sudo", &hook.sudo),
+        ("Helpers, programs that run as root", &helpers),
+        ("Files that it puts on the host", &files),
     ] {
         if !lines.is_empty() {
             writeln!(text, "\n{title}")?;
@@ -70,6 +79,17 @@ fn page(hook: &Hook) -> Result<String> {
     }
     text += &turn_on(hook)?;
     Ok(text)
+}
+
+/// Where the hook's helpers are installed.
+pub(crate) fn helpers(hook: &Hook) -> Vec<String> {
+    let names = hook.helpers.iter();
+    names.map(|name| format!("{HELPERS}/{name}")).collect()
+}
+
+/// A file of the host in one line.
+pub(crate) fn host_file(file: &HostFile) -> String {
+    format!("{} (mode {})", file.path, file.mode)
 }
 
 /// The command line of a dry run at the hook's first event.
@@ -99,87 +119,107 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
     ))
 }
 
-/// Properties that the engine has of itself, and refuses to have defined a second time.
-const PREDEFINED: [&str; 10] = [
-    "sap_agent",
-    "sndbuf",
-    "vhost",
-    "viodiskcache",
-    "hugepages",
-    "scsi_hostdev",
-    "nvram_template",
-    "extra_cpu_flags",
-    "SecurityGroups",
-    "bridge_opts",
-];
-
 /// How the properties get to the host, by scope.
-pub(crate) fn turn_on(hook: &Hook) -> Result<String> {
+fn turn_on(hook: &Hook) -> Result<String> {
     let mut text = String::new();
-    let of = |scope: Scope| {
-        hook.properties
-            .iter()
-            .filter(move |property| property.scope == scope)
-    };
-    let definitions = |scope: Scope| {
-        let names = of(scope).filter(|property| !PREDEFINED.contains(&property.name.as_str()));
-        let defined: Vec<_> = names.filter_map(definition).collect();
-        defined.join(";")
-    };
-    let mut options = Vec::new();
-    for (scope, option) in [
-        (Scope::Vm, "UserDefinedVMProperties"),
-        (Scope::Network, "UserDefinedNetworkCustomProperties"),
-    ] {
-        let definitions = definitions(scope);
-        if !definitions.is_empty() {
-            options.push((option, definitions));
-        }
-    }
-    let mut devices = Vec::new();
-    for (scope, kind) in [(Scope::Disk, "disk"), (Scope::Interface, "interface")] {
-        let definitions = definitions(scope);
-        if !definitions.is_empty() {
-            devices.push(format!("{{type={kind};prop={{{definitions}}}}}"));
-        }
-    }
-    if !devices.is_empty() {
-        options.push(("CustomDeviceProperties", devices.join(";")));
-    }
-    if !options.is_empty() {
+    let definitions = engine_config::definitions(slice::from_ref(hook));
+    if !definitions.is_empty() {
         text += "\nDefine the properties in the engine\n";
-        for (option, value) in &options {
-            let setting = shell_quoted(&format!("{option}={value}"));
-            writeln!(text, "  engine-config -g {option}")?;
-            writeln!(text, "  engine-config -s {setting} --cver=4.7")?;
+        for (key, definitions) in &definitions {
+            let list = engine_config::list_of(definitions);
+            let setting = engine_config::setting(*key, list, engine_config::LEVEL);
+            writeln!(text, "  engine-config -g {}", key.name())?;
+            writeln!(text, "  {setting}")?;
         }
-        text += "  systemctl restart ovirt-engine\n\
-                 The second command replaces the whole list: put what the first one shows in front,\n\
-                 with a ';' between, or the other properties are gone. Use your cluster's level.\n";
+        writeln!(text, "  {}", engine_config::RESTART)?;
+        writeln!(
+            text,
+            "Each -s replaces a whole list, and the other properties are gone. To keep them, give\n\
+             what the -g commands print to 'vdsm-hooks engine-config {} --current -', and run\n\
+             what that prints. Use your cluster's level.",
+            hook.name
+        )?;
     }
-    for property in &hook.properties {
-        if PREDEFINED.contains(&property.name.as_str()) {
-            writeln!(text, "\nThe engine knows {} of itself.", property.name)?;
+    for part in [known_to_the_engine(hook)?, settings_of_the_host(hook)?] {
+        if !part.is_empty() {
+            write!(text, "\n{part}")?;
         }
-    }
-    let host: Vec<_> = of(Scope::Host).collect();
-    if !host.is_empty() {
-        text += "\nSet a default for the whole host, in /etc/sysconfig/vdsm\n";
-        for property in host {
-            writeln!(
-                text,
-                "  {}=\"{}\"",
-                property.name,
-                property.example.replace('\\', "\\\\").replace('"', "\\\"")
-            )?;
-        }
-        text += "  systemctl restart vdsmd\n";
     }
     Ok(text)
 }
 
-/// `name=regex`, for the engine's lists.
-fn definition(property: &Property) -> Option<String> {
-    let regex = property.regex.as_deref()?;
-    Some(format!("{}={regex}", property.name))
+/// Properties that nobody has to define.
+pub(crate) fn known_to_the_engine(hook: &Hook) -> Result<String> {
+    let mut text = String::new();
+    for property in &hook.properties {
+        let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
+        if !of_the_host && Definition::of(property).is_none() {
+            writeln!(text, "The engine knows {} of itself.", property.name)?;
+        }
+    }
+    Ok(text)
+}
+
+/// What to put where on the host.
+pub(crate) fn settings_of_the_host(hook: &Hook) -> Result<String> {
+    let of = |scope: Scope| {
+        let properties = hook.properties.iter();
+        properties.filter(move |property| property.scope == scope)
+    };
+    let mut text = String::new();
+    if of(Scope::Host).next().is_some() {
+        text += "Set a default for the whole host, in /etc/sysconfig/vdsm\n";
+        for property in of(Scope::Host) {
+            let value = property.example.replace('\\', "\\\\").replace('"', "\\\"");
+            writeln!(text, "  {}=\"{value}\"", property.name)?;
+        }
+        text += "  systemctl restart vdsmd\n";
+    }
+    if of(Scope::VdsmConf).next().is_some() {
+        let name = &hook.name;
+        writeln!(
+            text,
+            "Set it for the whole host, in /etc/vdsm/vdsm.conf.d/50_{name}.conf\n  [vars]"
+        )?;
+        for property in of(Scope::VdsmConf) {
+            // A single one begins a reference.
+            let value = property.example.replace('%', "%%");
+            writeln!(text, "  {} = {value}", property.name)?;
+        }
+        text += "Hooks read it at every run; nothing has to be restarted.\n";
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_names_what_a_hook_brings_and_what_replaced_it() {
+        let hook = r#"{
+            "name": "x", "summary": "Does it", "replaces": "vdsm-hook-x",
+            "retired": { "last": "4.30.53", "superseded_by": "a setting, oVirt 4.4" },
+            "events": [{ "event": "before_vm_start", "order": 50, "effect": "does it" }],
+            "properties": [
+                { "name": "x_set", "scope": "interface", "syntax": "any", "example": "1" },
+                { "name": "x_a", "scope": "vdsm.conf", "syntax": "any", "example": "50%" },
+                { "name": "x_b", "scope": "host", "syntax": "any", "example": "\"\\" }
+            ],
+            "helpers": ["x-helper"],
+            "files": [{ "source": "x.conf", "path": "/etc/x.conf", "mode": "0644" }]
+        }"#;
+        let text = page(&Hook::parse(hook).unwrap()).unwrap();
+        for part in [
+            "\nNot in VDSM after 4.30.53; instead: a setting, oVirt 4.4.\n",
+            "\nHelpers, programs that run as root\n  /usr/libexec/vdsm-hooks/x-helper\n",
+            "\nFiles that it puts on the host\n  /etc/x.conf (mode 0644)\n",
+            "\nThe engine knows x_set of itself.\n",
+            "in /etc/vdsm/vdsm.conf.d/50_x.conf\n  [vars]\n  x_a = 50%%\nHooks read it at every run",
+            "in /etc/sysconfig/vdsm\n  x_b=\"\\\"\\\\\"\n  systemctl restart vdsmd\n",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.contains("engine-config"), "{text}");
+    }
 }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Turns VDSM's filter against foreign MAC addresses into one that also keeps a VM to its own
+//! IPv4 addresses.
+//!
+//! Events: `before_vm_start`, `before_device_create`, `before_nic_hotplug`,
+//! `before_update_device`.
+//!
+//! Property: `noipspoof`, a comma list of IPv4 addresses. Absent: nothing happens. Blank or
+//! wrong: an error, because what protects a network must not fail open.
+//!
+//! NICs without filter, or with another one, are left alone, and each gets a line in the log.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Result, hook, nic, program, props};
+
+const PROPERTY: &str = "noipspoof";
+const EXAMPLE: &str = "192.0.2.9,192.0.2.10";
+/// libvirt's own: one MAC address, the IPv4 addresses of its parameters, ARP, and nothing else.
+const FILTER: &str = "clean-traffic";
+const ADDRESS: &str = "IP";
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::text(PROPERTY)? else {
+        return Ok(());
+    };
+    let addresses = parse(&value)?;
+    // The one takes away what the other needs. Whichever hook ran first would decide.
+    for other in ["macspoof", "ifacemacspoof"] {
+        if props::flag(other)? == Some(true) {
+            let problem = format!(
+                "{other} is true as well, which takes the filter away that this needs: set one of them"
+            );
+            return Err(props::wrong(PROPERTY, &value, problem));
+        }
+    }
+    hook::edit(|document, edits| tighten(document, edits, &value, &addresses))
+}
+
+/// The addresses as they are written, each once.
+fn parse(value: &str) -> Result<Vec<&str>> {
+    let mut addresses = Vec::new();
+    for item in value.split(',') {
+        if nic::unicast_ipv4(item).is_none() {
+            let problem =
+                format!("{item:?} is no machine's IPv4 address, expected a list such as {EXAMPLE}");
+            return Err(props::wrong(PROPERTY, value, problem));
+        }
+        if addresses.contains(&item) {
+            log::warn!("{PROPERTY}: {item} is there twice");
+        } else {
+            addresses.push(item);
+        }
+    }
+    Ok(addresses)
+}
+
+fn tighten(
+    document: &Document<'_>,
+    edits: &mut Edits<'_>,
+    value: &str,
+    addresses: &[&str],
+) -> Result {
+    for interface in nic::all(document)? {
+        // libvirt takes the first of several.
+        let filter = xml::child(interface, "filterref");
+        if filter.is_some_and(|filter| is_done(filter, addresses)) {
+            continue;
+        }
+        if filter.and_then(|filter| xml::attr(filter, "filter")) != Some(nic::VDSM_FILTER) {
+            log::warn!(
+                "{PROPERTY}: {} has no {} filter, left alone",
+                nic::label(interface),
+                nic::VDSM_FILTER
+            );
+            continue;
+        }
+        if let Some(why) = nic::why_not_filterable(interface) {
+            let problem = format!("{} cannot be filtered ({why})", nic::label(interface));
+            return Err(props::wrong(PROPERTY, value, problem));
+        }
+        for filter in xml::children(interface, "filterref") {
+            if xml::attr(filter, "filter") == Some(nic::VDSM_FILTER) {
+                replace(filter, edits, addresses);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an earlier event has brought the NIC here with this filter.
+fn is_done(filter: Node<'_, '_>, addresses: &[&str]) -> bool {
+    let parameters = nic::filter_parameters(filter);
+    let present = parameters.iter().filter(|(name, _)| *name == ADDRESS);
+    xml::attr(filter, "filter") == Some(FILTER) && present.map(|(_, value)| value).eq(addresses)
+}
+
+fn replace(filter: Node<'_, '_>, edits: &mut Edits<'_>, addresses: &[&str]) {
+    edits.set_attr(filter, "filter", FILTER);
+    for parameter in xml::children(filter, "parameter") {
+        if xml::attr(parameter, "name") == Some(ADDRESS) {
+            edits.remove(parameter);
+        }
+    }
+    for address in addresses {
+        let parameter = El::new("parameter").attr("name", ADDRESS);
+        edits.append(filter, &parameter.attr("value", address));
+    }
+}
