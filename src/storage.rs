@@ -43,7 +43,7 @@ pub use metadata::Metadata;
 pub use name::is_uuid;
 pub use problem::{Problem, Weight};
 pub use seal::{seal, write};
-pub use uses::{Kind, Roots, Use, uses};
+pub use uses::{Kind, Roots, Use, uses, uses_with};
 pub use verdict::{Judgement, Reader, Reading, Verdict, judge};
 
 /// The file of a domain, below its directory, that holds the metadata.

@@ -109,6 +109,11 @@ impl Storage {
     }
 }
 
+/// Whether files can be given to VDSM's user.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 /// Gives a domain the files that its metadata demands.
 pub(crate) fn complete(domain: &Path, id: &str, metadata: &str) {
     let dom_md = domain.join("dom_md");
