@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -345,10 +346,15 @@ fn look(directory: &Path) -> Vec<u8> {
     }
 }
 
-/// The metadata in `file`. On block storage a link to a logical volume has its name, whether the
-/// volume is active or not.
+/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
+/// the metadata.
+pub(super) fn is_volume(file: &Path) -> bool {
+    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
+}
+
+/// The metadata in `file`.
 fn read(file: &Path) -> Vec<u8> {
-    if fs::read_link(file).is_ok_and(|target| target.starts_with("/dev")) {
+    if is_volume(file) {
         return message(b'b', b"");
     }
     match fs::metadata(file) {
@@ -373,7 +379,12 @@ fn read(file: &Path) -> Vec<u8> {
 
 pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let file = File::open(file)?;
+    // A link could lead to any file of this host.
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    let file = File::options()
+        .read(true)
+        .custom_flags(no_link)
+        .open(file)?;
     file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
     Ok(content)
 }

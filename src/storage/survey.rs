@@ -117,6 +117,7 @@ impl Surveyor {
         };
         let domain = Dir::of_domain(&directory);
         survey.metadata = match &domain {
+            Ok(_) if probe::is_volume(file) => Content::Block,
             Ok(domain) => content(domain),
             Err(error) => Content::Unreadable(error.to_string()),
         };
