@@ -2,34 +2,27 @@
 
 //! Looking at shared storage from a child process.
 //!
-//! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
-//! runs itself again for every look, and gives up on the child when the time is over. The child
-//! answers in one short message on its standard output; what it means is judged by the parent.
+//! The child answers in one short message; what it means is judged by the parent.
 //!
 //! A program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use nix::fcntl::OFlag;
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
 
 use super::survey::{self, Survey, looks_like_domain};
 use super::{METADATA_FILE, Roots, Use, is_uuid};
-use crate::{Context, Error, Result, cmd};
+use crate::{Context, Error, Result, child};
 
-/// The first argument of a child.
-const PROBE: &str = "__probe";
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
 pub const MOST_METADATA: u64 = 64 << 10;
 /// How many children look at the same time.
@@ -218,15 +211,9 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 /// Runs a child; its message, or one in its place if it does not end until `end`.
 fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
     let _place = Place::take(end);
-    let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return message(b's', b"");
-    }
-    let parent = OsString::from(std::process::id().to_string());
-    let arguments = [&[OsStr::new(PROBE), &parent], arguments].concat();
-    match cmd::run("/proc/self/exe", &arguments, left) {
-        Ok(output) => output.stdout,
-        Err(_) if Instant::now() >= end => message(b's', b""),
+    match child::run(arguments, end) {
+        Ok(Some(message)) => message,
+        Ok(None) => message(b's', b""),
         Err(error) => message(b'u', error.to_string().as_bytes()),
     }
 }
@@ -297,30 +284,13 @@ pub fn serve_tool() -> Option<ExitCode> {
 }
 
 fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
-    let mut arguments = env::args_os().skip(1);
-    if arguments.next()? != PROBE {
-        return None;
-    }
-    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
-    // from here on by the signal, and if the parent has ended before, right away.
-    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-    if arguments.next()? != OsString::from(parent_id().to_string()) {
-        return Some(ExitCode::from(2));
-    }
-    let what = arguments.next().unwrap_or_default();
-    let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
-    let answer = match (what.to_str().unwrap_or_default(), &arguments[..]) {
+    child::serve(|what, arguments| match (what, arguments) {
         ("domain", [directory]) => Some(look(directory)),
         ("locate", [repository, run, id, hints @ ..]) => {
             Some(follow(repository, run, &id.to_string_lossy(), hints))
         }
         (what, arguments) => also(what, arguments),
-    };
-    let Some(answer) = answer else {
-        return Some(ExitCode::from(2));
-    };
-    let written = io::stdout().write_all(&answer);
-    Some(ExitCode::from(u8::from(written.is_err())))
+    })
 }
 
 fn message(kind: u8, content: &[u8]) -> Vec<u8> {
