@@ -327,6 +327,16 @@ fn read(file: &Path) -> Vec<u8> {
     if is_volume(file) {
         return message(b'b', b"");
     }
+    // A link could lead to any file of this host.
+    let dom_md = file.parent().filter(|_| file.ends_with(METADATA_FILE));
+    for (path, expected) in [(dom_md, "directory"), (Some(file), "file")] {
+        if path.is_some_and(Path::is_symlink) {
+            let name = path.and_then(Path::file_name).unwrap_or_default();
+            let name = name.to_string_lossy();
+            let reason = format!("{name} is a symbolic link, expected a {expected}");
+            return message(b'u', reason.as_bytes());
+        }
+    }
     match fs::metadata(file) {
         Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
         _ => {}
@@ -349,7 +359,7 @@ fn read(file: &Path) -> Vec<u8> {
 
 pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    // A link could lead to any file of this host.
+    // A link may have been put there since.
     let no_link = OFlag::O_NOFOLLOW.bits();
     let file = File::options()
         .read(true)
