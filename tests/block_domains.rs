@@ -246,11 +246,8 @@ fn every_way_to_a_group_and_one_call_for_all() {
         ];
         check(&groups, &storage, &strace, xml, "warn");
         let calls = fs::read_to_string(log).unwrap();
-        let calls = calls
-            .lines()
-            .filter(|line| line.contains("/lvm\", "))
-            .count();
-        calls
+        let is_call = |line: &&str| line.contains("/lvm\", ");
+        calls.lines().filter(is_call).count()
     };
     assert_eq!(calls(&vm(&all)), 1);
     assert_eq!(calls(&vm(&all[all.len() - 1..])), 0);

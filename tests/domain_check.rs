@@ -9,6 +9,7 @@ mod domains;
 mod support;
 
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -527,6 +528,41 @@ fn two_hundred_domains_beside_a_dead_one() {
     assert_nobody_works_on(storage.path());
 }
 
+#[test]
+fn a_blocked_domain_delays_nobody() {
+    let name = "a_blocked_domain_delays_nobody";
+    let storage = Storage::new();
+    for number in 0..40 {
+        storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
+    }
+    // The first one, and more of them than are read at the same time.
+    let dead: Result<Vec<DeadMount>, String> = (0..40)
+        .map(|number| DeadMount::on(&storage.mount(&format!("dead:_{number:03}"))))
+        .collect();
+    let dead = match dead {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let mut check = Command::new(TOOL)
+        .args(["domain", "check", "--all", "--volumes", "--timeout", "3600"])
+        .arg("--repository")
+        .arg(storage.repository())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(check.stdout.take().unwrap()).lines();
+    let verdicts = lines.map(Result::unwrap);
+    let mut verdicts = verdicts.filter(|line| line == "  verdict:      ok");
+    assert_eq!(verdicts.by_ref().take(40).count(), 40);
+    // They are all there, and the others are still waited for.
+    assert_eq!(check.try_wait().unwrap(), None);
+    drop(dead);
+    assert_eq!(verdicts.count(), 0);
+    assert_eq!(check.wait().unwrap().code(), Some(2));
+    assert_nobody_works_on(storage.path());
+}
+
 fn meta(image: &str, capacity: u64, changes: &[(&str, &str)]) -> String {
     let text = include_str!("data/storage/volume-v5.meta")
         .replace("10737418240", &capacity.to_string())
@@ -806,7 +842,9 @@ fn errors_of_the_storage() {
             &format!("inject=read:{fault}"),
             TOOL,
         ]);
-        run(strace, &storage, &["check", domain.to_str().unwrap()])
+        let timeout = if fault.contains("delay") { "1" } else { "60" };
+        let arguments = ["check", "--timeout", timeout, domain.to_str().unwrap()];
+        run(strace, &storage, &arguments)
     };
     if Command::new("strace").arg("-V").output().is_err() {
         return support::not_run("errors_of_the_storage", "strace is not installed");
@@ -833,6 +871,14 @@ fn errors_of_the_storage() {
         (0, ""),
         "{}",
         done.stdout
+    );
+    // A read that takes longer than anybody waits. strace has its own words about that.
+    let done = failing("dom_md/metadata", "delay_enter=3000000");
+    let said = format!("vdsm-hooks: {}: no answer in time\n", domain.display());
+    assert!(
+        done.status == 2 && done.stderr.ends_with(&said),
+        "{}",
+        done.stderr
     );
     // The other files do not keep the seal from being judged.
     let done = failing("dom_md/leases", "error=EIO");

@@ -20,15 +20,14 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 
 use super::survey::{self, Survey, looks_like_domain};
+use super::turns::Turns;
 use super::{METADATA_FILE, Roots, Use, is_uuid};
 use crate::{Context, Error, Result, child};
 
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
 pub const MOST_METADATA: u64 = 64 << 10;
-/// How many children look at the same time.
-const MOST_CHILDREN: usize = 32;
-/// After this time a child counts as blocked: it needs no CPU, and must not keep others waiting.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The children that look at the same time. One that is blocked must not keep others waiting.
+static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
 
 /// What was found where a domain should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,51 +209,12 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 
 /// Runs a child; its message, or one in its place if it does not end until `end`.
 fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
-    let _place = Place::take(end);
+    let _turn = CHILDREN.take(end);
     match child::run(arguments, end) {
         Ok(Some(message)) => message,
         Ok(None) => message(b's', b""),
         Err(error) => message(b'u', error.to_string().as_bytes()),
     }
-}
-
-/// A place among the children that run at the same time.
-struct Place(Instant);
-
-/// When each child that has not ended began.
-static RUNNING: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
-static ENDED: Condvar = Condvar::new();
-
-impl Place {
-    /// Waits for a place, but not beyond `end`. A child that is blocked gives its place up.
-    fn take(end: Instant) -> Place {
-        let mut running = running();
-        loop {
-            let now = Instant::now();
-            let busy = |began: &&Instant| now.duration_since(**began) < PATIENCE;
-            if now >= end || running.iter().filter(busy).count() < MOST_CHILDREN {
-                running.push(now);
-                return Place(now);
-            }
-            running = ENDED
-                .wait_timeout(running, PATIENCE / 10)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |woken| woken.0);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut running = running();
-        if let Some(at) = running.iter().position(|began| *began == self.0) {
-            running.swap_remove(at);
-        }
-        ENDED.notify_one();
-    }
-}
-
-fn running() -> MutexGuard<'static, Vec<Instant>> {
-    lock(&RUNNING)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

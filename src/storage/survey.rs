@@ -16,7 +16,7 @@ use crate::describe::shell_quoted;
 use crate::{Error, Result};
 
 /// The most remarks that are made about one domain.
-const MOST_REMARKS: usize = 200;
+pub const MOST_REMARKS: usize = 200;
 
 /// One thing that is wrong with a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
