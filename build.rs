@@ -3,7 +3,7 @@
 //! Turns every `hooks/<name>/hook.json` into what its program prints and what the administrator's
 //! tool knows, so that no hook carries a JSON parser to answer `--help`.
 //!
-//! Writes `<name>.rs` for [`program!`], and `catalog.rs`, the descriptions of all hooks as a list of
+//! Writes `<name>.rs` for [`program!`], for hooks and their root helpers, and `catalog.rs`, the descriptions of all hooks as a list of
 //! texts in name order, to `OUT_DIR`.
 
 use std::error::Error;
@@ -32,23 +32,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = fs::read_to_string(file)?;
         let hook =
             describe::Hook::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-        write_program(&out, &hook, &text)?;
+        write_program(&out, &hook.name, &hook.help(), &text)?;
+        for helper in &hook.helpers {
+            write_program(&out, helper, &hook.help_of_helper(helper), &text)?;
+        }
         catalog += &format!("    {text:?},\n");
     }
     fs::write(out.join("catalog.rs"), format!("&[\n{catalog}]\n"))?;
     Ok(())
 }
 
-fn write_program(out: &Path, hook: &describe::Hook, text: &str) -> Result<(), Box<dyn Error>> {
+fn write_program(out: &Path, name: &str, help: &str, text: &str) -> Result<(), Box<dyn Error>> {
     let version = env::var("CARGO_PKG_VERSION")?;
     let mut description: serde_json::Value = serde_json::from_str(text)?;
     description["version"] = version.clone().into();
     let program = format!(
-        "::vdsm_hooks::hook::Program {{ name: {:?}, version: {version:?}, help: {:?}, description: {:?} }}\n",
-        hook.name,
-        hook.help(),
+        "::vdsm_hooks::hook::Program {{ name: {name:?}, version: {version:?}, help: {help:?}, description: {:?} }}\n",
         format!("{description:#}\n"),
     );
-    fs::write(out.join(format!("{}.rs", hook.name)), program)?;
+    fs::write(out.join(format!("{name}.rs")), program)?;
     Ok(())
 }

@@ -13,13 +13,17 @@ LC_ALL=C
 export LC_ALL
 umask 022
 
-# Stands in the help text of every program; added to the other files as their last line.
+# Stands in the help text of every program; added to the other files in their last line. With a
+# checksum where an administrator may have changed something.
 readonly MARKER='Part of vdsm-hooks'
 # Below the root of the installation.
 readonly HOOKS=usr/libexec/vdsm/hooks
+readonly HELPERS=usr/libexec/vdsm-hooks
 readonly STATE=var/lib/vdsm-hooks
 readonly KEPT=$STATE/replaced
 readonly DIRECTORIES=$STATE/directories
+# Hook and path, with a tab between, of each file whose place does not tell that it is ours.
+readonly SPREAD=$STATE/files
 readonly TOOL=usr/bin/vdsm-hooks
 readonly BASH_COMPLETION=usr/share/bash-completion/completions/vdsm-hooks
 readonly ZSH_COMPLETION=usr/share/zsh/site-functions/_vdsm-hooks
@@ -35,7 +39,7 @@ Usage: install.sh [--destdir DIR] [--hook NAME]... [--no-build | --programs DIR]
        install.sh --uninstall [--destdir DIR] [--hook NAME]...
 
 Builds the hooks and the tool vdsm-hooks and installs them for VDSM, with manual pages, shell
-completions and sudo rules. A second run changes nothing.
+completions, sudo rules, and what else a hook needs on the host. A second run changes nothing.
 
   --destdir DIR   install below DIR instead of /; needs no root
   --hook NAME     this hook only (and the tool); may be given several times
@@ -184,32 +188,61 @@ is_ours() {
     *)
         [ ! -L "$root/$1" ] && [ -f "$root/$1" ] || return 1
         case "$1" in
-        "$TOOL") is_program "$root/$1" ;;
+        "$TOOL" | "$HELPERS"/*) is_program "$root/$1" ;;
         "$LICENCE") cmp -s "$source/LICENSE" "$root/$1" ;;
-        *) grep -qF "$MARKER" "$root/$1" ;;
+        "$SUDOERS"* | "$MAN"/* | "$DOC"/* | "$BASH_COMPLETION" | "$ZSH_COMPLETION" | "$FISH_COMPLETION")
+            grep -qF "$MARKER" "$root/$1"
+            ;;
+        *) is_unchanged "$root/$1" ;;
         esac
         ;;
     esac
+}
+
+# The last line of a file of the host, for its text $1: whose it is, and the checksum of what stands
+# above.
+seal() {
+    sum=$(cksum <"$1" | tr ' ' -)
+    case "$(head -c 1 "$1")" in
+    '<') printf '<!-- %s, checksum %s -->\n' "$MARKER" "$sum" ;;
+    *) printf '# %s, checksum %s\n' "$MARKER" "$sum" ;;
+    esac
+}
+
+# Is the file of the host $1 as some version of ours has installed it?
+is_unchanged() {
+    sed '$d' "$1" >"$work/above"
+    [ "$(tail -n 1 "$1")" = "$(seal "$work/above")" ]
 }
 
 exists() {
     [ -e "$1" ] || [ -L "$1" ]
 }
 
+# Is $1 the name of a file that VDSM would run as one of the hooks that this run is about? Most have
+# a number in front.
+has_name_of_hook() {
+    case "$1" in
+    [0-9][0-9]_*) selected "${1#[0-9][0-9]_}" ;;
+    *)
+        case " $known" in *" $1 "*) selected "$1" ;; *) return 1 ;; esac
+        ;;
+    esac
+}
+
 # Prints the files that may be ours: names of the suite below $1, with event directories in $2.
 # The names are printed as seen from the root, links before the files they point to.
 find_files() {
-    for found in "$2"/*/[0-9][0-9]_*; do
-        [ -L "$found" ] || continue
-        selected "${found##*/[0-9][0-9]_}" || continue
-        printf '%s\n' "$HOOKS${found#"$2"}"
+    : >"$work/not_links"
+    for found in "$2"/*/*; do
+        has_name_of_hook "${found##*/}" || continue
+        if [ -L "$found" ]; then
+            printf '%s\n' "$HOOKS${found#"$2"}"
+        elif [ -e "$found" ]; then
+            printf '%s\n' "$HOOKS${found#"$2"}" >>"$work/not_links"
+        fi
     done
-    for found in "$2"/*/[0-9][0-9]_*; do
-        [ ! -L "$found" ] || continue
-        [ -e "$found" ] || continue
-        selected "${found##*/[0-9][0-9]_}" || continue
-        printf '%s\n' "$HOOKS${found#"$2"}"
-    done
+    cat "$work/not_links"
     for found in "$1/$SUDOERS"* "$1/$MAN"/man8/vdsm-hook-*.8 "$1/$DOC"/*.md; do
         exists "$found" || continue
         found_hook=${found##*/}
@@ -219,6 +252,9 @@ find_files() {
         selected "$found_hook" || continue
         printf '%s\n' "${found#"$1/"}"
     done
+    [ ! -f "$root/$SPREAD" ] || while IFS=$tab read -r found_hook found; do
+        if selected "$found_hook" && exists "$1/$found"; then printf '%s\n' "$found"; fi
+    done <"$root/$SPREAD"
     [ -z "$hooks" ] || return 0
     for found in "$1/$TOOL" "$1/$MAN"/man1/vdsm-hooks.1 "$1/$MAN"/man1/vdsm-hooks-*.1 \
         "$1/$BASH_COMPLETION" "$1/$ZSH_COMPLETION" "$1/$FISH_COMPLETION" "$1/$LICENCE"; do
@@ -279,6 +315,43 @@ clean_up() {
     rm -rf -- "$work"
 }
 
+# --- Services and other files that somebody has to read again ---
+
+# On a running host only: below another root there is nobody to tell.
+is_running_host() {
+    [ -z "$root" ] && [ -d /run/systemd/system ]
+}
+
+# Runs a command that what we have changed does not depend on.
+try() {
+    "$@" >/dev/null 2>"$work/problem" || say "warning: $*: $(head -n 1 "$work/problem")" >&2
+}
+
+# Does one of the files named in the list $1 lie in the directory $2?
+one_in() {
+    grep -q "^$2/" "$1"
+}
+
+# Has the files of the list $1 read again by those that have read them before.
+tell_host() {
+    is_running_host || return 0
+    if one_in "$1" usr/lib/systemd/system; then try systemctl daemon-reload; fi
+    if one_in "$1" usr/lib/udev/rules.d; then try udevadm control --reload; fi
+    while read -r told; do
+        case "$told" in
+        usr/lib/tmpfiles.d/*) [ ! -e "/$told" ] || try systemd-tmpfiles --create "/$told" ;;
+        esac
+    done <"$1"
+}
+
+# Runs 'systemctl $2...' for each service in the list $1.
+for_units() {
+    is_running_host || return 0
+    units=$(sed -n 's/^usr\/lib\/systemd\/system\///p' "$1")
+    shift
+    for unit in $units; do try systemctl "$@" "$unit"; done
+}
+
 # --- Installing ---
 
 build_programs() {
@@ -320,23 +393,42 @@ stage_program() {
 stage_hooks() {
     # shellcheck disable=SC2086 # a list of names
     "$programs/vdsm-hooks" files $hooks >"$work/files" || die "$programs/vdsm-hooks does not list its hooks"
-    last=''
+    [ -s "$work/files" ] || die "$programs/vdsm-hooks lists no hooks"
     : >"$work/links"
-    while IFS=$(printf '\t') read -r hook path package _; do
-        if [ "$hook" != "$last" ]; then
-            stage_program "$hook" "$HOOKS/$path" "$package"
-            last=$hook first=$path
+    : >"$work/spread"
+    while IFS=$tab read -r hook kind path mode file; do
+        case "$kind" in
+        package)
+            package=$path
             stage_text 644 "hooks/$hook/README.md" "$DOC/$hook.md" - '<!--' '-->'
             stage_sudoers "$hook"
-        else
-            mkdir -p "$work/stage/$HOOKS/${path%/*}"
-            ln -s "../$first" "$work/stage/$HOOKS/$path"
-            printf '%s %s\n' "$package" "$HOOKS/$path" >>"$work/links"
-        fi
+            ;;
+        program) stage_program "$file" "${path#/}" "$package" ;;
+        link)
+            mkdir -p "$work/stage/${path%/*}"
+            ln -s "$file" "$work/stage$path"
+            printf '%s %s\n' "$package" "${path#/}" >>"$work/links"
+            ;;
+        helper)
+            stage_program "$file" "${path#/}"
+            printf '%s\t%s\n' "$hook" "${path#/}" >>"$work/spread"
+            ;;
+        file)
+            stage_host_file "$mode" "hooks/$hook/$file" "${path#/}"
+            printf '%s\t%s\n' "$hook" "${path#/}" >>"$work/spread"
+            ;;
+        *) die "$programs/vdsm-hooks is of another version: it lists a $kind" ;;
+        esac
     done <"$work/files"
-    [ -n "$last" ] || die "$programs/vdsm-hooks lists no hooks"
     # After the programs, so that no link ever points to nothing.
     cat "$work/links" >>"$work/wanted"
+}
+
+# Lays out the file of the host $2 as $3 with mode $1.
+stage_host_file() {
+    [ -s "$2" ] || die "$2 is missing or empty"
+    { cat "$2" && seal "$2"; } >"$work/text"
+    stage "$1" "$work/text" "$3"
 }
 
 stage_sudoers() {
@@ -414,16 +506,12 @@ examine() {
     done <"$work/wanted"
     [ -z "$refused" ] || die "nothing was changed"
 
-    # A hook of ours at a place where this version does not have it would run twice.
+    # What this version does not have at that place: a hook would run twice.
     find_files "$root" "$root/$HOOKS" >"$work/found"
     while read -r path; do
-        case "$path" in
-        "$HOOKS"/*)
-            if ! exists "$work/stage/$path" && is_ours "$path"; then
-                printf '%s\n' "$path" >>"$work/stale"
-            fi
-            ;;
-        esac
+        if ! exists "$work/stage/$path" && is_ours "$path"; then
+            printf '%s\n' "$path" >>"$work/stale"
+        fi
     done <"$work/found"
 }
 
@@ -436,6 +524,8 @@ examine_foreign() {
     kept=$(kept_name "$1")
     if [ -d "$root/$1" ] && [ ! -L "$root/$1" ]; then
         refuse "$root/$1 is a directory: move it away"
+    elif [ -z "$replace" ] && grep -qF "$MARKER, checksum" "$root/$1" 2>/dev/null; then
+        refuse "$root/$1 was changed since it was installed: move it away, or give --replace to keep it as $root/$kept"
     elif [ -z "$replace" ] && [ "$2" = - ]; then
         refuse "$root/$1 is not ours: move it away, or give --replace to keep it as $root/$kept"
     elif [ -z "$replace" ]; then
@@ -474,18 +564,33 @@ install_all() {
     while read -r _ path; do
         is_current "$path" || prepare "$work/stage/$path" "$path"
     done <"$work/wanted"
+    remember_spread
     remember_directories
     commit
     while read -r path; do
         attempt rm -f -- "$root/$path"
         say "removed $root/$path of an earlier version"
     done <"$work/stale"
+    while read -r _ path; do printf '%s\n' "$path"; done <"$work/wanted" >"$work/installed"
+    cat "$work/stale" >>"$work/installed"
+    tell_host "$work/installed"
+    for_units "$work/installed" try-restart
 
     while read -r path; do
         say "kept the foreign $root/$path as $root/$(kept_name "$path")"
     done <"$work/foreign"
     say "$(count "$work/new") files installed, $(count "$work/changed") updated," \
         "$(count "$work/foreign") replaced, $current as they were${root:+, below $root}"
+}
+
+# Adds the files whose place does not tell that they are ours to those of other hooks and earlier
+# versions.
+remember_spread() {
+    [ -s "$work/spread" ] || return 0
+    cp -- "$work/spread" "$work/all_spread"
+    [ ! -f "$root/$SPREAD" ] || cat "$root/$SPREAD" >>"$work/all_spread"
+    attempt sort -u -o "$work/all_spread" "$work/all_spread"
+    cmp -s "$work/all_spread" "$root/$SPREAD" || prepare "$work/all_spread" "$SPREAD"
 }
 
 # Keeps the list of the directories that we made, for --uninstall: all others belong to somebody.
@@ -518,6 +623,7 @@ uninstall_all() {
         fi
     done <"$work/found"
 
+    for_units "$work/ours" disable --now
     while read -r path; do
         prepare "$root/$(kept_name "$path")" "$path"
     done <"$work/restore"
@@ -529,8 +635,13 @@ uninstall_all() {
     while read -r path; do
         grep -qxF -- "$path" "$work/restore" || attempt rm -f -- "$root/$path"
     done <"$work/ours"
-    [ -n "$hooks" ] || remove_directories
+    if [ -z "$hooks" ]; then
+        # Needed again when what is left has been put back.
+        [ -n "$left" ] || attempt rm -f -- "$root/$SPREAD"
+        remove_directories
+    fi
 
+    tell_host "$work/ours"
     if [ -s "$work/ours" ]; then
         say "$(count "$work/ours") files removed${root:+ below $root}"
     else
@@ -542,7 +653,6 @@ uninstall_all() {
 remove_directories() {
     [ -f "$root/$DIRECTORIES" ] || return 0
     attempt sort -r -o "$work/directories" "$root/$DIRECTORIES"
-    # Needed again when what is left has been put back.
     [ -n "$left" ] || attempt rm -f -- "$root/$DIRECTORIES"
     while read -r directory; do
         case "$directory" in
@@ -557,6 +667,7 @@ remove_directories() {
 
 # --- ---
 
+tab=$(printf '\t')
 source=$(absolute "$(dirname -- "$0")")
 superuser=no
 [ "$(id -u)" != 0 ] || superuser=yes

@@ -59,6 +59,11 @@ CASES = {
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),
+    # The VM's machine type has no floppy drives.
+    "floppy": Case({"floppy": "/var/lib/libvirt/images/drv.vfd:usb"}),
+    "fakevmstats": Case(
+        document="statistics", host={"vdsm_conf": {"vars": {"fake_vmstats_enable": "true"}}}, drawn=True
+    ),
     "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
     "log_console": Case({"log_console_vm_regexp": "mail"}),
     "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
@@ -68,6 +73,7 @@ CASES = {
     "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
+    "vmfex": Case({"vmfex": "{'56:6f:00:00:00:01': 'gold'}"}),
 }
 
 # What the events hand over that have no domain.
@@ -214,6 +220,12 @@ def domain(disks, images):
       <source>
         <address domain="0x0000" bus="0x0b" slot="0x00" function="0x0"/>
       </source>
+    </hostdev>
+    <hostdev mode="subsystem" type="scsi" managed="no" rawio="yes">
+      <source>
+        <adapter name="scsi_host3"/>
+        <address bus="0" target="2" unit="0"/>
+      </source>
     </hostdev>{"".join(element for _, element in pairs)}{interface(1)}{interface(2)}
     <serial type="unix">
       <source mode="bind" path="/var/run/ovirt-vmconsole-console/{VM_ID}.sock"/>
@@ -308,7 +320,8 @@ def build(work, names):
         event = described(name)["events"][0]
         directory = work / "hooks" / event["event"]
         directory.mkdir(parents=True, exist_ok=True)
-        program = directory / f"{event['order']:02}_{name}"
+        number = f"{event['order']:02}_" if "order" in event else ""
+        program = directory / f"{number}{name}"
         shutil.copy(ROOT / "target" / "release" / name, program)
         subprocess.run(["strip", program], check=True)
         python = [PYTHON, str(work / "python" / f"{name}.py")]
@@ -707,10 +720,10 @@ def documents(images):
         """The mapping with its entries repeated under new names."""
         return {f"{key}{number or ''}": value for number in range(count) for key, value in mapping.items()}
 
-    def asking(count):
-        asked = {"blue": {"nic": "em2", "custom": {"ipv6addr": "2001:db8::5", "dhcpv6": "false"}}}
-        networks["request"]["networks"] = {**grown(networks["request"]["networks"], count), **asked}
-        return networks
+    def asking(count, **custom):
+        asked = {"blue": {"nic": "em2", "custom": custom}}
+        grown_networks = {**grown(networks["request"]["networks"], count), **asked}
+        return {"request": {**networks["request"], "networks": grown_networks}}
 
     return {
         "domain": (domain(5, images), domain(200, images)),
@@ -718,7 +731,9 @@ def documents(images):
         "statistics": pair(lambda count: statistics_of_vm[:1] * count),
         "capabilities": pair(lambda count: {**capabilities, "nics": grown(capabilities["nics"], count)}),
         "devices": pair(lambda count: grown(devices, count)),
-        "networks": pair(asking),
+        "networks": pair(lambda count: asking(count, ipv6addr="2001:db8::5", dhcpv6="false")),
+        # The properties of networks stand in the document.
+        "networks, unasked": pair(asking),
     }
 
 
@@ -727,7 +742,8 @@ def measure_hooks(work, names, rounds, empty, programs, texts):
     small, large = {}, {}
     for name in names:
         case = case_of(name)
-        for rows, document in zip((small, large), texts[case.document]):
+        unasked = texts.get(f"{case.document}, unasked", texts[case.document])
+        for rows, without, document in zip((small, large), unasked, texts[case.document]):
             rows[name] = []
             for there in (False, True):
                 job = {
@@ -735,7 +751,7 @@ def measure_hooks(work, names, rounds, empty, programs, texts):
                     "rounds": rounds,
                     "hook": programs[name].hook,
                     "python": programs[name].python,
-                    "document": document,
+                    "document": document if there else without,
                     "drawn": case.drawn,
                     "properties": case.present if there else case.absent,
                     # sdcheck only looks.

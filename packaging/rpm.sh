@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Builds the RPM packages, then proves them: tags, files, modes and owners, installation into an
-# empty root, verification, removal without a trace.
+# Builds the RPM packages, then proves them: tags, files, modes and owners; in an empty root, with
+# stand-ins for the packages around them: installation, updates, verification, removal without a trace.
 #
 # Usage: packaging/rpm.sh [--keep DIR] [--programs DIR]
 #   --keep DIR      keep the packages and the spec in DIR
@@ -18,6 +18,15 @@ umask 022
 
 # The largest hook, stripped, in bytes.
 readonly LARGEST_HOOK=600000
+
+# What the package vdsm itself says about hooks that it has given up: it obsoletes packages of theirs
+# that are older than itself, and conflicts with one of any age.
+readonly VDSM_OBSOLETES='vdsm-hook-floppy vdsm-hook-hostdev-scsi vdsm-hook-numa vdsm-hook-pincpu vdsm-hook-vmdisk'
+readonly VDSM_CONFLICTS='vdsm-hook-sriov'
+
+# Where scripts of packages tell systemd about services, and where ours is told that it was called.
+readonly UPDATE_HELPER=/usr/lib/systemd/systemd-update-helper
+readonly NOTED=var/tmp/noted
 
 die() {
     printf 'rpm.sh: %s\n' "$*" >&2
@@ -57,43 +66,87 @@ make_archive() {
         -C "$work/source" "vdsm-hooks-$version"
 }
 
+# About each hook: what VDSM's package of it was called and its last version, what it does not get
+# along with, what it needs besides VDSM ('-' for none), and the summary.
+descriptions() { grep "^[^$tab]*${tab}package$tab" "$work/hooks" | cut -f 1,3-; }
+
+# The files of the hook $1: kind, path, mode, source.
+files_of() { grep "^$1$tab" "$work/hooks" | cut -f 2- | grep -v "^package$tab"; }
+
+# The units of systemd of the hook $1. What else lies in systemd's and udev's directories is seen to
+# by the file triggers of those.
+units_of() { files_of "$1" | sed -n 's/^file\t.*\/systemd\/system\/\([^/\t]*\.service\)\t.*/\1/p'; }
+
+# As the distribution wants it: presets decide whether a service starts at boot, an update restarts
+# one that runs, and one whose package goes is stopped.
+scriptlets() {
+    units=$(units_of "$1" | tr '\n' ' ')
+    [ -n "$units" ] || return 0
+    printf '\n%%post %s\n%%systemd_post %s\n' "$1" "${units% }"
+    printf '\n%%preun %s\n%%systemd_preun %s\n' "$1" "${units% }"
+    printf '\n%%postun %s\n%%systemd_postun_with_restart %s\n' "$1" "${units% }"
+}
+
+# Is the file of the host $1 one that an administrator may change? All others are below /usr.
+is_setting() {
+    case "$1" in /etc/*) return 0 ;; *) return 1 ;; esac
+}
+
+# Does our package of a hook provide the name of VDSM's package $1? Not where VDSM keeps that away.
+provides() {
+    case " $VDSM_CONFLICTS " in
+    *" $1 "*) return 1 ;;
+    esac
+}
+
 # One stanza per hook: what it is and needs, for the place of @PACKAGES@.
 packages() {
-    last=''
-    while IFS=$tab read -r hook _ replaces summary; do
-        [ "$hook" != "$last" ] || continue
-        last=$hook
+    descriptions | while IFS=$tab read -r hook replaces last others needs summary; do
         printf '\n%%package %s\n' "$hook"
         printf 'Summary:        %s\n' "$summary" | sed 's/%/%%/g'
         echo 'Requires:       vdsm'
         if [ -e "hooks/$hook/sudoers" ]; then echo 'Requires:       sudo'; fi
+        if [ "$needs" != - ]; then printf 'Requires:       %s\n' "$needs"; fi
+        if [ -n "$(units_of "$hook")" ]; then echo '%{?systemd_ordering}'; fi
         if [ "$replaces" != - ]; then
             # It does what VDSM's own package does, at the same place.
-            printf 'Provides:       %s\nConflicts:      %s\n' "$replaces" "$replaces"
+            if provides "$replaces"; then printf 'Provides:       %s\n' "$replaces"; fi
+            printf 'Conflicts:      %s\n' "$replaces"
         fi
+        # What was left of a hook that VDSM has given up goes with an update.
+        if [ "$last" != - ]; then printf 'Obsoletes:      %s <= %s\n' "$replaces" "$last"; fi
+        if [ "$others" != - ]; then printf 'Conflicts:      %s\n' "$others"; fi
         printf '\n%%description %s\n' "$hook"
         printf '%s.\n' "$summary" | sed 's/%/%%/g' | fold -s -w 79 | sed 's/ *$//'
         printf '\nA native hook for VDSM, described in vdsm-hook-%s(8).\n' "$hook"
-    done <"$work/hooks"
+        scriptlets "$hook"
+    done
     echo
 }
 
 # One stanza per hook: its files, for the place of @FILES@.
 file_lists() {
-    last=''
-    while IFS=$tab read -r hook path _; do
-        if [ "$hook" != "$last" ]; then
-            last=$hook
-            printf '\n%%files %s\n%%license LICENSE LICENSE.dependencies\n' "$hook"
-            printf '%%doc hooks/%s/README.md\n' "$hook"
-            printf '%%{_mandir}/man8/vdsm-hook-%s.8*\n' "$hook"
-            if [ -e "hooks/$hook/sudoers" ]; then
-                # What somebody changed is saved with a dot in its name, which sudo passes over.
-                printf '%%config %%attr(0440, root, root) %%{_sysconfdir}/sudoers.d/50_vdsm_hooks_%s\n' "$hook"
-            fi
+    descriptions | while IFS=$tab read -r hook _; do
+        printf '\n%%files %s\n%%license LICENSE LICENSE.dependencies\n' "$hook"
+        printf '%%doc hooks/%s/README.md\n' "$hook"
+        printf '%%{_mandir}/man8/vdsm-hook-%s.8*\n' "$hook"
+        if [ -e "hooks/$hook/sudoers" ]; then
+            # What somebody changed is saved with a dot in its name, which sudo passes over.
+            printf '%%config %%attr(0440, root, root) %%{_sysconfdir}/sudoers.d/50_vdsm_hooks_%s\n' "$hook"
         fi
-        printf '%%{hooksdir}/%s\n' "$path"
-    done <"$work/hooks"
+        files_of "$hook" | while IFS=$tab read -r kind path mode _; do
+            case "$kind" in
+            program | link) echo "$path" ;;
+            helper) printf '%%dir %s\n%s\n' "${path%/*}" "$path" ;;
+            file)
+                attribute=''
+                if is_setting "$path"; then attribute='%config(noreplace) '; fi
+                printf '%s%%attr(%s, root, root) %s\n' "$attribute" "$mode" "$path"
+                ;;
+            *) die "vdsm-hooks files lists a $kind" ;;
+            esac
+        done
+    done
 }
 
 make_spec() {
@@ -107,6 +160,8 @@ d}" packaging/vdsm-hooks.spec.in >"$work/vdsm-hooks.spec"
 
 build() {
     set -- -bb --define "_topdir $work/rpm" "$work/vdsm-hooks.spec"
+    # Debian's rpm does not know what EL has in systemd-rpm-macros.
+    if [ "$(rpm --eval '%{?systemd_post}')" = '' ]; then set -- --load packaging/systemd.macros "$@"; fi
     # Debian's cargo and libraries are unknown to rpm.
     if command -v dpkg >/dev/null; then set -- --nodeps "$@"; fi
     # No network: the archive must be enough.
@@ -133,18 +188,26 @@ same() {
     [ "$2" = "$3" ] || die "$1: expected $3, found $2"
 }
 
+# check_tags PACKAGE FILE REPLACES LAST OTHERS NEEDS SUMMARY
 check_tags() {
     same "$1: licence" "$(ask "$2" '%{LICENSE}')" GPL-2.0-or-later
-    [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
-    [ "$1" != vdsm-hooks ] || return 0
-    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$4"
-    ask "$2" '[%{REQUIRENAME}\n]' | grep -qx vdsm || die "$1 does not require vdsm"
-    if [ "$3" = - ]; then
-        same "$1: conflicts" "$(ask "$2" '[%{CONFLICTNAME}\n]')" ''
-    else
-        same "$1: conflicts" "$(ask "$2" '[%{CONFLICTNAME}\n]')" "$3"
-        ask "$2" '[%{PROVIDENAME}\n]' | grep -qx "$3" || die "$1 does not provide $3"
+    if [ "$1" = vdsm-hooks ] || [ -z "$(units_of "${1#vdsm-hooks-}")" ]; then
+        [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
     fi
+    [ "$1" != vdsm-hooks ] || return 0
+    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$7"
+    for needed in vdsm ${6#-}; do
+        ask "$2" '[%{REQUIRENAME}\n]' | grep -qxF "$needed" || die "$1 does not require $needed"
+    done
+    provided=''
+    if [ "$3" != - ] && provides "$3"; then provided=$3; fi
+    same "$1: provides" "$(ask "$2" '[%{PROVIDENAME}\n]' | grep '^vdsm-hook-')" "$provided"
+    same "$1: conflicts" "$(ask "$2" '[%{CONFLICTNAME}\n]' | sort)" \
+        "$(printf '%s\n' "$3" "$5" | grep -vx -e - | sort)"
+    obsoleted=''
+    [ "$4" = - ] || obsoleted="$3 <= $4"
+    same "$1: obsoletes" "$(ask "$2" '[%{OBSOLETENAME} %{OBSOLETEFLAGS:depflags} %{OBSOLETEVERSION}\n]' |
+        tr -s ' ')" "$obsoleted"
 }
 
 # Mode, owner and name of every file that the package of hook $1 is to have, or of the tool.
@@ -169,13 +232,29 @@ expected_files() {
     fi
     echo "-rw-r--r-- root root /usr/share/man/man8/vdsm-hook-$1.8"
     if [ -e "hooks/$1/sudoers" ]; then echo "-r--r----- root root /etc/sudoers.d/50_vdsm_hooks_$1"; fi
-    mode=-rwxr-xr-x
-    while IFS=$tab read -r hook path _; do
-        [ "$hook" = "$1" ] || continue
-        echo "$mode root root /usr/libexec/vdsm/hooks/$path"
-        # All but the first are links.
-        mode=lrwxrwxrwx
-    done <"$work/hooks"
+    files_of "$1" | while IFS=$tab read -r kind path mode _; do
+        [ "$kind" != helper ] || echo "drwxr-xr-x root root ${path%/*}"
+        echo "$(permissions "$kind" "$mode") root root $path"
+    done | sort -u
+}
+
+# The mode $2 as ls shows it, for a file of the kind $1.
+permissions() {
+    case "$1 $2" in
+    'link -') echo lrwxrwxrwx ;;
+    *' 0755') echo -rwxr-xr-x ;;
+    *' 0644') echo -rw-r--r-- ;;
+    *' 0600') echo -rw------- ;;
+    *) echo "mode $2 of a $1" ;;
+    esac
+}
+
+# What rpm is not to overwrite or throw away if somebody has changed it.
+expected_settings() {
+    if [ -e "hooks/$1/sudoers" ]; then echo "c /etc/sudoers.d/50_vdsm_hooks_$1"; fi
+    files_of "$1" | while IFS=$tab read -r kind path _; do
+        if [ "$kind" = file ] && is_setting "$path"; then echo "cn $path"; fi
+    done
 }
 
 check_files() {
@@ -187,6 +266,8 @@ check_files() {
         cat "$work/log" >&2
         die "$package: wrong files (< expected, > found)"
     }
+    same "$package: settings" "$(ask "$2" '[%{FILEFLAGS:fflags} %{FILENAMES}\n]' | grep '^c' | sort)" \
+        "$(expected_settings "$1" | sort)"
 }
 
 check_packages() {
@@ -195,14 +276,13 @@ check_packages() {
     file=$(package_file vdsm-hooks)
     check_tags vdsm-hooks "$file"
     check_files '' "$file"
-    last=''
-    while IFS=$tab read -r hook _ replaces summary; do
-        [ "$hook" != "$last" ] || continue
-        last=$hook package=vdsm-hooks-$hook names="$names vdsm-hooks-$hook"
+    descriptions >"$work/descriptions"
+    while IFS=$tab read -r hook replaces last others needs summary; do
+        package=vdsm-hooks-$hook names="$names vdsm-hooks-$hook"
         file=$(package_file "$package")
-        check_tags "$package" "$file" "$replaces" "$summary"
+        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$summary"
         check_files "$hook" "$file"
-    done <"$work/hooks"
+    done <"$work/descriptions"
     # shellcheck disable=SC2086 # a list of names
     set -- $names
     total=$#
@@ -220,54 +300,171 @@ rpm_there() {
 # The directories that belong to other packages, VDSM first of all, and an empty database.
 make_root() {
     mkdir -p "$work/root"
-    for directory in usr/bin usr/share/doc usr/share/licenses usr/share/man/man1 usr/share/man/man8 \
-        etc/sudoers.d var/lib/rpm var/tmp tmp; do
+    for directory in usr/bin usr/libexec usr/share/doc usr/share/licenses usr/share/man/man1 \
+        usr/share/man/man8 etc/sudoers.d var/lib/rpm var/tmp tmp; do
         mkdir -p "$work/root/$directory"
     done
-    while IFS=$tab read -r _ path _; do
-        mkdir -p "$work/root/usr/libexec/vdsm/hooks/${path%/*}"
+    # The helpers' directory is ours.
+    while IFS=$tab read -r _ kind path _; do
+        case "$kind" in program | link | file) mkdir -p "$work/root${path%/*}" ;; esac
     done <"$work/hooks"
+    # For the scripts of packages with services: a shell, and what they call, which notes how.
+    for file in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do install -D "$file" "$work/root$file"; done
+    install -D -m 0755 /dev/stdin "$work/root$UPDATE_HELPER" <<END
+#!/bin/sh
+echo "\$*" >>/$NOTED
+END
     quietly rpm_there --initdb
 }
+
+# noted ACTION: systemd was told so for the services of all packages, and nothing else.
+noted() {
+    touch "$work/root/$NOTED"
+    descriptions | while IFS=$tab read -r hook _; do
+        units=$(units_of "$hook" | tr '\n' ' ')
+        [ -z "$units" ] || echo "$1 ${units% }"
+    done | sort >"$work/expected"
+    same "calls of $UPDATE_HELPER" "$(sort "$work/root/$NOTED")" "$(cat "$work/expected")"
+    rm "$work/root/$NOTED"
+}
+
+# make_package NAME VERSION: builds a package that stands in for another; standard input has its
+# relations, what it does in %install, and its files.
+make_package() {
+    {
+        printf 'Name: %s\nVersion: %s\nRelease: 1\nSummary: Stands in\nLicense: none\nBuildArch: noarch\n' "$1" "$2"
+        cat
+    } >"$work/$1.spec"
+    quietly rpmbuild -bb --define "_topdir $work/others" "$work/$1.spec"
+}
+
+# The file of that package.
+other_package() { echo "$work/others/RPMS/noarch/$1"-[0-9]*.noarch.rpm; }
+
+no_files() { printf '%%description\nx\n%%files\n'; }
 
 snapshot() {
     (cd "$work/root" && find . -path ./var/lib/rpm -prune -o -printf '%y %m %u:%g %p %l\n' | sort)
 }
 
+# Everything that ours need of other packages.
+make_system() {
+    {
+        for file in "$work"/built/*.rpm; do ask "$file" '[%{REQUIRENAME}\n]'; done |
+            grep -v '^rpmlib(' | sort -u | sed 's/^/Provides: /'
+        no_files
+    } | make_package system 1
+    quietly rpm_there -i "$(other_package system)"
+}
+
 # A package that provides all that VDSM's own packages do must be refused beside ours.
 check_conflicts() {
     {
-        printf 'Name: theirs\nVersion: 1\nRelease: 1\nSummary: VDSM hooks\nLicense: none\nBuildArch: noarch\n'
-        cut -f 3 "$work/hooks" | grep -vx -e - | sort -u | sed 's/^/Provides: /'
-        printf '%%description\nx\n%%files\n'
-    } >"$work/theirs.spec"
-    quietly rpmbuild -bb --define "_topdir $work/theirs" "$work/theirs.spec"
-    # Fails in any case, as nothing that the packages require is in the empty root.
-    rpm_there -i --test "$work"/built/*.rpm >"$work/log" 2>&1 || :
-    ! grep 'conflicts with' "$work/log" >&2 || die 'our packages conflict with each other'
-    rpm_there -i --test "$work"/built/*.rpm "$work"/theirs/RPMS/noarch/*.rpm >"$work/log" 2>&1 || :
-    cut -f 1,3 "$work/hooks" | sort -u | while IFS=$tab read -r hook replaces; do
-        [ "$replaces" != - ] || continue
-        grep -q "$replaces conflicts with .*vdsm-hooks-$hook-$version" "$work/log" ||
-            die "vdsm-hooks-$hook does not conflict with $replaces"
-    done
+        cut -f 2,4 "$work/descriptions" | tr -s '[:blank:]' '\n' | grep -vx -e - | sort -u | sed 's/^/Provides: /'
+        no_files
+    } | make_package theirs 1
+    quietly rpm_there -i --test "$work"/built/*.rpm
+    ! rpm_there -i --test "$work"/built/*.rpm "$(other_package theirs)" >"$work/log" 2>&1 ||
+        die "our packages can be installed beside VDSM's own"
+    while IFS=$tab read -r hook replaces _ others _; do
+        for other in $replaces $others; do
+            [ "$other" != - ] || continue
+            grep -q "$other conflicts with .*vdsm-hooks-$hook-$version" "$work/log" ||
+                die "vdsm-hooks-$hook does not conflict with $other"
+        done
+    done <"$work/descriptions"
+}
+
+# Exactly ours and the named packages are installed, and ours are as they were built.
+check_installed() {
+    # shellcheck disable=SC2086 # a list of names
+    same 'packages in the database' "$(rpm_there -qa --queryformat '%{NAME}\n' | sort)" \
+        "$(printf '%s\n' $names "$@" | sort)"
+    # shellcheck disable=SC2086 # a list of names
+    rpm_there -V $names >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        die 'rpm -V finds differences'
+    }
+}
+
+# What is left of hooks that VDSM has given up is replaced by ours, and its sudo rules go with it.
+check_update() {
+    leftovers=''
+    while IFS=$tab read -r hook replaces last _; do
+        [ "$last" != - ] || continue
+        program=$(files_of "$hook" | grep "^program$tab" | cut -f 2)
+        rule=/etc/sudoers.d/50_vdsm_hook_$hook
+        make_package "$replaces" "$last" <<END
+%description
+x
+%install
+install -D -m 0755 /dev/null %{buildroot}$program
+install -D -m 0440 /dev/null %{buildroot}$rule
+%files
+$program
+$rule
+END
+        leftovers="$leftovers $(other_package "$replaces")"
+    done <"$work/descriptions"
+    [ -n "$leftovers" ] || die 'VDSM has given up none of the hooks'
+    # shellcheck disable=SC2086 # a list of names
+    quietly rpm_there -i $leftovers
+    quietly rpm_there -U "$work"/built/*.rpm
+    noted install-system-units
+    check_installed system
+    ! find "$work/root/etc/sudoers.d" -name '50_vdsm_hook_*' | grep . || die 'an old sudo rule is left'
+}
+
+# Today's VDSM can be installed beside ours, and ours beside VDSM.
+check_vdsm() {
+    {
+        for name in $VDSM_OBSOLETES; do echo "Obsoletes: $name < 4.50.5"; done
+        for name in $VDSM_CONFLICTS; do echo "Conflicts: $name"; done
+        no_files
+    } | make_package vdsm 4.50.5
+    quietly rpm_there -U "$(other_package vdsm)"
+    check_installed system vdsm
+    # shellcheck disable=SC2086 # a list of names
+    quietly rpm_there -e $names
+    noted remove-system-units
+    quietly rpm_there -U "$work"/built/*.rpm
+    noted install-system-units
+    quietly rpm_there -U --replacepkgs "$work"/built/*.rpm
+    noted mark-restart-system-units
+    check_installed system vdsm
+}
+
+# What an administrator has changed stays when a package goes, under another name.
+check_changed_files() {
+    grep "^[^$tab]*${tab}file$tab/etc/" "$work/hooks" | cut -f 3 >"$work/changed"
+    while read -r path; do echo '# changed' >>"$work/root$path"; done <"$work/changed"
+    # shellcheck disable=SC2086 # a list of names
+    quietly rpm_there -e $names
+    rm -f "$work/root/$NOTED"
+    while read -r path; do
+        tail -n 1 "$work/root$path.rpmsave" | grep -qx '# changed' || die "the changed $path is lost"
+        rm "$work/root$path.rpmsave"
+    done <"$work/changed"
 }
 
 check_programs() {
     largest=0
-    cut -f 1,2 "$work/hooks" | {
-        while IFS=$tab read -r hook path; do
-            program=$work/root/usr/libexec/vdsm/hooks/$path
-            "$program" --version >"$work/log" || die "$path does not run"
-            same "$path --version" "$(cat "$work/log")" "$hook $version"
-            size=$(stat -Lc %s "$program")
-            [ "$size" -le "$LARGEST_HOOK" ] || die "$hook has $size bytes stripped: expected at most $LARGEST_HOOK"
-            [ "$size" -le "$largest" ] || largest=$size
-            # "no symbols" is on stderr.
-            [ -z "$(nm "$program" 2>/dev/null)" ] || die "$hook is not stripped"
-        done
-        ok "every hook runs, is stripped, and has at most $LARGEST_HOOK bytes (the largest: $largest)"
-    }
+    while IFS=$tab read -r hook kind path _ name; do
+        case "$kind" in
+        program | helper) ;;
+        link) name=$hook ;;
+        *) continue ;;
+        esac
+        program=$work/root$path
+        "$program" --version >"$work/log" || die "$path does not run"
+        same "$path --version" "$(cat "$work/log")" "$name $version"
+        size=$(stat -Lc %s "$program")
+        [ "$size" -le "$LARGEST_HOOK" ] || die "$name has $size bytes stripped: expected at most $LARGEST_HOOK"
+        [ "$size" -le "$largest" ] || largest=$size
+        # "no symbols" is on stderr.
+        [ -z "$(nm "$program" 2>/dev/null)" ] || die "$name is not stripped"
+    done <"$work/hooks"
+    ok "every hook and helper runs, is stripped, and has at most $LARGEST_HOOK bytes (the largest: $largest)"
     "$work/root/usr/bin/vdsm-hooks" files >"$work/log" || die 'the tool does not run'
     cmp -s "$work/log" "$work/hooks" || die 'the packaged tool lists other hooks than the one that the packages were made with'
 }
@@ -328,19 +525,17 @@ ok "$total packages: tags, files, modes, owners, manual pages and licences are r
 
 make_root
 snapshot >"$work/before"
+make_system
 check_conflicts
 ok "each hook's package conflicts with VDSM's own, and with none of ours"
-# Nothing they require is in the empty root: not vdsm, not the C library.
-quietly rpm_there -i --nodeps "$work"/built/*.rpm
-rpm_there -Va --nodeps >"$work/log" 2>&1 || {
-    cat "$work/log" >&2
-    die 'rpm -V finds differences'
-}
-same 'packages in the database' "$(rpm_there -qa | wc -l)" "$total"
-ok 'installed into an empty root, rpm -V finds no difference'
+check_update
+ok 'packages of hooks that VDSM has given up are replaced; rpm -V finds no difference'
+check_vdsm
+ok "today's VDSM goes beside ours, and ours beside VDSM"
 check_programs
-# shellcheck disable=SC2086 # a list of names
-quietly rpm_there -e $names
+check_changed_files
+ok 'what an administrator has changed is kept when a package goes'
+quietly rpm_there -e system vdsm
 snapshot >"$work/after"
 diff "$work/before" "$work/after" >"$work/log" || {
     cat "$work/log" >&2

@@ -46,10 +46,18 @@ pub fn directories() -> Result<Vec<PathBuf>> {
 
 /// The error of a path outside of [`directories`]: which line to add where.
 pub fn outside(path: &Path) -> Error {
-    let directory = path.parent().unwrap_or(path).display();
-    Error::new(format!(
-        "not in an allowed directory; the administrator of this host can add the line {directory} to {DIRECTORY}/allowed-paths"
-    ))
+    let file = format!("{DIRECTORY}/allowed-paths");
+    let directory = path
+        .parent()
+        .filter(|directory| directory.parent().is_some());
+    Error::new(match directory {
+        Some(directory) => format!(
+            "not in an allowed directory; the administrator of this host can add the line {} to {file}",
+            directory.display()
+        ),
+        // The line / would allow everything.
+        None => format!("not in an allowed directory, expected a file below one of {file}"),
+    })
 }
 
 /// Checks that `item` stands in the topic's file, if there is one: without it all are allowed.

@@ -4,7 +4,7 @@
 
 use roxmltree::Node;
 
-use crate::xml::{self, El};
+use crate::xml::{self, Edits, El};
 
 /// Whether libvirt takes features for this CPU: only beside a model or with a mode that brings one.
 pub fn takes_features(cpu: Node<'_, '_>) -> bool {
@@ -20,4 +20,20 @@ pub fn feature<'a, 'i>(cpu: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
 /// A new feature; `policy` is libvirt's, for example `require`.
 pub fn new_feature(name: &str, policy: &str) -> El {
     El::new("feature").attr("name", name).attr("policy", policy)
+}
+
+/// Leaves the choice of the CPU to QEMU; topology and NUMA cells stay. Without a model or a mode
+/// libvirt refuses whatever refines one.
+pub fn leave_open(cpu: Node<'_, '_>, edits: &mut Edits<'_>) {
+    for name in ["mode", "match", "check", "migratable"] {
+        edits.remove_attr(cpu, name);
+    }
+    let of_model = ["model", "vendor", "feature"];
+    let of_host =
+        |child| xml::is(child, "cache") && xml::attr(child, "mode") == Some("passthrough");
+    for child in cpu.children() {
+        if of_model.iter().any(|name| xml::is(child, name)) || of_host(child) {
+            edits.remove(child);
+        }
+    }
 }

@@ -25,6 +25,13 @@ pub struct Hook {
     /// For a hook that VDSM no longer ships: since when, and what came instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Retired>,
+    /// Other packages whose hooks do not get along with this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
+    /// What has to be installed besides VDSM and what VDSM itself needs: names of packages on EL, or
+    /// files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
@@ -51,6 +58,9 @@ pub struct Hook {
 
 /// The directory of the programs that hooks run as root.
 pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
+
+/// The last line of every program's help. install.sh tells our files by its first words.
+const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
 
 /// Why VDSM no longer ships a hook.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -102,8 +112,10 @@ pub struct HostFile {
 pub struct Event {
     /// VDSM's name of the event, the name of the directory.
     pub event: String,
-    /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order.
-    pub order: u8,
+    /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order. None for a file
+    /// without a number, which runs after those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u8>,
     /// What the hook does there.
     pub effect: String,
 }
@@ -185,7 +197,15 @@ impl Hook {
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
     pub fn installed_as(&self, event: &Event) -> String {
-        format!("{:02}_{}", event.order, self.name)
+        match event.order {
+            Some(order) => format!("{order:02}_{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Where that is below VDSM's directory of hooks: `event/NN_name`.
+    pub fn place(&self, event: &Event) -> String {
+        format!("{}/{}", event.event, self.installed_as(event))
     }
 
     /// The text of `--help`.
@@ -199,13 +219,7 @@ impl Hook {
         );
         text += "\nEvents:\n";
         for event in &self.events {
-            let _ = writeln!(
-                text,
-                "    {}/{}: {}",
-                event.event,
-                self.installed_as(event),
-                event.effect
-            );
+            let _ = writeln!(text, "    {}: {}", self.place(event), event.effect);
         }
         if self.properties.is_empty() {
             text += "\nIt has no property: it acts on every VM of the host.\n";
@@ -229,9 +243,18 @@ impl Hook {
             let _ = writeln!(text, "\nRuns as root: {line}");
         }
         text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
-                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n\
-                 Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
-        text
+                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n";
+        text + PART_OF
+    }
+
+    /// The text of `--help` of a root helper.
+    pub fn help_of_helper(&self, helper: &str) -> String {
+        let hook = &self.name;
+        format!(
+            "{helper}: what the hook {hook} does as root\n\n\
+             The hook runs it by itself; sudo lets VDSM's user do so.\n\n\
+             Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use crate::xml::{self, Document, El};
+use crate::{Error, Result};
 
 /// The names that a VM's disks have, `<target dev="..."/>`.
 pub struct Targets(HashSet<String>);
@@ -25,10 +26,15 @@ impl Targets {
 
     /// Takes the first free name that begins with `prefix`: `vda` to `vdz`, then `vdaa`, `vdab`.
     pub fn take_next(&mut self, prefix: &str) -> String {
+        self.take_next_with(prefix, |_| true)
+    }
+
+    /// The same of the names whose number, from 0, fits.
+    pub fn take_next_with(&mut self, prefix: &str, fits: impl Fn(u32) -> bool) -> String {
         let mut number = 0;
         loop {
             let name = format!("{prefix}{}", letters(number));
-            if self.take(&name) {
+            if fits(number) && self.take(&name) {
                 return name;
             }
             number += 1;
@@ -58,10 +64,36 @@ pub fn source(attribute: &str, path: &str) -> El {
     )
 }
 
+/// Whether the VM has disks with all of these sources, as a run before this one made them. False
+/// if it has none.
+///
+/// # Errors
+/// One is a disk of the VM that somebody else has made, or only some are there.
+pub fn are_there(document: &Document<'_>, attribute: &str, paths: &[&str]) -> Result<bool> {
+    let disks = xml::devices(document, "disk").into_iter();
+    let sources = disks.filter_map(|disk| xml::child(disk, "source"));
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for source in sources {
+        let path = xml::attr(source, attribute).filter(|path| paths.contains(path));
+        let Some(path) = path else { continue };
+        let label = xml::child(source, "seclabel");
+        match label.and_then(|label| xml::attr(label, "relabel")) {
+            Some("yes") => own.push(path),
+            _ => others.push(path),
+        }
+    }
+    let all = paths.iter().all(|path| own.contains(path));
+    match others.first().or(own.first()) {
+        Some(path) if !others.is_empty() || !all => {
+            Err(Error::new(format!("{path} is a disk of this VM already")))
+        }
+        first => Ok(first.is_some()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Result;
 
     #[test]
     fn names_go_on_after_z() {
@@ -80,6 +112,31 @@ mod tests {
         assert_eq!(targets.take_next("vd"), "vdd");
         assert_eq!(targets.take_next("sd"), "sda");
         assert!(targets.take("fda") && !targets.take("fda"));
+        assert_eq!(targets.take_next_with("sd", |number| number > 2), "sdd");
+        Ok(())
+    }
+
+    #[test]
+    fn own_disks_are_told_from_others() -> Result {
+        let text = "<domain><devices><disk/>\
+            <disk><source file='/a'><seclabel relabel='yes'/></source></disk>\
+            <disk><source file='/b'><seclabel relabel='yes'/></source></disk>\
+            <disk><source file='/c'><seclabel relabel='no'/></source></disk>\
+            <disk><source file='/d'/></disk><disk><source dev='/e'/></disk></devices></domain>";
+        let document = xml::parse(text)?;
+        for (paths, answer) in [
+            (&["/a", "/b"][..], Ok(true)),
+            (&["/b"], Ok(true)),
+            (&["/e", "/f"], Ok(false)),
+            (&["/a", "/f"], Err("/a")),
+            (&["/c"], Err("/c")),
+            (&["/a", "/d"], Err("/d")),
+        ] {
+            let text = |path| format!("{path} is a disk of this VM already");
+            let found = are_there(&document, "file", paths);
+            let found = found.map_err(|error| error.to_string());
+            assert_eq!(found, answer.map_err(text), "{paths:?}");
+        }
         Ok(())
     }
 }

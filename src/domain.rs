@@ -37,6 +37,15 @@ pub fn devices<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
     xml::child(root(document)?, "devices").ok_or_else(|| Error::new("the domain has no <devices>"))
 }
 
+/// Whether the VM is to have no USB at all: a controller of the model `none`.
+pub fn is_usb_off(document: &Document<'_>) -> bool {
+    let mut controllers = xml::devices(document, "controller").into_iter();
+    controllers.any(|controller| {
+        let attr = |name| xml::attr(controller, name);
+        (attr("type"), attr("model")) == (Some("usb"), Some("none"))
+    })
+}
+
 /// The VM's name: the text of `/domain/name`, as libvirt takes it, blanks included. Empty if there
 /// is none.
 pub fn vm_name(document: &Document<'_>) -> String {

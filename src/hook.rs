@@ -54,6 +54,10 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
             body()
         }
     };
+    end(name, result)
+}
+
+fn end(name: &str, result: Result) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,6 +65,25 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
             ExitCode::from(error.status())
         }
     }
+}
+
+/// Runs a root helper, a program of its hook: as [`run`], but `body` gets the arguments.
+pub fn run_helper(program: Program, body: impl FnOnce(&[String]) -> Result) -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let asks = arguments.first().and_then(|first| first.to_str());
+    if asks.is_some_and(|first| first.starts_with('-')) {
+        return run(program, || Ok(()));
+    }
+    let name = program.name;
+    catch_panics(name);
+    start_log(name);
+    let arguments: std::result::Result<Vec<String>, OsString> =
+        arguments.into_iter().map(OsString::into_string).collect();
+    let result = match arguments {
+        Ok(arguments) => body(&arguments),
+        Err(argument) => Err(Error::new(format!("{argument:?} is not UTF-8"))),
+    };
+    end(name, result)
 }
 
 /// Puts one line on stderr. A closed stderr is no reason to fail.
@@ -214,6 +237,13 @@ pub fn edit_json(
         Some(new) => host::replace_file(&path, new.as_bytes()),
         None => Ok(()),
     }
+}
+
+/// The error of JSON that is not of the event's shape.
+pub fn unexpected_json(expected: &str) -> Error {
+    let path = env::var_os("_hook_json").unwrap_or_default();
+    let path = Path::new(&path).display();
+    Error::new(format!("{path}: unexpected JSON: expected {expected}"))
 }
 
 /// The data file that VDSM names in the variable `wanted`. Where it names one of the `other` kind

@@ -1,13 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Files of the host: bounded reads and atomic replacement.
+//! The host: listings, bounded reads and atomic replacement of its files, and what its processor
+//! is.
 
+use std::env::consts;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::{Context, Error, Result};
+
+const CPUINFO: &str = "/proc/cpuinfo";
+
+/// libvirt's name of the host's architecture, which is the one that the program was built for.
+/// The kernel would tell another one under setarch.
+pub fn architecture() -> &'static str {
+    match consts::ARCH {
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "powerpc64" => "ppc64",
+        other => other,
+    }
+}
+
+/// The flags of an x86 host's first processor; elsewhere there are none.
+///
+/// # Errors
+/// The kernel's file cannot be read.
+pub fn cpu_flags() -> Result<Vec<String>> {
+    let file = File::open(CPUINFO).context(CPUINFO)?;
+    for line in BufReader::new(file).lines() {
+        let line = line.context(CPUINFO)?;
+        let field = line.split_once(':');
+        if let Some((_, flags)) = field.filter(|(name, _)| name.trim_end() == "flags") {
+            return Ok(flags.split_whitespace().map(str::to_owned).collect());
+        }
+    }
+    Ok(Vec::new())
+}
 
 /// The whole file, if it has at most `limit` bytes.
 ///
@@ -25,6 +55,23 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
         )));
     }
     Ok(bytes)
+}
+
+/// The names in a directory, sorted; none if it is not there.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(directory: &Path) -> Result<Vec<String>> {
+    let listing = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.context(directory.display())?,
+    };
+    let name =
+        |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names: io::Result<Vec<String>> = listing.map(name).collect();
+    let mut names = names.context(directory.display())?;
+    names.sort();
+    Ok(names)
 }
 
 /// Replaces the content of an existing file: all of it or nothing.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use roxmltree::Node;
 
-use crate::{host, xml};
+use crate::{Result, host, xml};
 
 const USB_DEVICES: &str = "/sys/bus/usb/devices";
 
@@ -76,31 +76,61 @@ impl Address {
     }
 }
 
+/// A USB device that is plugged into the host.
+pub struct UsbDevice {
+    /// Vendor and product number.
+    pub kind: [u32; 2],
+    /// Bus and device number.
+    pub address: [u32; 2],
+}
+
+/// The USB devices of the host, by bus and device number.
+///
+/// # Errors
+/// sysfs cannot be read.
+pub fn usb_devices() -> Result<Vec<UsbDevice>> {
+    let mut devices: Vec<UsbDevice> = Vec::new();
+    for name in host::entries(Path::new(USB_DEVICES))? {
+        let number = |file, radix| usb_number(&name, file, radix);
+        let kind = (number("idVendor", 16), number("idProduct", 16));
+        // The interfaces of a device stand beside it and have none of these.
+        let ((Some(vendor), Some(product)), Some(Address::Usb(address))) =
+            (kind, plugged_in(&name))
+        else {
+            continue;
+        };
+        devices.push(UsbDevice {
+            kind: [vendor, product],
+            address,
+        });
+    }
+    devices.sort_by_key(|device| device.address);
+    Ok(devices)
+}
+
 /// Bus and device number of the USB device with the kernel's name `bus-port.port...`. The device
 /// number changes with every plugging, so only sysfs can tell it.
 fn plugged_in(kernel_name: &str) -> Option<Address> {
-    let number = |file| {
-        let path = Path::new(USB_DEVICES).join(kernel_name).join(file);
-        digits(
-            String::from_utf8(host::read_file(&path, 64).ok()?)
-                .ok()?
-                .trim(),
-            10,
-        )
-    };
+    let number = |file| usb_number(kernel_name, file, 10);
     Some(Address::Usb([number("busnum")?, number("devnum")?]))
 }
 
+fn usb_number(kernel_name: &str, file: &str, radix: u32) -> Option<u32> {
+    let path = Path::new(USB_DEVICES).join(kernel_name).join(file);
+    let text = String::from_utf8(host::read_file(&path, 64).ok()?).ok()?;
+    digits(text.trim(), radix)
+}
+
 /// A number in libvirt's spelling, decimal or with `0x`.
-fn spelt(text: &str) -> Option<u32> {
+pub fn spelt(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => digits(hex, 16),
         None => digits(text, 10),
     }
 }
 
-/// Plain digits only: Rust's own conversion would take a sign as well.
-fn digits(text: &str, radix: u32) -> Option<u32> {
+/// A number of plain digits only: Rust's own conversion would take a sign as well.
+pub fn digits(text: &str, radix: u32) -> Option<u32> {
     let plain = text.chars().all(|c| c.is_digit(radix));
     plain.then(|| u32::from_str_radix(text, radix).ok())?
 }

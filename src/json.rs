@@ -6,7 +6,10 @@
 //! byte is copied: members that nobody here knows, their order, the spelling of numbers, and
 //! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::mem;
 use std::ops::Range;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -23,7 +26,7 @@ pub struct Node<'a>(&'a str);
 #[derive(Debug)]
 pub struct Object<'a> {
     text: &'a str,
-    members: Vec<(String, Node<'a>)>,
+    members: Vec<(Cow<'a, str>, Node<'a>)>,
 }
 
 impl<'a> Node<'a> {
@@ -63,6 +66,11 @@ impl<'a> Node<'a> {
         serde_json::from_str(self.0).ok()
     }
 
+    /// The text of a string, the source of anything else: `1` of both `"1"` and `1`.
+    pub fn text(self) -> String {
+        self.string().unwrap_or_else(|| self.0.to_owned())
+    }
+
     /// The value itself, if UTF-8 can hold all of its strings.
     pub fn value(self) -> Option<Value> {
         serde_json::from_str(self.0).ok()
@@ -82,14 +90,25 @@ impl<'a> Object<'a> {
     pub fn members(&self) -> impl Iterator<Item = (&str, Node<'a>)> {
         self.members
             .iter()
-            .map(|(name, value)| (name.as_str(), *value))
+            .map(|(name, value)| (name.as_ref(), *value))
+    }
+}
+
+/// A member's name. One that no UTF-8 can hold is none that a hook looks for: its source will do.
+fn name_of(source: &str) -> Cow<'_, str> {
+    match source
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(name) if !name.contains('\\') => Cow::Borrowed(name),
+        _ => Cow::Owned(Node(source).text()),
     }
 }
 
 struct Members;
 
 impl<'a> Visitor<'a> for Members {
-    type Value = Vec<(String, Node<'a>)>;
+    type Value = Vec<(Cow<'a, str>, Node<'a>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -97,20 +116,30 @@ impl<'a> Visitor<'a> for Members {
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> std::result::Result<Self::Value, M::Error> {
         let mut members = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            members.push((name, Node(value.get())));
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push((name_of(name.get()), Node(value.get())));
         }
         Ok(members)
     }
 }
 
 /// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
-/// does not see its own edits, and sets a member once.
+/// does not see its own edits, and says of a member once what is to become of it.
 pub struct Edits<'a> {
     source: &'a str,
     splices: Vec<(Range<usize>, String)>,
-    /// Where members were added.
-    filled: Vec<usize>,
+    /// By where their members begin.
+    objects: BTreeMap<usize, Changed>,
+}
+
+/// An object that gets or loses members.
+struct Changed {
+    /// Where the values are that it had.
+    values: Vec<Range<usize>>,
+    /// Numbers of those that go.
+    removed: Vec<usize>,
+    /// `"name": value`
+    added: Vec<String>,
 }
 
 impl<'a> Edits<'a> {
@@ -119,7 +148,7 @@ impl<'a> Edits<'a> {
         Edits {
             source,
             splices: Vec::new(),
-            filled: Vec::new(),
+            objects: BTreeMap::new(),
         }
     }
 
@@ -130,7 +159,7 @@ impl<'a> Edits<'a> {
     pub fn replace(&mut self, node: Node<'a>, value: &Value) -> Result {
         if node.value().as_ref() != Some(value) {
             let text = to_ascii(value)?;
-            self.splices.push((self.range(node.0), text));
+            self.splices.push((range(self.source, node.0), text));
         }
         Ok(())
     }
@@ -143,47 +172,61 @@ impl<'a> Edits<'a> {
         if let Some(node) = object.get(name) {
             return self.replace(node, value);
         }
-        let last = object.members.last();
-        let end = match last {
-            Some((_, last)) => self.range(last.0).end,
-            None => self.range(object.text).start + 1,
-        };
-        let is_first = last.is_none() && !self.filled.contains(&end);
-        let comma = if is_first { "" } else { ", " };
-        self.filled.push(end);
         let name = to_ascii(&Value::from(name))?;
-        let text = format!("{comma}{name}: {}", to_ascii(value)?);
-        self.splices.push((end..end, text));
+        let member = format!("{name}: {}", to_ascii(value)?);
+        self.changed(object).added.push(member);
         Ok(())
     }
 
     /// Removes a member, if it is there.
     pub fn remove(&mut self, object: &Object<'a>, name: &str) {
-        for (place, (known, value)) in object.members.iter().enumerate() {
-            if known != name {
-                continue;
+        for (number, (known, _)) in object.members.iter().enumerate() {
+            if known == name {
+                self.changed(object).removed.push(number);
             }
-            let value = self.range(value.0);
-            let range = match place.checked_sub(1) {
-                // With the comma before it.
-                Some(before) => self.range(object.members[before].1.0).end..value.end,
-                None => self.first_member(object, value.end),
-            };
-            self.splices.push((range, String::new()));
         }
     }
 
-    /// The first member, with the comma and the blanks after it.
-    fn first_member(&self, object: &Object<'a>, end: usize) -> Range<usize> {
+    fn changed(&mut self, object: &Object<'a>) -> &mut Changed {
+        let source = self.source;
+        let members = object.members.iter();
+        let start = range(source, object.text).start + 1;
+        self.objects.entry(start).or_insert_with(|| Changed {
+            values: members.map(|(_, value)| range(source, value.0)).collect(),
+            removed: Vec::new(),
+            added: Vec::new(),
+        })
+    }
+
+    /// Turns what happens to the members of the object at `start` into splices.
+    fn splice(&mut self, start: usize, object: &Changed) {
+        let values = &object.values;
+        let end = values.last().map_or(start, |last| last.end);
         let blanks = |at: usize| {
             let rest = &self.source[at..];
             at + rest.len() - rest.trim_start().len()
         };
-        let start = blanks(self.range(object.text).start + 1);
-        let after = blanks(end);
-        match self.source[after..].starts_with(',') {
-            true => start..blanks(after + 1),
-            false => start..end,
+        let mut gone = Vec::new();
+        let first = (0..values.len()).find(|number| !object.removed.contains(number));
+        match first {
+            // With the comma after each, and the blanks after that.
+            Some(first) if first > 0 => {
+                let comma = blanks(values[first - 1].end);
+                gone.push(blanks(start)..blanks(comma + 1));
+            }
+            None if end > start => gone.push(blanks(start)..end),
+            _ => {}
+        }
+        // With the comma before each.
+        let others = first.map_or(values.len(), |first| first + 1)..values.len();
+        let others = others.filter(|number| object.removed.contains(number));
+        gone.extend(others.map(|number| values[number - 1].end..values[number].end));
+        let gone = gone.into_iter().map(|range| (range, String::new()));
+        self.splices.extend(gone);
+        for (number, member) in object.added.iter().enumerate() {
+            let is_first = first.is_none() && number == 0;
+            let comma = if is_first { "" } else { ", " };
+            self.splices.push((end..end, format!("{comma}{member}")));
         }
     }
 
@@ -192,6 +235,9 @@ impl<'a> Edits<'a> {
     /// # Errors
     /// A result that is not JSON.
     pub fn finish(mut self) -> Result<Option<String>> {
+        for (start, object) in mem::take(&mut self.objects) {
+            self.splice(start, &object);
+        }
         if self.splices.is_empty() {
             return Ok(None);
         }
@@ -212,12 +258,12 @@ impl<'a> Edits<'a> {
         Node::parse(&new).map_err(|error| Error::new(format!("the result is {error}")))?;
         Ok(Some(new))
     }
+}
 
-    /// Where a part of the source stands in it.
-    fn range(&self, part: &'a str) -> Range<usize> {
-        let start = part.as_ptr() as usize - self.source.as_ptr() as usize;
-        start..start + part.len()
-    }
+/// Where a part of the source stands in it.
+fn range(source: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - source.as_ptr() as usize;
+    start..start + part.len()
 }
 
 /// `value` as pure ASCII, the way VDSM writes its data files: whatever the locale of the next
@@ -263,13 +309,13 @@ mod tests {
 
     #[test]
     fn what_is_not_meant_stays() -> Result {
-        let text = r#" {"n" : -0.0e1,  "half": "\ud83d", "a": {"x": 1}, "z": [1.50, null]} "#;
+        let text = r#" {"n" : -0.0e1,  "half\ud83d": "\ud83d", "a": {"x": 1}, "z": [1.50, null]} "#;
         let new = edited(text, |object, edits| {
             edits.set(object, "new", &json!("größe"))?;
             edits.set(object, "a", &json!({"x": 2, "b": []}))?;
             edits.set(object, "last", &json!(true))
         })?;
-        let expected = r#" {"n" : -0.0e1,  "half": "\ud83d", "a": {"x":2,"b":[]}, "z": [1.50, null], "new": "gr\u00f6\u00dfe", "last": true} "#;
+        let expected = r#" {"n" : -0.0e1,  "half\ud83d": "\ud83d", "a": {"x":2,"b":[]}, "z": [1.50, null], "new": "gr\u00f6\u00dfe", "last": true} "#;
         assert_eq!(new.as_deref(), Some(expected));
         // What is there already is no edit, however it is spelt.
         let same = edited(text, |object, edits| {
@@ -297,6 +343,25 @@ mod tests {
             })?;
             assert_eq!(new.as_deref(), Some(expected), "{text}");
         }
+        // Several at once, and others in their place.
+        let abc = r#"{ "a": 1, "b": 2 ,"c": 3 }"#;
+        for (removed, added, expected) in [
+            (&["a", "b"][..], &[][..], r#"{ "c": 3 }"#),
+            (&["a", "c"], &[], r#"{ "b": 2 }"#),
+            (&["b", "c"], &["d"], r#"{ "a": 1, "d": 0 }"#),
+            (&["b", "a"], &["d", "e"], r#"{ "c": 3, "d": 0, "e": 0 }"#),
+            (&["a", "b", "c"], &["d", "e"], r#"{ "d": 0, "e": 0 }"#),
+            (&["c", "b", "a"], &[], "{  }"),
+        ] {
+            let new = edited(abc, |object, edits| {
+                added
+                    .iter()
+                    .try_for_each(|name| edits.set(object, name, &json!(0)))?;
+                removed.iter().for_each(|name| edits.remove(object, name));
+                Ok(())
+            })?;
+            assert_eq!(new.as_deref(), Some(expected), "{removed:?}");
+        }
         let new = edited("{ }", |object, edits| {
             edits.set(object, "a", &json!(1))?;
             edits.set(object, "b", &json!(2))
@@ -323,6 +388,10 @@ mod tests {
         assert!(node.object().is_none() && items[1].object().is_none());
         assert_eq!(items[1].string().as_deref(), Some("y"));
         assert_eq!((items[2].string(), items[2].source()), (None, "1"));
+        assert_eq!(
+            (items[1].text().as_str(), items[2].text().as_str()),
+            ("y", "1")
+        );
         for broken in ["", "{", "[1,]", "{} x", "nul"] {
             assert!(Node::parse(broken).is_err(), "{broken}");
         }

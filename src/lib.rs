@@ -7,8 +7,10 @@
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
 pub mod allowed;
+pub mod block;
 pub mod boot;
 pub mod bridge;
+pub mod child;
 pub mod cmd;
 pub mod cpu;
 pub mod describe;
@@ -21,10 +23,16 @@ pub mod hook;
 pub mod host;
 pub mod hostdev;
 pub mod id_set;
+pub mod image;
 pub mod json;
+pub mod memory;
 pub mod nic;
+pub mod phase;
 pub mod props;
+pub mod record;
+pub mod scsi_bus;
 pub mod storage;
+pub mod undo;
 pub mod vdsm_conf;
 pub mod xml;
 

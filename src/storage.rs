@@ -19,6 +19,7 @@
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
+//! * [`turns`]: how many do that at the same time.
 
 mod cause;
 mod check;
@@ -38,6 +39,7 @@ mod rewrite;
 mod seal;
 pub mod survey;
 pub mod tags;
+pub mod turns;
 mod uses;
 mod verdict;
 pub mod volume;

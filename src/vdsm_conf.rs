@@ -6,8 +6,8 @@
 //! by file name alone; a later value replaces an earlier one. The files follow Python's
 //! `configparser`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::{Context, Error, Result, host, props};
 
@@ -27,6 +27,8 @@ const DEEPEST: usize = 10;
 #[derive(Debug, Default)]
 pub struct VdsmConf {
     values: Vec<Setting>,
+    /// The first file that is there and cannot be opened.
+    passed_over: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,21 @@ impl VdsmConf {
     /// A file that VDSM could not read either.
     pub fn read() -> Result<VdsmConf> {
         VdsmConf::read_below(Path::new("/"))
+    }
+
+    /// The host's settings if the boolean `option` of the section `[vars]` is true, none if it is
+    /// false or not set: what turns the hooks on that have no property.
+    ///
+    /// # Errors
+    /// As [`VdsmConf::read`] and [`VdsmConf::flag`]; and a file that cannot be opened, because the
+    /// option may stand there.
+    pub fn turning_on(option: &str) -> Result<Option<VdsmConf>> {
+        let mut conf = VdsmConf::read()?;
+        if let Some(error) = conf.passed_over.take() {
+            return Err(error);
+        }
+        let is_on = conf.flag("vars", option)? == Some(true);
+        Ok(is_on.then_some(conf))
     }
 
     /// The settings of the host whose root directory is `root`. Files that are not there or cannot
@@ -71,7 +88,11 @@ impl VdsmConf {
         }
         let mut conf = VdsmConf::default();
         for path in [root.join("etc/vdsm/vdsm.conf")].iter().chain(&drop_ins) {
-            if fs::File::open(path).is_err() {
+            if let Err(error) = fs::File::open(path) {
+                if error.kind() != io::ErrorKind::NotFound && conf.passed_over.is_none() {
+                    let message = format!("cannot read {}: {error}", path.display());
+                    conf.passed_over = Some(Error::new(message));
+                }
                 continue;
             }
             let bytes = host::read_file(path, LARGEST_FILE)?;
@@ -109,6 +130,41 @@ impl VdsmConf {
                 "expected 1, yes, true, on, 0, no, false or off",
             )),
         }
+    }
+
+    /// One of several words; none if no file sets it.
+    ///
+    /// # Errors
+    /// Another word; the message lists the right ones.
+    pub fn choice<'w>(
+        &self,
+        section: &str,
+        option: &str,
+        words: &[&'w str],
+    ) -> Result<Option<&'w str>> {
+        let Some(value) = self.get(section, option)? else {
+            return Ok(None);
+        };
+        let known = words.iter().copied().find(|word| *word == value);
+        known.map(Some).ok_or_else(|| {
+            let expected = format!("expected one of {}", words.join(", "));
+            self.wrong(section, option, &expected)
+        })
+    }
+
+    /// A whole number; none if no file sets it.
+    ///
+    /// # Errors
+    /// Not one.
+    pub fn number(&self, section: &str, option: &str) -> Result<Option<u64>> {
+        let Some(value) = self.get(section, option)? else {
+            return Ok(None);
+        };
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value.parse().ok().filter(|_| is_number);
+        number
+            .map(Some)
+            .ok_or_else(|| self.wrong(section, option, "expected a whole number"))
     }
 
     /// The error of a value: `FILE: [section] option="value": problem`.
@@ -253,6 +309,39 @@ mod tests {
             "[irs]\nrepository=50%",
         ] {
             assert!(repository(text).is_err(), "{text:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_checked() -> Result {
+        let mut conf = VdsmConf::default();
+        conf.add(Path::new("F"), "[vars]\na=b\nn=12\nm=+1\ne=\nt=Yes")?;
+        assert_eq!(conf.choice("vars", "a", &["a", "b"])?, Some("b"));
+        assert_eq!(conf.choice("vars", "z", &["a", "b"])?, None);
+        assert_eq!(conf.number("vars", "n")?, Some(12));
+        assert_eq!(conf.number("vars", "z")?, None);
+        assert_eq!(conf.flag("vars", "t")?, Some(true));
+        let message = |error: Option<Error>| error.map(|error| error.to_string());
+        for (error, expected) in [
+            (
+                conf.choice("vars", "a", &["c", "d"]).err(),
+                "F: [vars] a=\"b\": expected one of c, d",
+            ),
+            (
+                conf.number("vars", "m").err(),
+                "F: [vars] m=\"+1\": expected a whole number",
+            ),
+            (
+                conf.number("vars", "e").err(),
+                "F: [vars] e=\"\": expected a whole number",
+            ),
+            (
+                conf.flag("vars", "n").err(),
+                "F: [vars] n=\"12\": expected 1, yes, true, on, 0, no, false or off",
+            ),
+        ] {
+            assert_eq!(message(error).as_deref(), Some(expected));
         }
         Ok(())
     }

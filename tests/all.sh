@@ -41,9 +41,9 @@ dependencies() {
 # Every program is paid for at each start of a VM.
 sizes() {
     wrong=0
-    for description in hooks/*/hook.json; do
-        name=$(basename "$(dirname "$description")")
-        size=$(stat -c %s "${CARGO_TARGET_DIR:-target}/release/$name")
+    built=${CARGO_TARGET_DIR:-target}/release
+    for name in $("$built/vdsm-hooks" files | awk -F '\t' '$2 == "program" || $2 == "helper" { print $5 }'); do
+        size=$(stat -c %s "$built/$name")
         if [ "$size" -gt 600000 ]; then
             printf '%s has %s bytes, expected at most 600 KB\n' "$name" "$size"
             wrong=1

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod domains;
+mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -18,6 +19,7 @@ use domains::lvm::{BLOCK, BLOCK_ID, BLOCK_TAGS, Groups};
 use domains::{EXPORT, EXPORT_ID, IMAGE, POOL, Storage, VOLUME};
 
 const SDCHECK: &str = env!("CARGO_BIN_EXE_sdcheck");
+const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
 
 const BROKEN: &str = "b0000000-9a58-4c9e-8e7f-6f1d5e0c3a11";
 const UNSEALED: &str = "c0000000-9a58-4c9e-8e7f-6f1d5e0c3a11";
@@ -104,7 +106,7 @@ fn the_hook_judges_tags_by_the_same_policy() {
     let groups = match groups() {
         Ok(groups) => groups,
         Err(reason) => {
-            return println!("NOT RUN: the_hook_judges_tags_by_the_same_policy: {reason}");
+            return support::not_run("the_hook_judges_tags_by_the_same_policy", &reason);
         }
     };
     let storage = Storage::new();
@@ -162,7 +164,7 @@ fn every_way_to_a_group_and_one_call_for_all() {
     let name = "every_way_to_a_group_and_one_call_for_all";
     let groups = match groups() {
         Ok(groups) => groups,
-        Err(reason) => return println!("NOT RUN: {name}: {reason}"),
+        Err(reason) => return support::not_run(name, &reason),
     };
     let storage = Storage::new();
     // As VDSM links it: every entry leads to a logical volume, the one called metadata too.
@@ -226,7 +228,7 @@ fn every_way_to_a_group_and_one_call_for_all() {
     assert_eq!((status, stderr.lines().count()), (2, 1));
     assert_eq!(stderr.matches("; storage domain ").count(), 3, "{stderr}");
     if Command::new("strace").arg("-V").output().is_err() {
-        return println!("NOT RUN: {name}: one call: strace is not installed");
+        return support::not_run(name, "one call: strace is not installed");
     }
     let calls = |xml: &str| {
         let log = groups.file("calls");
@@ -244,11 +246,8 @@ fn every_way_to_a_group_and_one_call_for_all() {
         ];
         check(&groups, &storage, &strace, xml, "warn");
         let calls = fs::read_to_string(log).unwrap();
-        let calls = calls
-            .lines()
-            .filter(|line| line.contains("/lvm\", "))
-            .count();
-        calls
+        let is_call = |line: &&str| line.contains("/lvm\", ");
+        calls.lines().filter(is_call).count()
     };
     assert_eq!(calls(&vm(&all)), 1);
     assert_eq!(calls(&vm(&all[all.len() - 1..])), 0);
@@ -259,11 +258,11 @@ fn every_way_to_a_group_and_one_call_for_all() {
 fn the_user_vdsm_reads_tags_through_sudo() {
     let name = "the_user_vdsm_reads_tags_through_sudo";
     if Command::new("sudo").arg("-V").output().is_err() {
-        return println!("NOT RUN: {name}: sudo is not installed");
+        return support::not_run(name, "sudo is not installed");
     }
     let groups = match groups() {
         Ok(groups) => groups,
-        Err(reason) => return println!("NOT RUN: {name}: {reason}"),
+        Err(reason) => return support::not_run(name, &reason),
     };
     let storage = Storage::new();
     for directory in [storage.path(), groups.file("").as_path()] {
@@ -292,4 +291,127 @@ fn the_user_vdsm_reads_tags_through_sudo() {
         "sdcheck: warning: storage domain {BLOCK_ID} in the tags of its volume group: cannot be read, lvm: exit status 1: sudo: "
     );
     assert!(stderr.starts_with(&begin), "{stderr}");
+}
+
+/// The tool on the host of `groups`: exit status, stdout and stderr.
+fn tool(groups: &Groups, storage: &Storage, arguments: &[&str]) -> (i32, String, String) {
+    let output = groups
+        .on(Path::new(TOOL))
+        .arg("domain")
+        .args(arguments)
+        .arg("--repository")
+        .arg(storage.repository())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn the_tool_judges_groups_and_prints_what_mends_them() {
+    let name = "the_tool_judges_groups_and_prints_what_mends_them";
+    let groups = match groups() {
+        Ok(groups) => groups,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let storage = Storage::new();
+    let block = storage.bare("blockSD", BROKEN);
+    symlink(
+        format!("/dev/{BROKEN}/metadata"),
+        block.join("dom_md/metadata"),
+    )
+    .unwrap();
+    let id_of = |group: &str| {
+        let options = ["vgs", "--noheadings", "-o", "vg_uuid", group];
+        groups.lvm(&options).trim().to_owned()
+    };
+    // The tags of the example name another group's VGUUID.
+    let vguuid = |group: &str| {
+        format!(
+            "  finding:      VGUUID: \"Kq2wJE-3Zk0-Tq8A-9xYb-1LmN-0pQr-StUvWx\", but that of the volume group is {}\n",
+            id_of(group)
+        )
+    };
+    let (status, stdout, stderr) = tool(&groups, &storage, &["check", BLOCK_ID]);
+    assert_eq!((status, stderr.as_str()), (1, ""));
+    let seal = "7f8ac41fc2f2a83bf9f459eb2034f34169644cf4";
+    assert_eq!(
+        stdout,
+        format!(
+            "volume group {BLOCK_ID}\n  name:         \"fc data & más\"\n  verdict:      ok\n  declared:     {seal}\n  computed:     {seal}\n{}",
+            vguuid(BLOCK_ID)
+        )
+    );
+    // By its id, and by the path that VDSM gives it.
+    let path = block.to_str().unwrap();
+    for target in [BROKEN, path] {
+        let (status, stdout, stderr) = tool(&groups, &storage, &["check", target]);
+        assert_eq!((status, stderr.as_str()), (2, ""), "{stdout}");
+        assert!(
+            stdout.starts_with(&format!("volume group {BROKEN}\n")),
+            "{stdout}"
+        );
+        assert!(
+            stdout.contains(
+                "likely cause: a stray U+0020 (blank) at the end of the value of DESCRIPTION\n"
+            ),
+            "{stdout}"
+        );
+    }
+    // Every group that is or becomes a domain, and no other.
+    let (status, stdout, stderr) = tool(&groups, &storage, &["check", "--all"]);
+    assert_eq!((status, stderr.as_str()), (2, ""));
+    let mut places: Vec<&str> = stdout
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    places.sort_unstable();
+    let mut expected = [BLOCK_ID, BROKEN, UNSEALED, UNREADY].map(|id| format!("volume group {id}"));
+    expected.sort();
+    assert_eq!(places, expected);
+    assert!(
+        stdout.contains(
+            "  finding:      tags: RHAT_storage_domain_UNREADY: VDSM has not finished making it\n"
+        ),
+        "{stdout}"
+    );
+    // What is printed mends it.
+    for id in [BROKEN, UNSEALED] {
+        let (_, stdout, _) = tool(&groups, &storage, &["check", id]);
+        let mend = stdout
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix("mend:"));
+        let mend = mend.unwrap_or_else(|| panic!("{stdout}"));
+        assert!(mend.trim().starts_with("lvm vgchange --config "), "{mend}");
+        groups.shell(mend);
+        let (status, stdout, _) = tool(&groups, &storage, &["check", id]);
+        assert_eq!(status, 1, "{stdout}");
+        assert!(
+            stdout.contains("verdict:      ok\n") && !stdout.contains("mend:"),
+            "{stdout}"
+        );
+    }
+    let (status, stdout, stderr) = tool(&groups, &storage, &["check", FOREIGN]);
+    assert_eq!((status, stdout.as_str()), (2, ""));
+    assert!(
+        stderr.contains("its volume group has no tag RHAT_storage_domain"),
+        "{stderr}"
+    );
+    // Where a VM has them.
+    let xml = groups.file("vm.xml");
+    fs::write(&xml, vm(&[by_device(BLOCK_ID)])).unwrap();
+    let (status, stdout, _) = tool(&groups, &storage, &["of", xml.to_str().unwrap()]);
+    assert_eq!(
+        (status, stdout),
+        (
+            0,
+            format!(
+                "{BLOCK_ID}\n  name:         \"fc data & más\"\n  metadata:     in the tags of its volume group\n  verdict:      ok\n    volume:     {VOLUME}\n"
+            )
+        )
+    );
 }

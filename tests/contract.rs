@@ -540,45 +540,50 @@ fn the_event_directory_may_be_reached_through_links() {
 #[test]
 fn programs_describe_themselves() {
     for hook in hooks() {
-        let run = |argument: &str| {
-            Command::new(program(&hook.name))
-                .arg(argument)
-                .output()
-                .unwrap()
-        };
-        let text = |argument: &str| {
-            let output = run(argument);
-            assert!(
-                output.status.success() && output.stderr.is_empty(),
-                "{}: {output:?}",
-                hook.name
-            );
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let mut described: serde_json::Value = serde_json::from_str(&text("--describe")).unwrap();
-        let version = described
-            .as_object_mut()
-            .unwrap()
-            .remove("version")
-            .unwrap();
-        assert_eq!(version, env!("CARGO_PKG_VERSION"));
-        assert_eq!(described, serde_json::to_value(&hook).unwrap());
-        assert_eq!(
-            text("--version"),
-            format!("{} {}\n", hook.name, env!("CARGO_PKG_VERSION"))
+        describes_itself(&hook.name, &hook);
+        for helper in &hook.helpers {
+            describes_itself(helper, &hook);
+        }
+    }
+}
+
+/// The program of a hook, or of one of its helpers.
+fn describes_itself(name: &str, hook: &Hook) {
+    let run = |argument: &str| Command::new(program(name)).arg(argument).output().unwrap();
+    let text = |argument: &str| {
+        let output = run(argument);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{name}: {output:?}"
         );
-        let help = text("--help");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut described: serde_json::Value = serde_json::from_str(&text("--describe")).unwrap();
+    let version = described
+        .as_object_mut()
+        .unwrap()
+        .remove("version")
+        .unwrap();
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(described, serde_json::to_value(hook).unwrap());
+    assert_eq!(
+        text("--version"),
+        format!("{name} {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = text("--help");
+    assert!(help.starts_with(&format!("{name}: ")), "{help}");
+    if name == hook.name {
         for word in hook.properties.iter().map(|property| &property.name) {
             assert!(help.contains(word), "{word} in {help}");
         }
-        let unknown = run("--no-such-option");
-        assert_eq!(unknown.status.code(), Some(2));
-        let line = String::from_utf8(unknown.stderr).unwrap();
-        assert!(
-            line.contains("--no-such-option") && line.lines().count() == 1,
-            "{line}"
-        );
     }
+    let unknown = run("--no-such-option");
+    assert_eq!(unknown.status.code(), Some(2));
+    let line = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        line.contains("--no-such-option") && line.lines().count() == 1,
+        "{line}"
+    );
 }
 
 #[test]

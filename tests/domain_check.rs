@@ -6,8 +6,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod domains;
+mod support;
 
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,7 +35,7 @@ const MASTER: &str = include_str!("data/storage/master-v3.metadata");
 macro_rules! needs_root {
     ($name:literal) => {
         if !is_root() {
-            return println!("NOT RUN: {}: needs root, to give files to VDSM", $name);
+            return support::not_run($name, "needs root, to give files to VDSM");
         }
     };
 }
@@ -90,9 +92,11 @@ fn found(report: &Value) -> Vec<String> {
         .collect()
 }
 
-fn shell(line: &str) {
-    let status = Command::new("sh").args(["-euc", line]).status().unwrap();
-    assert!(status.success(), "{line}");
+/// Runs a shell's command line in a directory.
+fn inside(directory: &Path, line: &str) {
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", line]).current_dir(directory);
+    assert!(shell.status().unwrap().success(), "{line}");
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -180,12 +184,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         ),
         (
             EXPORT,
-            |dir| {
-                shell(&format!(
-                    "chown 0:0 '{0}' '{0}/dom_md/inbox'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "chown 0:0 . dom_md/inbox"),
             "owner: expected 36:36 for . (0:0), dom_md/inbox (0:0)",
             true,
         ),
@@ -209,24 +208,19 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         ),
         (
             EXPORT,
-            |dir| shell(&format!("truncate -s 1M '{}/dom_md/outbox'", dir.display())),
+            |dir| inside(dir, "truncate -s 1M dom_md/outbox"),
             "dom_md/outbox: 1048576 bytes, expected at least 16777216",
             true,
         ),
         (
             EXPORT,
-            |dir| shell(&format!("truncate -s 0 '{}/dom_md/leases'", dir.display())),
+            |dir| inside(dir, "truncate -s 0 dom_md/leases"),
             "dom_md/leases: 0 bytes, expected at least 512",
             true,
         ),
         (
             EXPORT,
-            |dir| {
-                shell(&format!(
-                    "yes | head -c 512 > '{}/dom_md/leases'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "yes | head -c 512 > dom_md/leases"),
             "dom_md/leases: no record of safelease",
             true,
         ),
@@ -248,10 +242,10 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             EXPORT,
             |dir| {
-                shell(&format!(
-                    "install -d -o 36 -g 36 '{}/images/_remove_me_{IMAGE}'",
-                    dir.display()
-                ))
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
+                )
             },
             "images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4: left over from an image that was deleted",
             true,
@@ -259,10 +253,10 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             EXPORT,
             |dir| {
-                shell(&format!(
-                    "install -d -o 36 -g 36 '{0}/master' '{0}/master/vms' '{0}/master/vms/{IMAGE}'",
-                    dir.display()
-                ))
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 master master/vms master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
+                )
             },
             "master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4/4351c1d2-0d5e-469e-ab98-a0b31d7780e4.ovf: missing or empty, so that the engine cannot list what was exported",
             true,
@@ -270,10 +264,10 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             ISO,
             |dir| {
-                shell(&format!(
-                    "install -m 600 -o 36 -g 36 /dev/null '{}/{ISO_FILES}/a.iso'",
-                    dir.display()
-                ))
+                inside(
+                    dir,
+                    "install -m 600 -o 36 -g 36 /dev/null images/11111111-1111-1111-1111-111111111111/a.iso",
+                )
             },
             "images/11111111-1111-1111-1111-111111111111/a.iso: mode 0600 and group 36 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
             true,
@@ -281,10 +275,10 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             ISO,
             |dir| {
-                shell(&format!(
-                    "mkdir '{0}/{ISO_FILES}/sub'; install -m 640 -g 0 /dev/null '{0}/{ISO_FILES}/sub/a.iso'",
-                    dir.display()
-                ))
+                inside(
+                    dir,
+                    "mkdir images/11111111-1111-1111-1111-111111111111/sub; install -m 640 -g 0 /dev/null images/11111111-1111-1111-1111-111111111111/sub/a.iso",
+                )
             },
             "images/11111111-1111-1111-1111-111111111111/sub/a.iso: mode 0640 and group 0 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
             true,
@@ -303,66 +297,41 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         ),
         (
             DATA,
-            |dir| {
-                shell(&format!(
-                    "truncate -s 512 '{}/dom_md/leases'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "truncate -s 512 dom_md/leases"),
             "dom_md/leases: 512 bytes, expected at least 2097152",
             false,
         ),
         (
             DATA,
-            |dir| {
-                shell(&format!(
-                    "truncate -s 0 '{0}/dom_md/ids'; truncate -s 1M '{0}/dom_md/ids'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "truncate -s 0 dom_md/ids; truncate -s 1M dom_md/ids"),
             "dom_md/ids: no lockspace of sanlock",
             false,
         ),
         (
             DATA,
-            |dir| {
-                shell(&format!(
-                    "sed -i s/75f8/85f8/ '{}/dom_md/ids'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/ids"),
             "dom_md/ids: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
             false,
         ),
         (
             DATA,
-            |dir| {
-                shell(&format!(
-                    "sed -i s/SDM/XDM/ '{}/dom_md/leases'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "sed -i s/SDM/XDM/ dom_md/leases"),
             "dom_md/leases: the resource is called \"XDM\", expected SDM",
             false,
         ),
         (
             DATA,
-            |dir| {
-                shell(&format!(
-                    "sed -i s/75f8/85f8/ '{}/dom_md/xleases'",
-                    dir.display()
-                ))
-            },
+            |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/xleases"),
             "dom_md/xleases: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
             false,
         ),
         (
             DATA,
             |dir| {
-                shell(&format!(
-                    "truncate -s 0 '{0}/dom_md/xleases'; truncate -s 2M '{0}/dom_md/xleases'",
-                    dir.display()
-                ))
+                inside(
+                    dir,
+                    "truncate -s 0 dom_md/xleases; truncate -s 2M dom_md/xleases",
+                )
             },
             "dom_md/xleases: no index of leases",
             false,
@@ -387,11 +356,9 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         assert_eq!(before["status"], 1, "{problem}");
         let remedy = &before["findings"][0]["remedy"];
         if *mended {
-            shell(
-                remedy
-                    .as_str()
-                    .unwrap_or_else(|| panic!("{problem}: no remedy")),
-            );
+            let command = remedy.as_str();
+            let command = command.unwrap_or_else(|| panic!("{problem}: no remedy"));
+            inside(Path::new("/"), command);
             assert_eq!(found(&report(&storage, &domain)), [""; 0], "{remedy}");
         }
     }
@@ -548,7 +515,7 @@ fn two_hundred_domains_beside_a_dead_one() {
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
-        Err(reason) => return println!("NOT RUN: {name}: {reason}"),
+        Err(reason) => return support::not_run(name, &reason),
     };
     let done = tool(&storage, &["check", "--all", "--timeout", "5"]);
     assert_eq!(done.stdout.matches("verdict:      ok").count(), 200);
@@ -558,6 +525,41 @@ fn two_hundred_domains_beside_a_dead_one() {
     );
     assert_eq!(done.status, 2);
     drop(dead);
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn a_blocked_domain_delays_nobody() {
+    let name = "a_blocked_domain_delays_nobody";
+    let storage = Storage::new();
+    for number in 0..40 {
+        storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
+    }
+    // The first one, and more of them than are read at the same time.
+    let dead: Result<Vec<DeadMount>, String> = (0..40)
+        .map(|number| DeadMount::on(&storage.mount(&format!("dead:_{number:03}"))))
+        .collect();
+    let dead = match dead {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let mut check = Command::new(TOOL)
+        .args(["domain", "check", "--all", "--volumes", "--timeout", "3600"])
+        .arg("--repository")
+        .arg(storage.repository())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(check.stdout.take().unwrap()).lines();
+    let verdicts = lines.map(Result::unwrap);
+    let mut verdicts = verdicts.filter(|line| line == "  verdict:      ok");
+    assert_eq!(verdicts.by_ref().take(40).count(), 40);
+    // They are all there, and the others are still waited for.
+    assert_eq!(check.try_wait().unwrap(), None);
+    drop(dead);
+    assert_eq!(verdicts.count(), 0);
+    assert_eq!(check.wait().unwrap().code(), Some(2));
     assert_nobody_works_on(storage.path());
 }
 
@@ -589,7 +591,7 @@ fn volume(domain: &Path, image: &str, id: &str, format: &str, size: u64, meta: &
 fn volumes() {
     needs_root!("volumes");
     if Command::new("qemu-img").arg("--version").output().is_err() {
-        return println!("NOT RUN: volumes: qemu-img is not installed");
+        return support::not_run("volumes", "qemu-img is not installed");
     }
     let storage = Storage::new();
     let domain = storage.whole("nas:_x", DATA_ID, DATA);
@@ -840,10 +842,12 @@ fn errors_of_the_storage() {
             &format!("inject=read:{fault}"),
             TOOL,
         ]);
-        run(strace, &storage, &["check", domain.to_str().unwrap()])
+        let timeout = if fault.contains("delay") { "1" } else { "60" };
+        let arguments = ["check", "--timeout", timeout, domain.to_str().unwrap()];
+        run(strace, &storage, &arguments)
     };
     if Command::new("strace").arg("-V").output().is_err() {
-        return println!("NOT RUN: errors_of_the_storage: strace is not installed");
+        return support::not_run("errors_of_the_storage", "strace is not installed");
     }
     let metadata = domain.join("dom_md/metadata");
     for (fault, said) in [
@@ -867,6 +871,14 @@ fn errors_of_the_storage() {
         (0, ""),
         "{}",
         done.stdout
+    );
+    // A read that takes longer than anybody waits. strace has its own words about that.
+    let done = failing("dom_md/metadata", "delay_enter=3000000");
+    let said = format!("vdsm-hooks: {}: no answer in time\n", domain.display());
+    assert!(
+        done.status == 2 && done.stderr.ends_with(&said),
+        "{}",
+        done.stderr
     );
     // The other files do not keep the seal from being judged.
     let done = failing("dom_md/leases", "error=EIO");
@@ -921,7 +933,7 @@ fn progress_is_for_terminals() {
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
-        Err(reason) => return println!("NOT RUN: {name}: {reason}"),
+        Err(reason) => return support::not_run(name, &reason),
     };
     let line = format!(
         "{TOOL} domain check --all --timeout 2 --repository '{}'",
@@ -932,7 +944,7 @@ fn progress_is_for_terminals() {
         .stdin(Stdio::null())
         .output();
     let Ok(terminal) = terminal else {
-        return println!("NOT RUN: {name}: script is not installed");
+        return support::not_run(name, "script is not installed");
     };
     let said = String::from_utf8_lossy(&terminal.stdout);
     let last = said.rfind(" places").unwrap_or_else(|| panic!("{said}"));

@@ -41,7 +41,7 @@ fn domain(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
 fn every_way_to_name_a_domain() {
     let name = "every_way_to_name_a_domain";
     if !is_root() {
-        return println!("NOT RUN: {name}: needs root, to give files to VDSM");
+        return support::not_run(name, "needs root, to give files to VDSM");
     }
     let storage = Storage::new();
     let good = storage.whole("nas:_x", EXPORT_ID, EXPORT);
@@ -211,7 +211,7 @@ fn what_is_no_domain() {
 #[test]
 fn json_for_scripts() {
     if !is_root() {
-        return println!("NOT RUN: json_for_scripts: needs root, to give files to VDSM");
+        return support::not_run("json_for_scripts", "needs root, to give files to VDSM");
     }
     let storage = Storage::new();
     let good = storage.whole("nas:_x", EXPORT_ID, EXPORT);
@@ -251,8 +251,9 @@ fn json_for_scripts() {
 #[test]
 fn the_recipe_mends_a_broken_seal() {
     if !is_root() {
-        return println!(
-            "NOT RUN: the_recipe_mends_a_broken_seal: needs root, to give files to VDSM"
+        return support::not_run(
+            "the_recipe_mends_a_broken_seal",
+            "needs root, to give files to VDSM",
         );
     }
     let storage = Storage::new();
@@ -333,7 +334,7 @@ fn storage_that_does_not_answer_is_given_up() {
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
-        Err(reason) => return println!("NOT RUN: {name}: {reason}"),
+        Err(reason) => return support::not_run(name, &reason),
     };
     let (good, path) = (good.to_string_lossy(), mount.to_string_lossy());
     let (code, stdout, stderr) = domain(storage.path(), &["check", "--timeout", "1", &good, &path]);

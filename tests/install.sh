@@ -101,6 +101,7 @@ foreign_hook() {
     chmod 755 "$1/usr/libexec/vdsm/hooks/$2"
 }
 
+tab=$(printf '\t')
 "$programs/vdsm-hooks" files >"$work/files" || exit 1
 hook_count=$(cut -f 1 "$work/files" | sort -u | wc -l)
 
@@ -111,11 +112,17 @@ hooks=$root/usr/libexec/vdsm/hooks
 check 'installs into a directory that does not exist yet' succeeds "$root"
 check 'says how much it did' says 'files installed, 0 updated, 0 replaced'
 complete() {
-    while IFS=$(printf '\t') read -r hook path _; do
-        [ -x "$hooks/$path" ] && cmp -s "$hooks/$path" "$programs/$hook" || return 1
+    while IFS=$tab read -r hook kind path mode file; do
+        case "$kind" in
+        package) ;;
+        program | helper) cmp -s "$root$path" "$programs/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
+        link) cmp -s "$root$path" "$programs/$hook" || return 1 ;;
+        file) head -n -1 "$root$path" | cmp -s - "$project/hooks/$hook/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
+        *) return 1 ;;
+        esac
     done <"$work/files"
 }
-check 'every hook is at each of its events' complete
+check 'every hook is at each of its events, every helper and file of the host at its place' complete
 one_file_each() { [ "$(find "$hooks" -type f | wc -l)" -eq "$hook_count" ]; }
 check 'a hook is one file, its other events are links' one_file_each
 check 'the links are relative' link_is ../before_device_create/50_extnet "$hooks/before_nic_hotplug/50_extnet"
@@ -124,6 +131,7 @@ check 'the tool runs' "$root/usr/bin/vdsm-hooks" --help >/dev/null
 modes() {
     mode_is 755 "$hooks/before_vm_start/50_macbind" && mode_is 755 "$root/usr/bin/vdsm-hooks" &&
         mode_is 440 "$root/etc/sudoers.d/50_vdsm_hooks_macbind" &&
+        mode_is 755 "$root/usr/libexec/vdsm-hooks/vmfex-pool" &&
         [ -z "$(find "$root" -type d ! -perm 755 -print)" ] &&
         [ -z "$(find "$root/usr/share" -type f ! -perm 644 -print)" ] &&
         [ -z "$(find "$root" ! -uid "$(id -u)" -print)" ]
@@ -279,6 +287,79 @@ mkdir "$work/nothing"
 check 'uninstalling an empty root succeeds' succeeds "$work/nothing" --uninstall
 check 'and leaves it empty' empty "$work/nothing"
 
+# --- Root helpers and files of the host ---
+
+root=$work/host
+helper=usr/libexec/vdsm-hooks/vmfex-pool
+tmpfiles=usr/lib/tmpfiles.d/vdsm-hooks-vmfex.conf
+filter=etc/libvirt/nwfilter/isolatedprivatevlan-vdsm.xml
+check 'installs a hook with a helper and files' succeeds "$root" --hook vmfex
+vmfex_only() {
+    [ "$(cd "$root" && echo usr/libexec/vdsm-hooks/* usr/lib/tmpfiles.d/* etc/sudoers.d/*)" = \
+        "$helper $tmpfiles etc/sudoers.d/50_vdsm_hooks_vmfex" ] && [ ! -e "$root/etc/libvirt" ]
+}
+check 'its own and nothing else' vmfex_only
+helper_runs() { [ "$("$root/$helper" --version)" = "$("$programs/vmfex-pool" --version)" ]; }
+check 'the helper runs' helper_runs
+check 'installs a second one' succeeds "$root" --hook isolatedprivatevlan
+check 'uninstalls the first' succeeds "$root" --uninstall --hook vmfex
+filter_only() {
+    [ ! -e "$root/usr/libexec/vdsm-hooks/vmfex-pool" ] && [ ! -e "$root/$tmpfiles" ] && [ -e "$root/$filter" ]
+}
+check 'the file of the second stays' filter_only
+if command -v xmllint >/dev/null; then
+    check 'an XML file is still XML' xmllint --noout "$root/$filter"
+else
+    not_run 'an XML file is still XML' 'no xmllint on this machine'
+fi
+
+# An earlier version's files, unchanged: what ends them tells.
+sealed() { printf '%s\n# Part of vdsm-hooks, checksum %s\n' "$1" "$(printf '%s\n' "$1" | cksum | tr ' ' -)"; }
+succeeds "$root" --hook vmfex
+sealed '# of an earlier version' >"$root/$tmpfiles"
+cp "$root/$helper" "$root/usr/libexec/vdsm-hooks/vmfex-older"
+printf 'vmfex\tusr/libexec/vdsm-hooks/vmfex-older\n' >>"$root/var/lib/vdsm-hooks/files"
+check 'updates what an earlier version has installed' succeeds "$root" --hook vmfex
+newer() {
+    says '0 files installed, 1 updated' && grep -q '^d /run/vdsm/hooks/vmfex ' "$root/$tmpfiles" &&
+        says 'usr/libexec/vdsm-hooks/vmfex-older of an earlier version' && not exists "$root/usr/libexec/vdsm-hooks/vmfex-older"
+}
+check 'and removes a helper that this one does not have' newer
+check 'uninstalls both hooks' succeeds "$root" --uninstall
+check 'and leaves nothing' empty "$root"
+
+# What an administrator has changed is no longer ours.
+succeeds "$root" --hook vmfex
+sed -i 's/0700/0750/' "$root/$tmpfiles"
+cp "$root/$tmpfiles" "$work/changed"
+snapshot "$root" >"$work/before"
+check 'refuses to overwrite a changed file of the host' fails "$root" --hook vmfex
+check 'saying so' complains "$root/$tmpfiles was changed since it was installed: move it away"
+check 'nothing is changed then' unchanged "$root"
+check '--replace keeps it' succeeds "$root" --replace --hook vmfex
+kept_changed() { cmp -s "$root/var/lib/vdsm-hooks/replaced/$tmpfiles" "$work/changed" && grep -q 0700 "$root/$tmpfiles"; }
+check 'beside the new one' kept_changed
+check 'uninstalls that' succeeds "$root" --uninstall
+put_back() { cmp -s "$root/$tmpfiles" "$work/changed" && [ "$(find "$root" ! -type d | wc -l)" -eq 1 ]; }
+check 'the changed one is back, and nothing else' put_back
+rm "$root/$tmpfiles"
+succeeds "$root" --hook vmfex
+echo >>"$root/$tmpfiles"
+check 'uninstalls beside a changed file' succeeds "$root" --uninstall
+check 'which stays' [ "$(find "$root" ! -type d)" = "$root/$tmpfiles" ]
+
+# Foreign files in their places.
+printf 'd /run/mine\n' >"$root/$tmpfiles"
+mkdir -p "$root/usr/libexec/vdsm-hooks"
+printf '#!/bin/sh\n# Part of vdsm-hooks, says the script\n' >"$root/$helper"
+contents "$root" >"$work/before"
+check 'refuses foreign files in the places of a helper and a file' fails "$root" --hook vmfex
+both() { complains "$root/$helper is not ours: move it away" && complains "$root/$tmpfiles is not ours: move it away"; }
+check 'naming both' both
+check 'has changed nothing there' as_before "$root"
+check '--replace and --uninstall succeed with them' there_and_back
+check 'and they are as they were' as_before "$root"
+
 # --- Symbolic links ---
 
 root=$work/links
@@ -322,7 +403,9 @@ mkdir "$work/checkout"
 cp "$project/install.sh" "$project/LICENSE" "$project/README.md" "$work/checkout"
 cp -R "$project/hooks" "$work/checkout/hooks"
 mkdir "$work/checkout/programs" "$work/theirs"
-cut -f 1 "$work/files" | sort -u | while read -r hook; do cp "$programs/$hook" "$work/checkout/programs"; done
+while IFS=$tab read -r _ kind _ _ file; do
+    case "$kind" in program | helper) cp "$programs/$file" "$work/checkout/programs" ;; esac
+done <"$work/files"
 cp "$programs/vdsm-hooks" "$work/checkout/programs"
 chmod -R go+rX "$work/checkout"
 as_nobody() {
@@ -394,7 +477,8 @@ real_root() {
         [ -x "$view/usr/libexec/vdsm/hooks/before_vm_start/50_macbind" ] && [ -x "$view/usr/bin/vdsm-hooks" ] || exit 2
         run | grep "nothing to change: all [0-9]* files are in place$" || exit 3
         run --uninstall || exit 4
-        [ ! -e "$view/usr/bin/vdsm-hooks" ] && [ ! -e "$view/usr/libexec/vdsm/hooks/before_vm_start" ] || exit 5
+        [ ! -e "$view/usr/bin/vdsm-hooks" ] && [ ! -e "$view/usr/libexec/vdsm/hooks/before_vm_start" ] &&
+            [ ! -e "$view/usr/libexec/vdsm-hooks" ] || exit 5
         # Our own packages are left alone.
         printf "#!/bin/sh\n[ \$3 = vdsm-hooks-macbind ]\n" >"$view/usr/local/bin/rpm"
         chmod 755 "$view/usr/local/bin/rpm"

@@ -124,6 +124,15 @@ fn every_verdict_under_every_policy() {
     let directory = storage.bare("nas:_unreadable", EXPORT_ID);
     fs::create_dir(directory.join("dom_md/metadata")).unwrap();
     storage.blocked("nas:_blocked", EXPORT_ID);
+    // Links to a sound domain, from which nothing is read.
+    let sound = storage
+        .domain("nas:_sound", EXPORT_ID, EXPORT)
+        .join("dom_md");
+    let linked = storage.bare("nas:_linked", EXPORT_ID);
+    symlink(sound.join("metadata"), linked.join("dom_md/metadata")).unwrap();
+    let moved = storage.mount("nas:_moved").join(EXPORT_ID);
+    fs::create_dir_all(&moved).unwrap();
+    symlink(&sound, moved.join("dom_md")).unwrap();
     let other = "99999999-5445-4bc3-8675-ceff4637e8e3";
     let file = |mount: &str, metadata: &[u8]| disk(&storage.domain(mount, EXPORT_ID, metadata));
     // What the VM uses; whether that is fatal; what is said.
@@ -192,6 +201,16 @@ fn every_verdict_under_every_policy() {
             disk(&directory),
             Some(false),
             ": cannot be read, Is a directory (os error 21)".into(),
+        ),
+        (
+            disk(&linked),
+            Some(false),
+            ": cannot be read, metadata is a symbolic link, expected a file".into(),
+        ),
+        (
+            disk(&moved),
+            Some(false),
+            ": cannot be read, dom_md is a symbolic link, expected a directory".into(),
         ),
         (
             file("nas:_huge", &vec![b'x'; (64 << 10) + 1]),

@@ -22,6 +22,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod support;
+
 const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
 const UUID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
 const MAC: &str = "00:1a:4a:16:01:51";
@@ -956,31 +958,28 @@ fn tool(arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn files_has_one_line_per_installed_file() {
+fn files_has_one_line_per_package_and_installed_file() {
     let all = tool(&["files"]).stdout();
-    let lines: Vec<Vec<&str>> = all.lines().map(|line| line.split('\t').collect()).collect();
-    assert!(lines.iter().all(|fields| fields.len() == 4), "{all}");
-    let one = tool(&["files", "macspoof"]).stdout();
-    assert!(
-        one.starts_with("macspoof\tbefore_vm_start/50_macspoof\tvdsm-hook-macspoof\t"),
-        "{one}"
-    );
-    assert_eq!(
-        one.lines().count(),
-        lines
-            .iter()
-            .filter(|fields| fields[0] == "macspoof")
-            .count()
-    );
-    // Every folder with a description is in the catalog.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
-    for folder in fs::read_dir(root).unwrap() {
-        let folder = folder.unwrap();
-        let name = folder.file_name().into_string().unwrap();
-        if folder.path().join("hook.json").exists() {
-            assert!(lines.iter().any(|fields| fields[0] == name), "{name}");
-        }
+    // Every folder with a description is in the catalog, and all that it describes in the list.
+    let mut count = 0;
+    for hook in support::hooks() {
+        let start = format!("{}\t", hook.name);
+        let found = all.lines().filter(|line| line.starts_with(&start)).count();
+        let files = hook.events.len() + hook.helpers.len() + hook.files.len();
+        assert_eq!(found, 1 + files, "{}", hook.name);
+        count += found;
     }
+    assert_eq!(all.lines().count(), count, "{all}");
+    assert_eq!(
+        tool(&["files", "vmfex"]).stdout(),
+        "vmfex\tpackage\tvdsm-hook-vmfex\t4.20.17\tvdsm-hook-vmfex-dev\tConnects chosen NICs of a VM to port profiles of a Cisco VM-FEX adapter\n\
+         vmfex\tprogram\t/usr/libexec/vdsm/hooks/before_vm_start/50_vmfex\t0755\tvmfex\n\
+         vmfex\tlink\t/usr/libexec/vdsm/hooks/before_vm_migrate_destination/50_vmfex\t-\t../before_vm_start/50_vmfex\n\
+         vmfex\thelper\t/usr/libexec/vdsm-hooks/vmfex-pool\t0755\tvmfex-pool\n\
+         vmfex\tfile\t/usr/lib/tmpfiles.d/vdsm-hooks-vmfex.conf\t0644\tvmfex.tmpfiles\n"
+    );
+    let replaces_nothing = tool(&["files", "sdcheck"]).stdout();
+    assert!(replaces_nothing.starts_with("sdcheck\tpackage\t-\t-\t-\t"));
     tool(&["files", "nonsense"]).fails_with("\"nonsense\" is no hook of this suite");
 }
 
@@ -1293,17 +1292,9 @@ fn the_list_has_groups_and_says_what_came_instead() {
 #[test]
 fn every_dry_run_that_show_prints_can_be_typed() {
     let host = Host::new();
-    let names = tool(&["files"]).stdout();
-    let mut names: Vec<_> = names
-        .lines()
-        .map(|line| line.split('\t').next().unwrap())
-        .collect();
-    names.dedup();
-    for name in names {
-        let first = tool(&["files", name]).stdout();
-        let place = first.lines().next().unwrap().split('\t').nth(1).unwrap();
-        host.shell(place, "exit 0");
-        let text = tool(&["show", name]).stdout();
+    for hook in support::hooks() {
+        host.shell(&hook.place(&hook.events[0]), "exit 0");
+        let text = tool(&["show", &hook.name]).stdout();
         let line = text
             .lines()
             .find(|line| line.starts_with("  vdsm-hooks run "))

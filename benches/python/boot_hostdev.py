@@ -12,6 +12,8 @@ if "boot_hostdev" in os.environ:
     for boot in document.getElementsByTagName("boot"):
         boot.setAttribute("order", str(int(boot.getAttribute("order")) + 1))
     for device in document.getElementsByTagName("hostdev"):
+        if device.getAttribute("type") != "pci":
+            continue
         address = device.getElementsByTagName("address")[0]
         names = ("domain", "bus", "slot", "function")
         if [int(address.getAttribute(name), 16) for name in names] == wanted:

@@ -23,6 +23,9 @@ pub struct Checked {
     pub outcome: Outcome,
 }
 
+/// Why a domain on block storage cannot be checked, in most cases.
+const NOT_SEEN: &str = "this host sees no volume group of this name";
+
 /// Where a domain has its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -50,25 +53,25 @@ pub enum Outcome {
 /// Checks every one of `uses` until `end`. A domain is looked for where the XML has it, behind
 /// VDSM's links, in every mount, and then among the volume groups; a domain is judged once.
 pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
-    let mut all: Vec<Checked> = thread::scope(|scope| {
+    let all: Vec<Vec<Checked>> = thread::scope(|scope| {
         let running: Vec<_> = uses
             .iter()
             .map(|used| scope.spawn(move || check_one(used, roots, lvm, end)))
             .collect();
         running
             .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
+            .map(|thread| thread.join().unwrap_or_default())
             .collect()
     });
     // The pool's master domain is often one that the XML names by its id as well.
-    let mut seen: Vec<(String, Option<Place>)> = Vec::new();
-    all.retain(|checked| {
-        let here = (checked.id.clone(), checked.place.clone());
-        let new = !seen.contains(&here);
-        seen.push(here);
-        new
-    });
-    all
+    let mut once: Vec<Checked> = Vec::new();
+    for checked in all.into_iter().flatten() {
+        let same = |other: &Checked| other.id == checked.id && other.place == checked.place;
+        if !once.iter().any(same) {
+            once.push(checked);
+        }
+    }
+    once
 }
 
 fn check_one(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
@@ -118,9 +121,12 @@ fn find(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
         Ok((directory, answer)) => return at(directory, answer, lvm),
         Err(answers) => answers,
     };
+    // That LVM does not know it either, or cannot say, is not worth a word.
     let group = in_group(id, lvm);
-    if matches!(group.outcome, Outcome::Judged(_)) {
-        return group;
+    match group.outcome {
+        Outcome::Judged(_) => return group,
+        Outcome::NoGroup(why) if why != NOT_SEEN => return group,
+        _ => {}
     }
     let silent = answers
         .iter()
@@ -151,7 +157,7 @@ fn in_group(id: &str, lvm: &Lvm) -> Checked {
     let outcome = match lvm.group(id) {
         Err(None) => Outcome::Silent,
         Err(Some(reason)) => Outcome::Unreadable(reason.to_string()),
-        Ok(None) => Outcome::NoGroup("this host sees no volume group of this name"),
+        Ok(None) => Outcome::NoGroup(NOT_SEEN),
         Ok(Some(group)) if group.is_domain() => Outcome::Judged(Box::new(tags::judge(&group.tags))),
         Ok(Some(group)) if group.is_unready() => {
             Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")

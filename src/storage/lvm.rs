@@ -138,19 +138,20 @@ fn parse(report: &str) -> Option<Vec<Group>> {
 
 /// The group with these members: names, each with its value behind it.
 fn group(strings: &[String]) -> Option<Group> {
-    let value = |name| {
-        let at = strings.iter().step_by(2).position(|known| known == name)?;
-        strings.get(2 * at + 1)
-    };
     Some(Group {
-        name: value("vg_name")?.clone(),
-        uuid: value("vg_uuid")?.clone(),
-        extent: value("vg_extent_size")?.clone(),
-        tags: value("vg_tags")?
+        name: value(strings, "vg_name")?.to_owned(),
+        uuid: value(strings, "vg_uuid")?.to_owned(),
+        extent: value(strings, "vg_extent_size")?.to_owned(),
+        tags: value(strings, "vg_tags")?
             .split_terminator(',')
             .map(str::to_owned)
             .collect(),
     })
+}
+
+fn value<'s>(strings: &'s [String], name: &str) -> Option<&'s str> {
+    let at = strings.iter().step_by(2).position(|known| known == name)?;
+    strings.get(2 * at + 1).map(String::as_str)
 }
 
 /// Takes a string whose first quote is gone off `rest`. LVM escapes quotes and backslashes.

@@ -2,40 +2,33 @@
 
 //! Looking at shared storage from a child process.
 //!
-//! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
-//! runs itself again for every look, and gives up on the child when the time is over. The child
-//! answers in one short message on its standard output; what it means is judged by the parent.
+//! The child answers in one short message; what it means is judged by the parent.
 //!
 //! A program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::process::parent_id;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::fcntl::OFlag;
 
 use super::create::{self, Plan};
 use super::survey::{self, Survey, looks_like_domain};
+use super::turns::Turns;
 use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
-use crate::{Context, Error, Result, cmd};
+use crate::{Context, Error, Result, child};
 
-/// The first argument of a child.
-const PROBE: &str = "__probe";
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
 pub const MOST_METADATA: u64 = 64 << 10;
-/// How many children look at the same time.
-const MOST_CHILDREN: usize = 32;
-/// After this time a child counts as blocked: it needs no CPU, and must not keep others waiting.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The children that look at the same time. One that is blocked must not keep others waiting.
+static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
 
 /// What was found where a domain should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,57 +267,12 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 
 /// Runs a child; its message, or one in its place if it does not end until `end`.
 fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
-    let _place = Place::take(end);
-    let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return message(b's', b"");
-    }
-    let parent = OsString::from(std::process::id().to_string());
-    let arguments = [&[OsStr::new(PROBE), &parent], arguments].concat();
-    match cmd::run("/proc/self/exe", &arguments, left) {
-        Ok(output) => output.stdout,
-        Err(_) if Instant::now() >= end => message(b's', b""),
+    let _turn = CHILDREN.take(end);
+    match child::run(arguments, end) {
+        Ok(Some(message)) => message,
+        Ok(None) => message(b's', b""),
         Err(error) => message(b'u', error.to_string().as_bytes()),
     }
-}
-
-/// A place among the children that run at the same time.
-struct Place(Instant);
-
-/// When each child that has not ended began.
-static RUNNING: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
-static ENDED: Condvar = Condvar::new();
-
-impl Place {
-    /// Waits for a place, but not beyond `end`. A child that is blocked gives its place up.
-    fn take(end: Instant) -> Place {
-        let mut running = running();
-        loop {
-            let now = Instant::now();
-            let busy = |began: &&Instant| now.duration_since(**began) < PATIENCE;
-            if now >= end || running.iter().filter(busy).count() < MOST_CHILDREN {
-                running.push(now);
-                return Place(now);
-            }
-            running = ENDED
-                .wait_timeout(running, PATIENCE / 10)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |woken| woken.0);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut running = running();
-        if let Some(at) = running.iter().position(|began| *began == self.0) {
-            running.swap_remove(at);
-        }
-        ENDED.notify_one();
-    }
-}
-
-fn running() -> MutexGuard<'static, Vec<Instant>> {
-    lock(&RUNNING)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -364,30 +312,13 @@ pub fn serve_tool() -> Option<ExitCode> {
 }
 
 fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
-    let mut arguments = env::args_os().skip(1);
-    if arguments.next()? != PROBE {
-        return None;
-    }
-    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
-    // from here on by the signal, and if the parent has ended before, right away.
-    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-    if arguments.next()? != OsString::from(parent_id().to_string()) {
-        return Some(ExitCode::from(2));
-    }
-    let what = arguments.next().unwrap_or_default();
-    let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
-    let answer = match (what.to_str().unwrap_or_default(), &arguments[..]) {
+    child::serve(|what, arguments| match (what, arguments) {
         ("domain", [directory]) => Some(look(directory)),
         ("locate", [repository, run, id, hints @ ..]) => {
             Some(follow(repository, run, &id.to_string_lossy(), hints))
         }
         (what, arguments) => also(what, arguments),
-    };
-    let Some(answer) = answer else {
-        return Some(ExitCode::from(2));
-    };
-    let written = io::stdout().write_all(&answer);
-    Some(ExitCode::from(u8::from(written.is_err())))
+    })
 }
 
 fn message(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -420,11 +351,26 @@ fn look(directory: &Path) -> Vec<u8> {
     }
 }
 
-/// The metadata in `file`. On block storage a link to a logical volume has its name, whether the
-/// volume is active or not.
+/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
+/// the metadata.
+pub(super) fn is_volume(file: &Path) -> bool {
+    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
+}
+
+/// The metadata in `file`.
 fn read(file: &Path) -> Vec<u8> {
-    if fs::read_link(file).is_ok_and(|target| target.starts_with("/dev")) {
+    if is_volume(file) {
         return message(b'b', b"");
+    }
+    // A link could lead to any file of this host.
+    let dom_md = file.parent().filter(|_| file.ends_with(METADATA_FILE));
+    for (path, expected) in [(dom_md, "directory"), (Some(file), "file")] {
+        if path.is_some_and(Path::is_symlink) {
+            let name = path.and_then(Path::file_name).unwrap_or_default();
+            let name = name.to_string_lossy();
+            let reason = format!("{name} is a symbolic link, expected a {expected}");
+            return message(b'u', reason.as_bytes());
+        }
     }
     match fs::metadata(file) {
         Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
@@ -448,7 +394,12 @@ fn read(file: &Path) -> Vec<u8> {
 
 pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let file = File::open(file)?;
+    // A link may have been put there since.
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    let file = File::options()
+        .read(true)
+        .custom_flags(no_link)
+        .open(file)?;
     file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
     Ok(content)
 }

@@ -16,7 +16,7 @@ use crate::describe::shell_quoted;
 use crate::{Error, Result};
 
 /// The most remarks that are made about one domain.
-const MOST_REMARKS: usize = 200;
+pub const MOST_REMARKS: usize = 200;
 
 /// One thing that is wrong with a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +120,7 @@ impl Surveyor {
         };
         let domain = Dir::of_domain(&directory);
         survey.metadata = match &domain {
+            Ok(_) if probe::is_volume(file) => Content::Block,
             Ok(domain) => content(domain),
             Err(error) => Content::Unreadable(error.to_string()),
         };

@@ -212,8 +212,7 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
                 add(&mut domain.images, roots.run.join(&id).join(image));
             }
             let volume = uuid("volumeID");
-            let volume: Vec<&str> = volume.iter().map(String::as_str).collect();
-            (self.note)(&id, image.as_deref(), &volume);
+            (self.note)(&id, image.as_deref(), volume.as_deref().as_slice());
         }
         let chains = ovirt(device, "volumeChain");
         for node in chains.flat_map(|chain| ovirt(chain, "volumeChainNode")) {
@@ -289,8 +288,7 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
             return;
         }
         if let Some((id, image)) = self.prepared(path) {
-            let volume: Vec<&str> = parts.last().copied().into_iter().collect();
-            (self.note)(&id, Some(&image), &volume);
+            (self.note)(&id, Some(&image), parts.last().copied().as_slice());
             let link = self.roots.run.join(&id).join(image);
             add(&mut self.domain(&id).images, link);
             return;

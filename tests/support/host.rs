@@ -59,6 +59,9 @@ pub struct Facts {
     /// The content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Bytes before the text, in hexadecimal. Not compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hex: String,
     /// The permissions, in octal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -283,7 +286,11 @@ impl Root {
     }
 
     fn file(&mut self, path: &str, facts: &Facts) {
-        let content = facts.text.clone().unwrap_or_default();
+        let digits = facts.hex.as_bytes().chunks(2);
+        let mut content: Vec<u8> = digits
+            .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap())
+            .collect();
+        content.extend_from_slice(facts.text.as_deref().unwrap_or_default().as_bytes());
         // The kernel's own files can only be covered.
         let at = if path.starts_with("/proc/") {
             let at = self.make_way(&format!("/.test{path}"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! `vdsm-hooks list` and `vdsm-hooks files`: what is installed, and what would be.
+//! `vdsm-hooks list`: what is installed.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use vdsm_hooks::describe::{Event, Group, Hook, Retired};
+use vdsm_hooks::describe::{Group, Hook, Retired};
 use vdsm_hooks::{Context as _, Error, Result, events};
 
 use crate::diff::printable;
@@ -39,42 +39,6 @@ VDSM no longer has, with what it has instead, and those that it never had.
 
 Example:
   vdsm-hooks list --hooks-dir /mnt/host/usr/libexec/vdsm/hooks";
-
-/// Print which files each hook consists of, for installers and packages
-#[derive(clap::Args)]
-#[command(after_help = FILES_HELP)]
-pub(crate) struct FilesArguments {
-    /// Hooks; all of the suite if none is given
-    #[arg(value_name = "HOOK")]
-    hooks: Vec<String>,
-}
-
-const FILES_HELP: &str = "\
-One line per file, with tabs between: hook, event/file, VDSM's own package that the hook
-replaces (or -), summary. The first file of a hook is the program; the others are the same
-program at other events.
-
-Example:
-  vdsm-hooks files macspoof | cut -f 2";
-
-/// Prints the lines that the installer and the packages are made from.
-pub(crate) fn files(arguments: &FilesArguments) -> Result<ExitCode> {
-    let mut text = String::new();
-    for hook in catalog::named(&arguments.hooks)? {
-        for event in &hook.events {
-            let replaces = hook.replaces.as_deref().unwrap_or("-");
-            let file = file(&hook, event);
-            writeln!(text, "{}\t{file}\t{replaces}\t{}", hook.name, hook.summary)?;
-        }
-    }
-    print(&text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `event/NN_name`.
-fn file(hook: &Hook, event: &Event) -> String {
-    format!("{}/{}", event.event, hook.installed_as(event))
-}
 
 #[derive(Serialize)]
 struct Listing {
@@ -194,7 +158,7 @@ fn others(hooks: &[Hook], hooks_dir: &Path) -> Result<Vec<Other>> {
         for entry in directory::entries(&path)? {
             let places = hooks
                 .iter()
-                .flat_map(|hook| hook.events.iter().map(move |event| file(hook, event)));
+                .flat_map(|hook| hook.events.iter().map(|event| hook.place(event)));
             let place = format!("{event}/{}", entry.name);
             if places.into_iter().any(|ours| ours == place) {
                 continue;

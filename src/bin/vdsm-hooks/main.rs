@@ -20,6 +20,7 @@ mod document;
 mod domain;
 mod engine_config;
 mod environment;
+mod files;
 mod interrupt;
 mod list;
 mod man;
@@ -68,7 +69,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Show(show::Arguments),
     EngineConfig(engine_config::Arguments),
-    Files(list::FilesArguments),
+    Files(files::Arguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
     /// Judge storage domains, without writing to them
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::EngineConfig(arguments) => engine_config::run(arguments),
-        Command::Files(arguments) => list::files(arguments),
+        Command::Files(arguments) => files::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),
         Command::Domain(command) => Ok(domain::run(command)),

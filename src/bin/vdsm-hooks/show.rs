@@ -62,6 +62,7 @@ fn page(hook: &Hook) -> Result<String> {
     let helpers = helpers(hook);
     let files = hook.files.iter().map(host_file).collect();
     for (title, lines) in [
+        ("Needs besides VDSM", &hook.requires),
         ("Runs", &hook.commands),
         ("Runs as root, through sudo", &hook.sudo),
         ("Helpers, programs that run as root", &helpers),

@@ -2,22 +2,24 @@
 
 //! `vdsm-hooks domain check`: judges storage domains, without writing to them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::PoisonError;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vdsm_hooks::storage::lvm::{Group, Lvm};
 use vdsm_hooks::storage::survey::{Content, Survey};
+use vdsm_hooks::storage::turns::Turns;
 use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
 use vdsm_hooks::{Error, Result, cmd};
 
 use super::progress::Progress;
 use super::report::Report;
-use super::sizes::{self, Volumes};
+use super::sizes;
 
 /// Judge storage domains: the seal, the values, the files
 ///
@@ -62,6 +64,9 @@ Examples:
 Exit status: 0 all is well; 1 findings: no seal, or something else that is wrong; 2 broken: the seal
 does not fit, the text cannot be decoded, the metadata is empty or missing, or it could not be read.";
 
+/// What takes longer than this counts as blocked, and nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What is to be checked.
 enum Target {
     Path(PathBuf),
@@ -70,110 +75,6 @@ enum Target {
     Mount(PathBuf),
     /// The volume groups of this host.
     Groups,
-}
-
-/// What was seen at a target.
-enum Seen {
-    File(Box<Survey>),
-    Group(Group),
-}
-
-/// A target's name, and the report on one domain there.
-type Named = (String, Result<Report>);
-
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let roots = arguments.host.roots()?;
-    let reports = reports(arguments, &roots)?;
-    let status = reports.iter().map(|(_, report)| match report {
-        Ok(report) => report.status(),
-        Err(_) => 2,
-    });
-    let status = ExitCode::from(status.max().unwrap_or_default());
-    if arguments.json {
-        let reports = reports.iter().map(|(target, report)| match report {
-            Ok(report) => report.to_json(target),
-            Err(error) => json!({"path": target, "error": error.to_string()}),
-        });
-        writeln!(io::stdout(), "{:#}", Value::Array(reports.collect()))?;
-        return Ok(status);
-    }
-    let mut out = anstream::stdout();
-    for (_, report) in &reports {
-        match report {
-            Ok(report) => report.print(&mut out)?,
-            Err(error) => super::say(error),
-        }
-    }
-    Ok(status)
-}
-
-fn reports(arguments: &Arguments, roots: &Roots) -> Result<Vec<Named>> {
-    let end = arguments.host.end();
-    let targets = targets(arguments, roots, end)?;
-    let lvm = Lvm::new(end);
-    let look = |target: &Target| look(target, arguments.volumes, roots, &lvm, end);
-    let seen: Vec<Result<Vec<Seen>>> = Progress::show("places", targets.len(), |progress| {
-        thread::scope(|scope| {
-            let running: Vec<_> = targets
-                .iter()
-                .map(|target| {
-                    scope.spawn(move || {
-                        let seen = look(target);
-                        progress.step();
-                        seen
-                    })
-                })
-                .collect();
-            let died = |_| Err(Error::new("internal error, please report it"));
-            let threads = running.into_iter();
-            threads
-                .map(|thread| thread.join().unwrap_or_else(died))
-                .collect()
-        })
-    });
-    let mut volumes = Vec::new();
-    let mut reports: Vec<Named> = Vec::new();
-    for (target, seen) in targets.iter().zip(seen) {
-        let name = match target {
-            Target::Path(path) | Target::Mount(path) => path.to_string_lossy().into_owned(),
-            Target::Id(id) => id.clone(),
-            Target::Groups => "volume groups".to_owned(),
-        };
-        let seen = match seen {
-            Ok(seen) => seen,
-            Err(error) => {
-                reports.push((name, Err(error)));
-                continue;
-            }
-        };
-        for one in seen {
-            let report = match one {
-                Seen::Group(group) => Ok(Report::of_group(&group)),
-                Seen::File(mut survey) => {
-                    let images = std::mem::take(&mut survey.images);
-                    let directory = survey.directory().map(Path::to_owned);
-                    if let Some(directory) = directory.filter(|_| !images.is_empty()) {
-                        volumes.push((reports.len(), Volumes::new(directory, images)));
-                    }
-                    Report::of_survey(*survey)
-                }
-            };
-            reports.push((name.clone(), report));
-        }
-    }
-    let (numbers, volumes): (Vec<usize>, Vec<Volumes>) = volumes.into_iter().unzip();
-    sizes::compare(&volumes, arguments.host.timeout());
-    for (number, volumes) in numbers.into_iter().zip(volumes) {
-        if let Ok(report) = &mut reports[number].1 {
-            let mut remarks = volumes
-                .remarks
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner);
-            remarks.sort_by(|one, other| one.about.cmp(&other.about));
-            report.remarks.append(&mut remarks);
-        }
-    }
-    Ok(reports)
 }
 
 fn targets(arguments: &Arguments, roots: &Roots, end: Instant) -> Result<Vec<Target>> {
@@ -196,77 +97,226 @@ fn targets(arguments: &Arguments, roots: &Roots, end: Instant) -> Result<Vec<Tar
     Ok(targets)
 }
 
-fn look(
-    target: &Target,
-    with_volumes: bool,
-    roots: &Roots,
-    lvm: &Lvm,
-    end: Instant,
-) -> Result<Vec<Seen>> {
-    match target {
-        Target::Path(path) => {
-            let seen = at(path, with_volumes, lvm, end)?;
-            if seen.is_empty() {
-                return Err(probe::no_domain(path));
-            }
-            Ok(seen)
-        }
-        Target::Mount(path) => at(path, with_volumes, lvm, end),
-        Target::Groups => {
-            let groups = lvm.groups().map_err(Error::clone)?;
-            let domains = groups
-                .iter()
-                .filter(|group| group.is_domain() || group.is_unready());
-            Ok(domains.cloned().map(Seen::Group).collect())
-        }
-        Target::Id(id) => {
-            let found = storage::check(&[Use::of_id(id)], roots, lvm, end);
-            let mut seen = Vec::new();
-            for checked in &found {
-                match &checked.place {
-                    Some(Place::File(file)) => seen.extend(at(file, with_volumes, lvm, end)?),
-                    Some(Place::Tags) => match lvm.group(id) {
-                        Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
-                        Ok(None) => {}
-                        Err(Some(error)) => return Err(error.clone()),
-                        Err(None) => {
-                            return Err(Error::new(format!("{checked}: no answer in time")));
-                        }
-                    },
-                    None => {
-                        let wait = end.saturating_duration_since(Instant::now()).as_secs();
-                        let problems = checked.problems(roots, wait);
-                        let texts: Vec<String> =
-                            problems.into_iter().map(|problem| problem.text).collect();
-                        return Err(Error::new(texts.join("; ")));
-                    }
-                }
-            }
-            Ok(seen)
+impl Target {
+    fn name(&self) -> String {
+        match self {
+            Target::Path(path) | Target::Mount(path) => path.to_string_lossy().into_owned(),
+            Target::Id(id) => id.clone(),
+            Target::Groups => "volume groups".to_owned(),
         }
     }
 }
 
-/// What is at a path. Of a domain on block storage there are only links.
-fn at(path: &Path, with_volumes: bool, lvm: &Lvm, end: Instant) -> Result<Vec<Seen>> {
-    let mut seen = Vec::new();
-    for survey in probe::survey(path, with_volumes, end)? {
-        let id = survey.directory().and_then(Path::file_name);
-        let id = id.map(|id| id.to_string_lossy().into_owned());
-        match (&survey.metadata, id) {
-            (Content::Block, Some(id)) => match lvm.group(&id) {
-                Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
-                Ok(None) => {
-                    return Err(Error::new(format!(
-                        "{}: a domain on block storage, and this host sees no volume group {id}",
-                        path.display()
-                    )));
-                }
-                Err(Some(error)) => return Err(error.clone()),
-                Err(None) => return Err(Error::new("lvm: no answer in time")),
-            },
-            _ => seen.push(Seen::File(Box::new(survey))),
+/// What was seen at a target.
+enum Seen {
+    File(Box<Survey>),
+    Group(Group),
+}
+
+/// Looks at targets.
+struct Checker<'c> {
+    with_volumes: bool,
+    timeout: Duration,
+    roots: &'c Roots,
+    lvm: Lvm,
+    end: Instant,
+    /// Those of qemu-img.
+    turns: Turns,
+    progress: &'c Progress,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let roots = arguments.host.roots()?;
+    let end = arguments.host.end();
+    let targets = targets(arguments, &roots, end)?;
+    let mut status = 0;
+    let mut objects = Vec::new();
+    Progress::show(targets.len(), |progress| {
+        let checker = Checker {
+            with_volumes: arguments.volumes,
+            timeout: arguments.host.timeout(),
+            roots: &roots,
+            lvm: Lvm::new(end),
+            end,
+            turns: Turns::new(sizes::at_once(), PATIENCE),
+            progress,
+        };
+        checker.all(&targets, |number, reports| {
+            status = reports.iter().map(status_of).fold(status, u8::max);
+            if arguments.json {
+                let name = targets[number].name();
+                objects.push((number, to_json(&name, &reports)));
+                return Ok(());
+            }
+            progress.aside(|| print(&reports))
+        })
+    })?;
+    if arguments.json {
+        objects.sort_by_key(|(number, _)| *number);
+        let objects = objects.into_iter().flat_map(|(_, objects)| objects);
+        writeln!(io::stdout(), "{:#}", Value::Array(objects.collect()))?;
+    }
+    Ok(ExitCode::from(status))
+}
+
+fn status_of(report: &Result<Report>) -> u8 {
+    report.as_ref().map_or(2, Report::status)
+}
+
+fn to_json(target: &str, reports: &[Result<Report>]) -> Vec<Value> {
+    let object = |report: &Result<Report>| match report {
+        Ok(report) => report.to_json(target),
+        Err(error) => json!({"path": target, "error": error.to_string()}),
+    };
+    reports.iter().map(object).collect()
+}
+
+fn print(reports: &[Result<Report>]) -> Result {
+    let mut out = anstream::stdout();
+    for report in reports {
+        match report {
+            Ok(report) => report.print(&mut out)?,
+            Err(error) => super::say(error),
         }
     }
-    Ok(seen)
+    Ok(())
+}
+
+impl Checker<'_> {
+    /// Gives the reports on every target to `each`, in the order of the targets; but one that takes
+    /// long does not hold up those behind it.
+    fn all(
+        &self,
+        targets: &[Target],
+        mut each: impl FnMut(usize, Vec<Result<Report>>) -> Result,
+    ) -> Result {
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            for (number, target) in targets.iter().enumerate() {
+                let sender = sender.clone();
+                scope.spawn(move || {
+                    let reports = self.reports(target);
+                    self.progress.place();
+                    // Nobody listens any more once a report cannot be written.
+                    let _ = sender.send((number, reports));
+                });
+            }
+            drop(sender);
+            let mut waiting = BTreeMap::new();
+            let (mut next, mut in_order) = (0, true);
+            loop {
+                match receiver.recv_timeout(PATIENCE) {
+                    Ok((number, reports)) => drop(waiting.insert(number, reports)),
+                    Err(RecvTimeoutError::Timeout) => in_order = false,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+                while let Some(first) = waiting.first_entry() {
+                    let number = *first.key();
+                    if in_order && number != next {
+                        break;
+                    }
+                    next = number + 1;
+                    each(number, first.remove())?;
+                }
+            }
+        })
+    }
+
+    /// The reports on the domains at a target.
+    fn reports(&self, target: &Target) -> Vec<Result<Report>> {
+        let seen = match self.look(target) {
+            Ok(seen) => seen,
+            Err(error) => return vec![Err(error)],
+        };
+        let report = |one| match one {
+            Seen::Group(group) => Ok(Report::of_group(&group)),
+            Seen::File(survey) => self.report_on_files(*survey),
+        };
+        seen.into_iter().map(report).collect()
+    }
+
+    fn report_on_files(&self, mut survey: Survey) -> Result<Report> {
+        let images = std::mem::take(&mut survey.images);
+        let directory = survey.directory().map(Path::to_owned);
+        let mut report = Report::of_survey(survey)?;
+        if let Some(directory) = directory {
+            let remarks = sizes::compare(
+                &directory,
+                &images,
+                self.timeout,
+                &self.turns,
+                self.progress,
+            );
+            report.add(remarks);
+        }
+        Ok(report)
+    }
+
+    fn look(&self, target: &Target) -> Result<Vec<Seen>> {
+        match target {
+            Target::Path(path) => {
+                let seen = self.at(path)?;
+                if seen.is_empty() {
+                    return Err(probe::no_domain(path));
+                }
+                Ok(seen)
+            }
+            Target::Mount(path) => self.at(path),
+            Target::Groups => {
+                let groups = self.lvm.groups().map_err(Error::clone)?;
+                let domains = groups
+                    .iter()
+                    .filter(|group| group.is_domain() || group.is_unready());
+                Ok(domains.cloned().map(Seen::Group).collect())
+            }
+            Target::Id(id) => {
+                let found = storage::check(&[Use::of_id(id)], self.roots, &self.lvm, self.end);
+                let mut seen = Vec::new();
+                for checked in &found {
+                    match &checked.place {
+                        Some(Place::File(file)) => seen.extend(self.at(file)?),
+                        Some(Place::Tags) => match self.lvm.group(id) {
+                            Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
+                            Ok(None) => {}
+                            Err(Some(error)) => return Err(error.clone()),
+                            Err(None) => {
+                                return Err(Error::new(format!("{checked}: no answer in time")));
+                            }
+                        },
+                        None => {
+                            let problems = checked.problems(self.roots, self.timeout.as_secs());
+                            let texts: Vec<String> =
+                                problems.into_iter().map(|problem| problem.text).collect();
+                            return Err(Error::new(texts.join("; ")));
+                        }
+                    }
+                }
+                Ok(seen)
+            }
+        }
+    }
+
+    /// What is at a path. Of a domain on block storage there are only links.
+    fn at(&self, path: &Path) -> Result<Vec<Seen>> {
+        let mut seen = Vec::new();
+        for survey in probe::survey(path, self.with_volumes, self.end)? {
+            let id = survey.directory().and_then(Path::file_name);
+            let id = id.map(|id| id.to_string_lossy().into_owned());
+            match (&survey.metadata, id) {
+                (Content::Block, Some(id)) => match self.lvm.group(&id) {
+                    Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
+                    Ok(None) => {
+                        return Err(Error::new(format!(
+                            "{}: a domain on block storage, and this host sees no volume group {id}",
+                            path.display()
+                        )));
+                    }
+                    Err(Some(error)) => return Err(error.clone()),
+                    Err(None) => return Err(Error::new("lvm: no answer in time")),
+                },
+                _ => seen.push(Seen::File(Box::new(survey))),
+            }
+        }
+        Ok(seen)
+    }
 }

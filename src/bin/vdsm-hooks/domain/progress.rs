@@ -14,20 +14,26 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// How much of the work is done.
 pub(super) struct Progress {
-    what: &'static str,
-    all: usize,
-    state: Mutex<(usize, bool)>,
+    places: usize,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct State {
+    places: usize,
+    volumes: usize,
+    /// The line is on the terminal.
+    shown: bool,
+    over: bool,
+}
+
 impl Progress {
-    /// Does `work` on `all` of `what`, which calls [`Progress::step`] for each; the line goes to
-    /// standard error, if that is a terminal.
-    pub(super) fn show<T>(what: &'static str, all: usize, work: impl FnOnce(&Progress) -> T) -> T {
+    /// Does `work` on so many places; the line goes to standard error, if that is a terminal.
+    pub(super) fn show<T>(places: usize, work: impl FnOnce(&Progress) -> T) -> T {
         let progress = Progress {
-            what,
-            all,
-            state: Mutex::new((0, false)),
+            places,
+            state: Mutex::default(),
             changed: Condvar::new(),
         };
         if !io::stderr().is_terminal() {
@@ -36,37 +42,58 @@ impl Progress {
         thread::scope(|scope| {
             scope.spawn(|| progress.write());
             let done = work(&progress);
-            progress.state().1 = true;
+            progress.state().over = true;
             progress.changed.notify_one();
             done
         })
     }
 
-    /// One more is done.
-    pub(super) fn step(&self) {
-        self.state().0 += 1;
+    /// One more place is done.
+    pub(super) fn place(&self) {
+        self.state().places += 1;
     }
 
-    fn state(&self) -> MutexGuard<'_, (usize, bool)> {
+    /// One more volume is done.
+    pub(super) fn volume(&self) {
+        self.state().volumes += 1;
+    }
+
+    /// Writes something else, without the line in its way.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        let mut state = self.state();
+        state.clear();
+        write()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) {
         let begin = Instant::now();
-        let mut shown = false;
         let mut state = self.state();
-        while !state.1 {
+        while !state.over {
             if begin.elapsed() >= SHORT {
+                let mut line = format!("\r\x1b[K{} of {} places", state.places, self.places);
+                if state.volumes > 0 {
+                    line += &format!(", {} volumes", state.volumes);
+                }
                 let mut stderr = io::stderr();
-                let _ = write!(stderr, "\r\x1b[K{} of {} {}", state.0, self.all, self.what);
+                let _ = stderr.write_all(line.as_bytes());
                 let _ = stderr.flush();
-                shown = true;
+                state.shown = true;
             }
             let woken = self.changed.wait_timeout(state, TICK);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+        state.clear();
+    }
+}
+
+impl State {
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = io::stderr().write_all(b"\r\x1b[K");
         }
     }
 }

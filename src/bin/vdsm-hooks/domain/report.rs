@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::describe::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::survey::{Content, Remark, Survey};
+use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{Finding, Judgement, Reading, Verdict, findings, judge, tags};
 use vdsm_hooks::{Error, Result, props};
 
@@ -18,7 +18,7 @@ pub(super) struct Report {
     /// The metadata file, or the volume group.
     place: String,
     judgement: Judgement,
-    pub(super) remarks: Vec<Remark>,
+    remarks: Vec<Remark>,
     unsaid: usize,
     facts: Vec<(String, String)>,
     /// The command that mends the seal.
@@ -86,6 +86,14 @@ impl Report {
         };
         report.pools("");
         report
+    }
+
+    /// More that is wrong.
+    pub(super) fn add(&mut self, mut remarks: Vec<Remark>) {
+        let room = MOST_REMARKS.saturating_sub(self.remarks.len());
+        self.unsaid += remarks.len().saturating_sub(room);
+        remarks.truncate(room);
+        self.remarks.append(&mut remarks);
     }
 
     /// Which data centres the domain is attached to, and what to do if they are no more.

@@ -2,95 +2,83 @@
 
 //! The virtual sizes of volumes, as qemu-img sees them.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vdsm_hooks::storage::survey::{Image, Remark};
+use vdsm_hooks::storage::turns::Turns;
 use vdsm_hooks::{Error, Result, cmd};
 
 use super::progress::Progress;
 
-/// The volumes of one domain.
-pub(super) struct Volumes {
-    pub(super) directory: PathBuf,
-    pub(super) images: Vec<Image>,
-    /// What came out.
-    pub(super) remarks: Mutex<Vec<Remark>>,
-    /// The storage has stopped to answer.
-    silent: AtomicBool,
-}
-
-impl Volumes {
-    pub(super) fn new(directory: PathBuf, images: Vec<Image>) -> Volumes {
-        Volumes {
-            directory,
-            images,
-            remarks: Mutex::new(Vec::new()),
-            silent: AtomicBool::new(false),
-        }
+/// Compares the sizes of a domain's volumes with their metadata; what is wrong. `turns` are those
+/// of all domains. Storage that has stopped to answer holds this up for `timeout` at most.
+pub(super) fn compare(
+    directory: &Path,
+    images: &[Image],
+    timeout: Duration,
+    turns: &Turns,
+    progress: &Progress,
+) -> Vec<Remark> {
+    if images.is_empty() {
+        return Vec::new();
     }
-
-    fn remark(&self, about: &str, problem: String) {
-        let remark = Remark {
-            about: about.to_owned(),
-            problem,
-            remedy: None,
-        };
-        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        remarks.push(remark);
+    if let Err(error) = cmd::find("qemu-img") {
+        let problem = format!("the sizes of the volumes are not looked at, {error}");
+        return vec![remark("images", problem)];
     }
-
-    fn compare(&self, image: &Image, timeout: Duration) {
-        if self.silent.load(Ordering::Relaxed) {
-            return;
-        }
-        match virtual_size(&self.directory.join(&image.name), image.qcow2, timeout) {
-            Ok(size) if size == image.capacity => {}
-            Ok(size) => self.remark(
-                &image.name,
-                format!("virtual size {size}, but its .meta says {}", image.capacity),
-            ),
-            Err(error) => {
-                let text = error.to_string();
-                // One that waits is enough to know.
-                if text.contains("gave up") && self.silent.swap(true, Ordering::Relaxed) {
-                    return;
-                }
-                self.remark(&image.name, text);
-            }
-        }
-    }
-}
-
-/// Compares the sizes of all volumes, as many at the same time as there are processors. The storage
-/// of one domain that has stopped to answer holds up one of them at most `timeout` long.
-pub(super) fn compare(domains: &[Volumes], timeout: Duration) {
-    let all: Vec<(&Volumes, &Image)> = domains
-        .iter()
-        .flat_map(|domain| domain.images.iter().map(move |image| (domain, image)))
-        .collect();
-    let workers = thread::available_parallelism()
-        .map_or(2, usize::from)
-        .clamp(2, 8);
     let next = AtomicUsize::new(0);
-    Progress::show("volumes", all.len(), |progress| {
-        thread::scope(|scope| {
-            for _ in 0..workers.min(all.len()) {
-                scope.spawn(|| {
-                    while let Some((domain, image)) = all.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        domain.compare(image, timeout);
-                        progress.step();
-                    }
-                });
+    let silent = AtomicBool::new(false);
+    let remarks = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(image) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if silent.load(Ordering::Relaxed) {
+                break;
             }
-        });
+            let _turn = turns.take(Instant::now() + timeout);
+            let end = Instant::now() + timeout;
+            let size = virtual_size(&directory.join(&image.name), image.qcow2, timeout);
+            progress.volume();
+            let mut problem = match size {
+                Ok(size) if size == image.capacity => continue,
+                Ok(size) => format!("virtual size {size}, but its .meta says {}", image.capacity),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= end {
+                // One that waits is enough to know.
+                if silent.swap(true, Ordering::Relaxed) {
+                    break;
+                }
+                problem += ", so the sizes of the volumes behind it are not looked at";
+            }
+            let mut remarks = remarks.lock().unwrap_or_else(PoisonError::into_inner);
+            remarks.push(remark(&image.name, problem));
+        }
+    };
+    thread::scope(|scope| {
+        let workers = at_once().min(images.len());
+        (0..workers).for_each(|_| drop(scope.spawn(work)));
     });
+    let mut remarks = remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
+    remarks.sort_by(|one, other| one.about.cmp(&other.about));
+    remarks
+}
+
+/// How many of qemu-img run at the same time: there is work for a processor in each.
+pub(super) fn at_once() -> usize {
+    thread::available_parallelism().map_or(2, |number| number.get().clamp(2, 8))
+}
+
+fn remark(about: &str, problem: String) -> Remark {
+    Remark {
+        about: about.to_owned(),
+        problem,
+        remedy: None,
+    }
 }
 
 /// What qemu-img says. The format is named, so that a guest's data is not taken for a header, and

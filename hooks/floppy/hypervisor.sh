@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh disable=SC2154 # Sourced by tests/hypervisor.sh.
+
+images=/var/lib/libvirt/images
+mkdir -p "$images"
+truncate -s 1440K "$images/drv.vfd"
+printf 'driver diskette' | dd of="$images/drv.vfd" conv=notrunc status=none
+chown 36:36 "$images/drv.vfd"
+
+floppies() { virsh domblklist "$vm" | awk '$1 ~ /^fd/ { print $1, $2 }'; }
+
+for machine in q35 pc; do
+    sed -i "s/machine=\"q35\"/machine=\"$machine\"/" "$work/vm.xml"
+    [ "$machine" != pc ] || sed -i -e '/<disk .*device="cdrom"/,/<\/disk>/d' "$work/vm.xml"
+    check "a $machine VM starts with a floppy" started -p "floppy=$images/drv.vfd"
+    check "libvirt has it in drive A" is "$(floppies)" "fda $images/drv.vfd"
+    check "QEMU's $machine has a drive with the image" hmp_says 'info block' "$images/drv.vfd"
+    check "QEMU's user has the image" is "$(stat -c %u:%g "$images/drv.vfd")" 0:0
+    stop_vm
+    check "its owner has it back" is "$(stat -c %u:%g "$images/drv.vfd")" 36:36
+    make_vm "$work/vm.xml"
+done
+truncate -s 1440K "$images/payload.vfd"
+sed -i "s,<devices>,&<disk type='file' device='floppy'><source file='$images/payload.vfd'/><target dev='fda'/></disk>," "$work/vm.xml"
+check "the VM starts with a floppy beside the engine's" started -p "floppy=$images/drv.vfd"
+check "it is in drive B" is "$(floppies | tail -n 1)" "fdb $images/drv.vfd"
+stop_vm
+make_vm "$work/vm.xml"
+check "the VM starts with the image on a USB stick" started -p "floppy=$images/drv.vfd:usb"
+check "QEMU has a removable USB disk" hmp_says 'info qtree' 'removable = true'
+stop_vm
+make_vm "$work/vm.xml"
+sed -i 's/machine="q35"/machine="pc-q35-rhel9.2.0"/' "$work/vm.xml"
+check "a machine of EL9 without floppies is refused by the hook" refused ':usb' -p "floppy=$images/drv.vfd"
+make_vm "$work/vm.xml"
+check "a VM with a floppy does not migrate" \
+    fails fire before_vm_migrate_source "$work/vm.xml" -p "floppy=$images/drv.vfd"

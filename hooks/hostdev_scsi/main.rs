@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Turns the SCSI devices that are passed through to a VM into disks on the same device.
+//!
+//! Event: `before_vm_start`.
+//!
+//! Property: `hostdev_scsi=scsi_block|scsi_hd`. Absent or blank: nothing happens.
+//!
+//! Reads `/sys/bus/scsi/devices`, `/sys/block`, `/dev/disk/by-id` and the host's mounts.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use vdsm_hooks::block::Device;
+use vdsm_hooks::scsi_bus::ScsiBus;
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Error, Result, disk, domain, hook, host, hostdev, program, props};
+
+const PROPERTY: &str = "hostdev_scsi";
+/// What the engine writes, and nothing beside it.
+const ATTRIBUTES: [(&str, &str); 4] = [
+    ("managed", "no"),
+    ("mode", "subsystem"),
+    ("rawio", "yes"),
+    ("type", "scsi"),
+];
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::given(PROPERTY)? else {
+        return Ok(());
+    };
+    let wrong = |problem| props::wrong(PROPERTY, &value, problem);
+    let is_block = match value.as_str() {
+        "scsi_block" => true,
+        "scsi_hd" => false,
+        _ => {
+            return Err(wrong(Error::new(
+                "unsupported value, expected scsi_block or scsi_hd",
+            )));
+        }
+    };
+    hook::edit(|document, edits| replace_all(document, edits, is_block).map_err(wrong))
+}
+
+fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -> Result {
+    let devices = domain::devices(document)?;
+    let mut bus = ScsiBus::of(document)?;
+    let mut seen: Vec<String> = Vec::new();
+    let mut is_changed = false;
+    for (number, hostdev) in (1..).zip(xml::children(devices, "hostdev")) {
+        if !qualifies(hostdev) {
+            continue;
+        }
+        let id = source_id(hostdev).ok_or_else(|| {
+            Error::new(format!(
+                "bad source address in hostdev {number}, expected an adapter scsi_hostN and decimal bus, target and unit"
+            ))
+        })?;
+        if seen.contains(&id) {
+            return Err(Error::new(format!("the SCSI device {id} is there twice")));
+        }
+        if let Some(path) = disk_of(&id)? {
+            let address = bus.address_of(hostdev);
+            let target = match address {
+                Some(_) => bus.take_name(),
+                None => bus.take_name_for_place(),
+            };
+            edits.replace(hostdev, &disk(hostdev, &path, &target, address, is_block));
+            is_changed = true;
+        }
+        seen.push(id);
+    }
+    let mut controllers = xml::children(devices, "controller");
+    if is_changed && !controllers.any(|controller| xml::attr(controller, "type") == Some("scsi")) {
+        // Left to itself libvirt takes an LSI one, for which guests have no driver any more.
+        let controller = El::new("controller")
+            .attr("type", "scsi")
+            .attr("index", "0")
+            .attr("model", "virtio-scsi");
+        edits.append(devices, &controller);
+    }
+    Ok(())
+}
+
+fn qualifies(hostdev: Node<'_, '_>) -> bool {
+    let has = |(name, value): &(&str, &str)| xml::attr(hostdev, name) == Some(value);
+    // An iSCSI source names a server and not a device of the host.
+    let source = xml::child(hostdev, "source");
+    hostdev.attributes().len() == ATTRIBUTES.len()
+        && ATTRIBUTES.iter().all(has)
+        && source
+            .and_then(|source| xml::attr(source, "protocol"))
+            .is_none()
+}
+
+/// The device's name in sysfs, `host:bus:target:unit`.
+fn source_id(hostdev: Node<'_, '_>) -> Option<String> {
+    let source = xml::child(hostdev, "source")?;
+    let adapter = xml::attr(xml::child(source, "adapter")?, "name")?;
+    let address = xml::child(source, "address")?;
+    let number = |name| hostdev::digits(xml::attr(address, name)?, 10);
+    let host = hostdev::digits(adapter.strip_prefix("scsi_host")?, 10)?;
+    let (bus, target, unit) = (number("bus")?, number("target")?, number("unit")?);
+    Some(format!("{host}:{bus}:{target}:{unit}"))
+}
+
+/// The path of the disk behind a SCSI device; none for a tape, a changer and the like.
+fn disk_of(id: &str) -> Result<Option<String>> {
+    let directory = Path::new("/sys/bus/scsi/devices").join(id);
+    if !directory.exists() {
+        return Err(Error::new(format!("no SCSI device {id} on this host")));
+    }
+    let names = host::entries(&directory.join("block"))?;
+    let Some(name) = names.first() else {
+        log::warn!("{PROPERTY}: {id} is not a disk, left as scsi-generic");
+        return Ok(None);
+    };
+    let device = Device::named(name);
+    let users = device.users()?;
+    if !users.is_empty() {
+        let users = users.join(", ");
+        return Err(Error::new(format!(
+            "{name} ({id}) is in use on the host by {users}"
+        )));
+    }
+    device.path().map(Some)
+}
+
+fn disk(
+    hostdev: Node<'_, '_>,
+    path: &str,
+    target: &str,
+    address: Option<Node<'_, '_>>,
+    is_block: bool,
+) -> El {
+    let disk = match is_block {
+        true => El::new("disk").attr("device", "lun").attr("rawio", "yes"),
+        false => El::new("disk").attr("device", "disk"),
+    };
+    let driver = El::new("driver")
+        .attr("cache", "none")
+        .attr("io", "native")
+        .attr("name", "qemu")
+        .attr("type", "raw");
+    let target = El::new("target").attr("bus", "scsi").attr("dev", target);
+    let disk = disk
+        .attr("snapshot", "no")
+        .attr("type", "block")
+        .child(driver)
+        .child(disk::source("dev", path))
+        .child(target);
+    let kept = |name| xml::child(hostdev, name);
+    let is_own = |alias: &Node<'_, '_>| {
+        xml::attr(*alias, "name").is_some_and(|name| name.starts_with("ua-"))
+    };
+    // libvirt drops an alias that is not the user's.
+    let alias = kept("alias").filter(is_own);
+    let children = [
+        kept("readonly"),
+        kept("shareable"),
+        alias,
+        kept("boot"),
+        address,
+    ];
+    children
+        .into_iter()
+        .flatten()
+        .map(copy)
+        .fold(disk, El::child)
+}
+
+/// The element and its attributes.
+fn copy(node: Node<'_, '_>) -> El {
+    let element = El::new(node.tag_name().name());
+    let attributes = node.attributes();
+    attributes.fold(element, |element, attribute| {
+        element.attr(attribute.name(), attribute.value())
+    })
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Connects chosen NICs of a VM to port profiles of a Cisco VM-FEX adapter, over a libvirt network
+//! that hands out the adapter's interfaces.
+//!
+//! Events: `before_vm_start`; `before_vm_migrate_destination`, where only the network is seen to.
+//!
+//! Property: `vmfex`, a dictionary of MAC address to port profile. Absent or empty: nothing happens.
+//! Nor with a value that is no dictionary: the hook for single vNICs has a property of this name.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::props::{Literal, Mac};
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Result, domain, hook, nic, program, props};
+
+mod pool;
+
+const PROPERTY: &str = "vmfex";
+const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
+/// libvirt's limit, in bytes.
+const LONGEST_PROFILE: usize = 39;
+const PORT: &str = "802.1Qbh";
+
+struct Entry {
+    mac: Mac,
+    profile: String,
+}
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let is_ours = |value: &String| value.trim_start().starts_with('{');
+    let Some(value) = props::given(PROPERTY)?.filter(is_ours) else {
+        return Ok(());
+    };
+    let entries = parse(&value)?;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    if hook::event()? == "before_vm_migrate_destination" {
+        return hook::read(|document| chosen(document, &entries).map(drop));
+    }
+    hook::edit(|document, edits| {
+        for (interface, entry) in chosen(document, &entries)? {
+            connect(interface, edits, &entry.profile);
+        }
+        Ok(())
+    })
+}
+
+/// The NICs that are listed; if there are any, the pool is ready for them.
+fn chosen<'a, 'i, 'e>(
+    document: &'a Document<'i>,
+    entries: &'e [Entry],
+) -> Result<Vec<(Node<'a, 'i>, &'e Entry)>> {
+    domain::root(document)?;
+    let interfaces = xml::devices(document, "interface");
+    let mut chosen = Vec::new();
+    for entry in entries {
+        let before = chosen.len();
+        let has_mac = |interface: &&Node<'a, 'i>| nic::mac(**interface) == Some(entry.mac);
+        chosen.extend(interfaces.iter().filter(has_mac).map(|nic| (*nic, entry)));
+        if chosen.len() == before {
+            log::warn!("the VM has no NIC with the MAC address {}", entry.mac);
+        }
+    }
+    if !chosen.is_empty() {
+        pool::ensure()?;
+    }
+    Ok(chosen)
+}
+
+fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
+    edits.set_attr(interface, "type", "network");
+    // libvirt refuses filters and isolation here, and takes VLAN tags from the profile.
+    for gone in ["filterref", "vlan", "port"] {
+        for element in xml::children(interface, gone) {
+            edits.remove(element);
+        }
+    }
+    for bandwidth in xml::children(interface, "bandwidth") {
+        if !bandwidth.has_children() {
+            edits.remove(bandwidth);
+        }
+    }
+    // A second run meets its own work.
+    if !is_connected(interface, profile) {
+        place(interface, edits, profile);
+    }
+}
+
+/// Puts `<source>` and `<virtualport>` in, one behind the other.
+fn place(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
+    let source = El::new("source").attr("network", pool::NETWORK);
+    let parameters = El::new("parameters").attr("profileid", profile);
+    let port = El::new("virtualport").attr("type", PORT).child(parameters);
+    for old in xml::children(interface, "virtualport") {
+        edits.remove(old);
+    }
+    let mut sources = xml::children(interface, "source");
+    match (sources.next(), xml::child(interface, "mac")) {
+        (Some(old), _) => {
+            edits.replace(old, &source);
+            edits.insert_after(old, &port);
+        }
+        (None, Some(mac)) => {
+            edits.insert_after(mac, &source);
+            edits.insert_after(mac, &port);
+        }
+        // It was found by its MAC address.
+        (None, None) => {}
+    }
+    for second in sources {
+        edits.remove(second);
+    }
+}
+
+fn is_connected(interface: Node<'_, '_>, profile: &str) -> bool {
+    let only = |name| {
+        let mut found = xml::children(interface, name);
+        found.next().filter(|_| found.next().is_none())
+    };
+    let (Some(source), Some(port)) = (only("source"), only("virtualport")) else {
+        return false;
+    };
+    let is_profile = |parameters| xml::attr(parameters, "profileid") == Some(profile);
+    source.attributes().len() == 1
+        && xml::attr(source, "network") == Some(pool::NETWORK)
+        && xml::attr(port, "type") == Some(PORT)
+        && xml::child(port, "parameters").is_some_and(is_profile)
+}
+
+fn parse(value: &str) -> Result<Vec<Entry>> {
+    let wrong = |problem: String| props::wrong(PROPERTY, value, problem);
+    let literal = Literal::parse(value).map_err(|error| wrong(format!("{error}, as in {EXAMPLE}")));
+    let Literal::Dict(pairs) = literal? else {
+        return Err(wrong(format!("expected a dictionary, as in {EXAMPLE}")));
+    };
+    let mut entries: Vec<Entry> = Vec::new();
+    for (key, profile) in pairs {
+        let (Some(key), Some(profile)) = (key.as_text(), profile.as_text()) else {
+            return Err(wrong(format!(
+                "expected MAC addresses and names of profiles, as in {EXAMPLE}"
+            )));
+        };
+        let mac = Mac::parse(key);
+        let mac = mac.ok_or_else(|| {
+            wrong(format!(
+                "{key:?} is no MAC address, expected a key as in {EXAMPLE}"
+            ))
+        })?;
+        if !(1..=LONGEST_PROFILE).contains(&profile.len()) {
+            return Err(wrong(format!(
+                "{mac}: expected the name of a port profile, 1 to {LONGEST_PROFILE} characters"
+            )));
+        }
+        xml::check_characters(profile).map_err(|error| wrong(format!("{mac}: {error}")))?;
+        if entries.iter().any(|entry| entry.mac == mac) {
+            return Err(wrong(format!(
+                "{mac} is there twice, expected one profile for each NIC"
+            )));
+        }
+        entries.push(Entry {
+            mac,
+            profile: profile.to_owned(),
+        });
+    }
+    Ok(entries)
+}

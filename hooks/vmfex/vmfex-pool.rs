@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Root helper of the hook vmfex: sees to it that the network `direct-pool` has the host's free
+//! VM-FEX interfaces. There is nothing to tell it.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::{hook, program};
+
+mod pool;
+
+fn main() -> ExitCode {
+    hook::run(program!(), pool::ensure)
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Work that may block for ever, done by a child process.
+//!
+//! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
+//! runs itself again for every look at such a place, and gives up on the child when the time is
+//! over. The child answers in one short message on its standard output.
+//!
+//! A program that uses this module calls [`serve`] before anything else in `main`.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::os::unix::process::parent_id;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use crate::{Result, cmd};
+
+/// The first argument of a child.
+const CHILD: &str = "__probe";
+
+/// Runs a child with these arguments: its message, or none if it does not end until `end`. The
+/// message of a child that dies is empty.
+///
+/// # Errors
+/// The program cannot be run again.
+pub fn run(arguments: &[&OsStr], end: Instant) -> Result<Option<Vec<u8>>> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(None);
+    }
+    let parent = OsString::from(std::process::id().to_string());
+    let arguments = [&[OsStr::new(CHILD), &parent], arguments].concat();
+    match cmd::run("/proc/self/exe", &arguments, left) {
+        Ok(output) => Ok(Some(output.stdout)),
+        Err(_) if Instant::now() >= end => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does a child's work if the program was started as one. `work` is given the first argument and
+/// the others, and makes the message; none for arguments that it does not know.
+pub fn serve(work: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next()? != CHILD {
+        return None;
+    }
+    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
+    // from here on by the signal, and if the parent has ended before, right away.
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+    if arguments.next()? != OsString::from(parent_id().to_string()) {
+        return Some(ExitCode::from(2));
+    }
+    let what = arguments.next().unwrap_or_default();
+    let arguments: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    let Some(message) = work(what.to_str().unwrap_or_default(), &arguments) else {
+        return Some(ExitCode::from(2));
+    };
+    let written = io::stdout().write_all(&message);
+    Some(ExitCode::from(u8::from(written.is_err())))
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What hooks keep until the next boot: one directory per hook, `/run/vdsm/hooks/<hook>`, with one
+//! small text for each VM, device or whatever the hook keeps book of.
+//!
+//! The directories belong to VDSM's user, and root works in them too. So they are entered one by
+//! one, and never through a link that somebody put there.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use crate::{Context, Error, Result, host};
+
+const RUN: &str = "/run";
+/// The way from there to the directories of the hooks.
+const WAY: [&str; 2] = ["vdsm", "hooks"];
+const LOCK: &str = "lock";
+/// A record is a few lines.
+const LONGEST: u64 = 1 << 20;
+
+/// Keeps others out as long as it lives.
+#[must_use]
+pub struct Lock {
+    _held: Flock<File>,
+}
+
+/// Waits until no other process has the hook's lock, and takes it. Directories that are missing
+/// are made.
+///
+/// # Errors
+/// Somebody else holds the lock for the whole of `deadline`, or a directory is a link, or cannot be
+/// made.
+pub fn lock(hook: &str, deadline: Duration) -> Result<Lock> {
+    lock_below(Path::new(RUN), hook, deadline)
+}
+
+fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
+    let end = Instant::now() + deadline;
+    let directory = directory(run, hook)?;
+    let path = run.join(WAY.join("/")).join(hook).join(LOCK);
+    let mut file = open_lock(&directory).context(path.display())?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Ok(Lock { _held: held }),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= end => {
+                return Err(Error::new(format!(
+                    "{}: another process has held this lock for {} s",
+                    path.display(),
+                    deadline.as_secs()
+                )));
+            }
+            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
+            Err((_, error)) => return Err(error).context(path.display()),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The texts that a hook keeps, by name: a vmId, a PCI address, an interface. Who changes what
+/// another start may change too takes the [`lock`] first.
+pub struct Records {
+    directory: File,
+    path: PathBuf,
+}
+
+impl Records {
+    /// The records of a hook. Directories that are missing are made.
+    ///
+    /// # Errors
+    /// As [`lock`].
+    pub fn of(hook: &str) -> Result<Records> {
+        Records::below(Path::new(RUN), hook)
+    }
+
+    fn below(run: &Path, hook: &str) -> Result<Records> {
+        Ok(Records {
+            directory: directory(run, hook)?,
+            path: run.join(WAY.join("/")).join(hook),
+        })
+    }
+
+    /// The text kept under `name`; none if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is a link, not UTF-8, or larger than any record.
+    pub fn read(&self, name: &str) -> Result<Option<String>> {
+        let path = self.path(name)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(&self.directory, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(error) => return Err(error).context(path.display()),
+        };
+        let mut text = String::new();
+        let read = file.take(LONGEST + 1).read_to_string(&mut text);
+        let read = read.context(path.display())?;
+        if read as u64 > LONGEST {
+            return Err(Error::new(format!(
+                "{}: larger than any record",
+                path.display()
+            )));
+        }
+        Ok(Some(text))
+    }
+
+    /// Keeps `text` under `name`, in place of what was there. A crash leaves the old text or the
+    /// new one.
+    ///
+    /// # Errors
+    /// It cannot be written; the old text is still there.
+    pub fn write(&self, name: &str, text: &str) -> Result {
+        let path = self.path(name)?;
+        let new = format!(".{name}.{}.new", std::process::id());
+        let replaced = self.create_file(&new, text).and_then(|()| {
+            let here = &self.directory;
+            renameat(here, new.as_str(), here, name).map_err(io::Error::from)
+        });
+        replaced
+            .inspect_err(|_| {
+                let _ = self.unlink(&new);
+            })
+            .context(path.display())
+    }
+
+    /// Keeps `text` under `name` if nothing is kept there; tells whether it did.
+    ///
+    /// # Errors
+    /// It cannot be written; nothing is left.
+    pub fn create(&self, name: &str, text: &str) -> Result<bool> {
+        let path = self.path(name)?;
+        match self.create_file(name, text) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error).context(path.display()),
+        }
+    }
+
+    /// Forgets what is kept under `name`; it is no error if nothing is.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, name: &str) -> Result {
+        let path = self.path(name)?;
+        match self.unlink(name) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error).context(path.display()),
+        }
+    }
+
+    /// The names under which something is kept, sorted.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let kept = |name: &String| name != LOCK && !name.starts_with('.');
+        let entries = Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string());
+        Ok(host::entries(&entries)?.into_iter().filter(kept).collect())
+    }
+
+    /// A name comes from a document or the environment: it stays in this directory, and is neither
+    /// the lock nor hidden.
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        if name.is_empty() || name == LOCK || name.starts_with('.') || name.contains(['/', '\0']) {
+            return Err(Error::new(format!("{name:?} cannot name a record")));
+        }
+        Ok(self.path.join(name))
+    }
+
+    fn create_file(&self, name: &str, text: &str) -> io::Result<()> {
+        let mut file = create(&self.directory, name)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .inspect_err(|_| {
+                let _ = self.unlink(name);
+            })
+    }
+
+    fn unlink(&self, name: &str) -> nix::Result<()> {
+        unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
+    }
+}
+
+/// The hook's directory below `run`; what is missing is made.
+fn directory(run: &Path, hook: &str) -> Result<File> {
+    let mut path = run.to_owned();
+    let mut directory = File::open(run).context(run.display())?;
+    let parents = WAY.iter().map(|name| (*name, 0o755));
+    for (name, mode) in parents.chain([(hook, 0o700)]) {
+        path.push(name);
+        directory = enter(&directory, name, mode).context(path.display())?;
+    }
+    Ok(directory)
+}
+
+fn enter(parent: &File, name: &str, mode: u32) -> io::Result<File> {
+    let made = match mkdirat(parent, name, Mode::S_IRWXU) {
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
+        Err(error) => return Err(error.into()),
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = File::from(openat(parent, name, flags, Mode::empty())?);
+    if made {
+        give(&directory, parent)?;
+        directory.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(directory)
+}
+
+const FLAGS: OFlag = OFlag::O_RDWR
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+fn open_lock(directory: &File) -> io::Result<File> {
+    match create(directory, LOCK) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(openat(directory, LOCK, FLAGS, Mode::empty())?.into())
+        }
+        made => made,
+    }
+}
+
+/// A file that was not there, mode 0600.
+fn create(directory: &File, name: &str) -> io::Result<File> {
+    let new = FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
+    let file = File::from(openat(directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    give(&file, directory)?;
+    Ok(file)
+}
+
+/// What root makes in a directory of VDSM's is VDSM's as well. It has to be new: who else had a
+/// hand in it could have made it a name of something else.
+fn give(new: &File, parent: &File) -> io::Result<()> {
+    if geteuid().is_root() {
+        let owner = parent.metadata()?;
+        fchown(new, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn error(result: Result<Lock>) -> String {
+        result
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn one_at_a_time() -> Result {
+        let run = tempfile::tempdir()?;
+        let held = lock_below(run.path(), "one", LONG)?;
+        let refused = error(lock_below(run.path(), "one", AT_ONCE));
+        assert!(
+            refused.ends_with("/vdsm/hooks/one/lock: another process has held this lock for 0 s"),
+            "{refused}"
+        );
+        lock_below(run.path(), "other", AT_ONCE).map(drop)?;
+        let waits = thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock_below(run.path(), "one", LONG).map(drop));
+            drop(held);
+            waiting.join()
+        });
+        assert_eq!(waits.ok(), Some(Ok(())));
+        Ok(())
+    }
+
+    #[test]
+    fn texts_are_kept_by_name() -> Result {
+        let run = tempfile::tempdir()?;
+        let records = Records::below(run.path(), "one")?;
+        assert_eq!(records.read("vm")?, None);
+        assert!(records.create("vm", "first")?);
+        assert!(!records.create("vm", "second")?);
+        assert_eq!(records.read("vm")?.as_deref(), Some("first"));
+        records.write("vm", "third\n")?;
+        records.write("other", "")?;
+        assert_eq!(records.read("vm")?.as_deref(), Some("third\n"));
+        lock_below(run.path(), "one", AT_ONCE).map(drop)?;
+        assert_eq!(records.names()?, ["other", "vm"]);
+        records.remove("vm")?;
+        records.remove("vm")?;
+        assert_eq!(records.names()?, ["other"]);
+        let mode = fs::metadata(run.path().join("vdsm/hooks/one/other"))?.mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        Ok(())
+    }
+
+    #[test]
+    fn names_stay_in_the_directory_and_links_are_not_read() -> Result {
+        let run = tempfile::tempdir()?;
+        let records = Records::below(run.path(), "one")?;
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/etc/passwd",
+            ".hidden",
+            "lock",
+            "a\0",
+        ] {
+            assert!(records.read(name).is_err(), "{name:?}");
+            assert!(records.write(name, "").is_err(), "{name:?}");
+            assert!(records.create(name, "").is_err(), "{name:?}");
+            assert!(records.remove(name).is_err(), "{name:?}");
+        }
+        symlink("/etc/passwd", run.path().join("vdsm/hooks/one/vm"))?;
+        assert!(records.read("vm").is_err());
+        records.write("vm", "mine")?;
+        assert_eq!(records.read("vm")?.as_deref(), Some("mine"));
+        Ok(())
+    }
+
+    #[test]
+    fn new_directories_are_closed_to_others_and_belong_to_the_parents_owner() -> Result {
+        let run = tempfile::tempdir()?;
+        let vdsm = run.path().join("vdsm");
+        fs::create_dir(&vdsm)?;
+        if geteuid().is_root() {
+            chown(&vdsm, Some(36), Some(36))?;
+        }
+        let owner = fs::metadata(&vdsm)?;
+        lock_below(run.path(), "one", AT_ONCE).map(drop)?;
+        for (path, mode) in [
+            ("hooks", 0o755),
+            ("hooks/one", 0o700),
+            ("hooks/one/lock", 0o600),
+        ] {
+            let found = fs::metadata(vdsm.join(path))?;
+            assert_eq!(found.mode() & 0o7777, mode, "{path}");
+            assert_eq!(
+                (found.uid(), found.gid()),
+                (owner.uid(), owner.gid()),
+                "{path}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn planted_links_are_not_followed() -> Result {
+        for planted in [
+            "vdsm",
+            "vdsm/hooks",
+            "vdsm/hooks/one",
+            "vdsm/hooks/one/lock",
+        ] {
+            let run = tempfile::tempdir()?;
+            let elsewhere = tempfile::tempdir()?;
+            let link = run.path().join(planted);
+            fs::create_dir_all(link.parent().unwrap_or(run.path()))?;
+            let target = match planted.ends_with("lock") {
+                true => elsewhere.path().join("file"),
+                false => elsewhere.path().to_owned(),
+            };
+            symlink(&target, &link)?;
+            let refused = error(lock_below(run.path(), "one", AT_ONCE));
+            assert!(
+                refused.starts_with(&link.display().to_string()),
+                "{refused}"
+            );
+            assert_eq!(fs::read_dir(elsewhere.path())?.count(), 0, "{planted}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The SCSI bus of a VM: names and addresses for the disks that a hook puts there.
+
+use roxmltree::Node;
+
+use crate::disk::Targets;
+use crate::xml::{self, Document};
+use crate::{Result, domain, hostdev};
+
+/// Controller, bus, target, unit.
+type Place = [u32; 4];
+
+/// The names and places that are taken.
+pub struct ScsiBus {
+    targets: Targets,
+    places: Vec<Place>,
+}
+
+impl ScsiBus {
+    /// The bus of the document's VM.
+    ///
+    /// # Errors
+    /// The document is no domain with devices.
+    pub fn of(document: &Document<'_>) -> Result<ScsiBus> {
+        let devices = domain::devices(document)?.children().filter(is_on_bus);
+        Ok(ScsiBus {
+            targets: Targets::of(document),
+            places: devices
+                .filter_map(drive_address)
+                .filter_map(place)
+                .collect(),
+        })
+    }
+
+    /// The address of a device on the bus, if it has one and no other device has the same: libvirt
+    /// refuses two in one place.
+    pub fn address_of<'a, 'i>(&self, device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
+        drive_address(device).filter(|address| {
+            let own = place(*address);
+            self.places
+                .iter()
+                .filter(|place| Some(**place) == own)
+                .count()
+                == 1
+        })
+    }
+
+    /// Takes a free name for a disk with an address.
+    pub fn take_name(&mut self) -> String {
+        self.targets.take_next("sd")
+    }
+
+    /// Takes a free name for a disk without an address. libvirt makes the address from the name, and
+    /// refuses one that is taken.
+    pub fn take_name_for_place(&mut self) -> String {
+        let is_free = |number| !self.places.contains(&place_of_name(number));
+        self.targets.take_next_with("sd", is_free)
+    }
+}
+
+fn is_on_bus(device: &Node<'_, '_>) -> bool {
+    let target = xml::child(*device, "target");
+    let bus = target.and_then(|target| xml::attr(target, "bus"));
+    let is_disk = xml::is(*device, "disk") && bus == Some("scsi");
+    is_disk || xml::is(*device, "hostdev") && xml::attr(*device, "type") == Some("scsi")
+}
+
+fn drive_address<'a, 'i>(device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
+    let address = xml::child(device, "address");
+    address.filter(|address| xml::attr(*address, "type") == Some("drive"))
+}
+
+fn place(address: Node<'_, '_>) -> Option<Place> {
+    let number = |name| xml::attr(address, name).map_or(Some(0), hostdev::spelt);
+    Some([
+        number("controller")?,
+        number("bus")?,
+        number("target")?,
+        number("unit")?,
+    ])
+}
+
+/// Where libvirt puts the disk whose name has this number: fifteen to a controller, which is unit 7
+/// itself.
+fn place_of_name(number: u32) -> Place {
+    let unit = number % 15;
+    [number / 15, 0, 0, if unit < 7 { unit } else { unit + 1 }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_names() {
+        for (number, controller, unit) in [(0, 0, 0), (6, 0, 6), (7, 0, 8), (14, 0, 15), (15, 1, 0)]
+        {
+            assert_eq!(place_of_name(number), [controller, 0, 0, unit], "{number}");
+        }
+    }
+}
