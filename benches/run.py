@@ -74,6 +74,7 @@ CASES = {
     "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
+    "vmfex_dev": Case({"vmfex": "gold"}, document="interface"),
     "vmfex": Case({"vmfex": "{'56:6f:00:00:00:01': 'gold'}"}),
 }
 
