@@ -3,8 +3,8 @@
 //! Turns every `hooks/<name>/hook.json` into what its program prints and what the administrator's
 //! tool knows, so that no hook carries a JSON parser to answer `--help`.
 //!
-//! Writes `<name>.rs` for [`program!`], for hooks and their root helpers, and `catalog.rs`, the descriptions of all hooks as a list of
-//! texts in name order, to `OUT_DIR`.
+//! Writes `<name>.rs` for [`program!`], for hooks, their root helpers and daemons, and
+//! `catalog.rs`, the descriptions of all hooks as a list of texts in name order, to `OUT_DIR`.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         write_program(&out, &hook.name, &hook.help(), &text)?;
         for helper in &hook.helpers {
             write_program(&out, helper, &hook.help_of_helper(helper), &text)?;
+        }
+        for daemon in &hook.daemons {
+            write_program(&out, daemon, &hook.help_of_daemon(daemon), &text)?;
         }
         catalog += &format!("    {text:?},\n");
     }

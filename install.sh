@@ -418,7 +418,7 @@ stage_hooks() {
             ln -s "$file" "$work/stage$path"
             printf '%s %s\n' "$package" "${path#/}" >>"$work/links"
             ;;
-        helper)
+        helper | daemon)
             stage_program "$file" "${path#/}"
             printf '%s\t%s\n' "$hook" "${path#/}" >>"$work/spread"
             ;;

@@ -74,6 +74,7 @@ CASES = {
     "sdcheck": Case(absent={"sdcheck": "off"}),
     "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
     "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
+    "vmfex_dev": Case({"vmfex": "gold"}, document="interface"),
     "vmfex": Case({"vmfex": "{'56:6f:00:00:00:01': 'gold'}"}),
 }
 
@@ -83,6 +84,7 @@ DOCUMENTS = {
     "before_nic_hotplug": "interface",
     "after_get_all_vm_stats": "statistics",
     "after_get_caps": "capabilities",
+    "after_get_stats": "host statistics",
     "after_hostdev_list_by_caps": "devices",
     "before_network_setup": "networks",
 }
@@ -721,7 +723,7 @@ def documents(images):
     nic = '<?xml version="1.0" encoding="utf-8"?>' + interface(1)
     sample = lambda name: json.loads((ROOT / "tests" / "data" / f"{name}.json").read_text())
     statistics_of_vm, devices, capabilities = map(sample, ("vm-stats", "host-devices", "capabilities"))
-    networks = sample("network-setup")
+    networks, host = sample("network-setup"), sample("host-stats")
     some, many = (5, 500)
 
     def pair(make):
@@ -741,6 +743,7 @@ def documents(images):
         "interface": (nic, nic),
         "statistics": pair(lambda count: statistics_of_vm[:1] * count),
         "capabilities": pair(lambda count: {**capabilities, "nics": grown(capabilities["nics"], count)}),
+        "host statistics": pair(lambda count: {**host, "network": grown(host["network"], count)}),
         "devices": pair(lambda count: grown(devices, count)),
         "networks": pair(lambda count: asking(count, ipv6addr="2001:db8::5", dhcpv6="false")),
         # The properties of networks stand in the document.

@@ -136,7 +136,7 @@ file_lists() {
         fi
         files_of "$hook" | while IFS=$tab read -r kind path mode _; do
             case "$kind" in
-            program | link) echo "$path" ;;
+            program | link | daemon) echo "$path" ;;
             helper) printf '%%dir %s\n%s\n' "${path%/*}" "$path" ;;
             file)
                 attribute=''
@@ -451,7 +451,7 @@ check_programs() {
     largest=0
     while IFS=$tab read -r hook kind path _ name; do
         case "$kind" in
-        program | helper) ;;
+        program | helper | daemon) ;;
         link) name=$hook ;;
         *) continue ;;
         esac
@@ -464,7 +464,7 @@ check_programs() {
         # "no symbols" is on stderr.
         [ -z "$(nm "$program" 2>/dev/null)" ] || die "$name is not stripped"
     done <"$work/hooks"
-    ok "every hook and helper runs, is stripped, and has at most $LARGEST_HOOK bytes (the largest: $largest)"
+    ok "every hook, helper and daemon runs, is stripped, and has at most $LARGEST_HOOK bytes (the largest: $largest)"
     "$work/root/usr/bin/vdsm-hooks" files >"$work/log" || die 'the tool does not run'
     cmp -s "$work/log" "$work/hooks" || die 'the packaged tool lists other hooks than the one that the packages were made with'
 }

@@ -51,6 +51,9 @@ pub struct Hook {
     /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers: Vec<String>,
+    /// Programs of the hook's folder that units among its files start, installed in [`DAEMONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub daemons: Vec<String>,
     /// Files of the hook's folder that the host needs at places of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<HostFile>,
@@ -58,6 +61,10 @@ pub struct Hook {
 
 /// The directory of the programs that hooks run as root.
 pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
+
+/// The directory of the programs that systemd runs. VDSM looks for hooks in the directories of the
+/// events below it only.
+pub const DAEMONS: &str = "/usr/libexec/vdsm/hooks";
 
 /// The last line of every program's help. install.sh tells our files by its first words.
 const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
@@ -252,6 +259,16 @@ impl Hook {
         text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
                  Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n";
         text + PART_OF
+    }
+
+    /// The text of `--help` of a daemon.
+    pub fn help_of_daemon(&self, daemon: &str) -> String {
+        let hook = &self.name;
+        format!(
+            "{daemon}: the daemon of the hook {hook}\n\n\
+             systemd runs it. It takes no arguments.\n\n\
+             Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
+        )
     }
 
     /// The text of `--help` of a root helper.

@@ -36,6 +36,7 @@ pub mod scsi_bus;
 pub mod storage;
 pub mod undo;
 pub mod vdsm_conf;
+pub mod vmfex_pool;
 pub mod xml;
 
 pub use error::{Context, Error, Result};

@@ -42,7 +42,7 @@ dependencies() {
 sizes() {
     wrong=0
     built=${CARGO_TARGET_DIR:-target}/release
-    for name in $("$built/vdsm-hooks" files | awk -F '\t' '$2 == "program" || $2 == "helper" { print $5 }'); do
+    for name in $("$built/vdsm-hooks" files | awk -F '\t' '$2 == "program" || $2 == "helper" || $2 == "daemon" { print $5 }'); do
         size=$(stat -c %s "$built/$name")
         if [ "$size" -gt 600000 ]; then
             printf '%s has %s bytes, expected at most 600 KB\n' "$name" "$size"

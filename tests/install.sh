@@ -115,7 +115,7 @@ complete() {
     while IFS=$tab read -r hook kind path mode file; do
         case "$kind" in
         package) ;;
-        program | helper) cmp -s "$root$path" "$programs/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
+        program | helper | daemon) cmp -s "$root$path" "$programs/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
         link) cmp -s "$root$path" "$programs/$hook" || return 1 ;;
         file) head -n -1 "$root$path" | cmp -s - "$project/hooks/$hook/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
         *) return 1 ;;
@@ -404,7 +404,7 @@ cp "$project/install.sh" "$project/LICENSE" "$project/README.md" "$work/checkout
 cp -R "$project/hooks" "$work/checkout/hooks"
 mkdir "$work/checkout/programs" "$work/theirs"
 while IFS=$tab read -r _ kind _ _ file; do
-    case "$kind" in program | helper) cp "$programs/$file" "$work/checkout/programs" ;; esac
+    case "$kind" in program | helper | daemon) cp "$programs/$file" "$work/checkout/programs" ;; esac
 done <"$work/files"
 cp "$programs/vdsm-hooks" "$work/checkout/programs"
 chmod -R go+rX "$work/checkout"

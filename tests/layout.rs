@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope, in_sudoers};
+use vdsm_hooks::describe::{DAEMONS, Group, HELPERS, Hook, HostFile, Scope, in_sudoers};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.
@@ -49,11 +49,16 @@ fn names_in(hook: &Hook) -> Vec<String> {
     names
 }
 
+/// The programs of the folder besides the hook itself.
+fn programs(hook: &Hook) -> impl Iterator<Item = &String> {
+    hook.helpers.iter().chain(&hook.daemons)
+}
+
 /// The Rust files of the folder that are parts of others.
 fn modules(hook: &Hook) -> Vec<String> {
     let is_module = |name: &String| {
         let stem = name.strip_suffix(".rs");
-        stem.is_some_and(|stem| stem != "main" && !hook.helpers.iter().any(|one| one == stem))
+        stem.is_some_and(|stem| stem != "main" && !programs(hook).any(|one| one == stem))
     };
     names_in(hook).into_iter().filter(is_module).collect()
 }
@@ -109,13 +114,12 @@ fn every_folder_is_a_whole_hook() {
 #[test]
 fn a_hook_is_a_page() {
     for hook in hooks() {
-        let programs = hook.helpers.iter();
-        let programs: Vec<_> = programs
-            .map(|helper| read_of(&hook, &format!("{helper}.rs")))
+        let programs: Vec<_> = programs(&hook)
+            .map(|program| read_of(&hook, &format!("{program}.rs")))
             .collect();
         let mut page = vec!["main.rs".to_owned()];
         for module in modules(&hook) {
-            // What the hook and its helper share has its own place.
+            // What the hook and its helper or daemon share has its own place.
             let line = format!("mod {};", module.trim_end_matches(".rs"));
             if !programs.iter().any(|program| program.contains(&line)) {
                 page.push(module);
@@ -163,6 +167,25 @@ fn what_runs_as_root_is_written_down_twice() {
             assert!(
                 hook.sudo.iter().any(runs),
                 "hooks/{name}/hook.json: 'sudo' has no line with {program}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_daemon_has_a_unit_that_starts_it() {
+    for hook in hooks() {
+        for daemon in &hook.daemons {
+            let start = format!("ExecStart={DAEMONS}/{daemon}");
+            let starts = |unit: &HostFile| {
+                read_of(&hook, &unit.source)
+                    .lines()
+                    .any(|line| line == start)
+            };
+            assert!(
+                hook.files.iter().any(starts),
+                "hooks/{}: no file has the line {start}",
+                hook.name
             );
         }
     }
@@ -264,8 +287,8 @@ fn the_list_of_programs_is_complete_and_sorted() {
     let manifest = read("Cargo.toml");
     let mut expected: Vec<String> = Vec::new();
     for hook in hooks() {
-        let helpers = hook.helpers.iter().map(|helper| (helper, helper.as_str()));
-        for (program, file) in [(&hook.name, "main")].into_iter().chain(helpers) {
+        let others = programs(&hook).map(|program| (program, program.as_str()));
+        for (program, file) in [(&hook.name, "main")].into_iter().chain(others) {
             let folder = &hook.name;
             expected.push(format!(
                 "    {{ name = \"{program}\", path = \"hooks/{folder}/{file}.rs\" }},"

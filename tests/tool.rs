@@ -965,7 +965,7 @@ fn files_has_one_line_per_package_and_installed_file() {
     for hook in support::hooks() {
         let start = format!("{}\t", hook.name);
         let found = all.lines().filter(|line| line.starts_with(&start)).count();
-        let files = hook.events.len() + hook.helpers.len() + hook.files.len();
+        let files = hook.events.len() + hook.helpers.len() + hook.daemons.len() + hook.files.len();
         assert_eq!(found, 1 + files, "{}", hook.name);
         count += found;
     }

@@ -12,9 +12,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Result, domain, hook, nic, program, props};
-
-mod pool;
+use vdsm_hooks::{Result, domain, hook, nic, program, props, vmfex_pool};
 
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
@@ -68,7 +66,7 @@ fn chosen<'a, 'i, 'e>(
         }
     }
     if !chosen.is_empty() {
-        pool::ensure()?;
+        vmfex_pool::ensure("vmfex-pool")?;
     }
     Ok(chosen)
 }
@@ -94,7 +92,7 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
 
 /// Puts `<source>` and `<virtualport>` in, one behind the other.
 fn place(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
-    let source = El::new("source").attr("network", pool::NETWORK);
+    let source = El::new("source").attr("network", vmfex_pool::NETWORK);
     let parameters = El::new("parameters").attr("profileid", profile);
     let port = El::new("virtualport").attr("type", PORT).child(parameters);
     for old in xml::children(interface, "virtualport") {
@@ -128,7 +126,7 @@ fn is_connected(interface: Node<'_, '_>, profile: &str) -> bool {
     };
     let is_profile = |parameters| xml::attr(parameters, "profileid") == Some(profile);
     source.attributes().len() == 1
-        && xml::attr(source, "network") == Some(pool::NETWORK)
+        && xml::attr(source, "network") == Some(vmfex_pool::NETWORK)
         && xml::attr(port, "type") == Some(PORT)
         && xml::child(port, "parameters").is_some_and(is_profile)
 }

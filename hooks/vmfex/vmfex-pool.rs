@@ -5,10 +5,8 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::{hook, program};
-
-mod pool;
+use vdsm_hooks::{hook, program, vmfex_pool};
 
 fn main() -> ExitCode {
-    hook::run(program!(), pool::ensure)
+    hook::run(program!(), || vmfex_pool::ensure("vmfex-pool"))
 }

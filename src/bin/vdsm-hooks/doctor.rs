@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::describe::{HELPERS, Hook, in_sudoers};
+use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook, in_sudoers};
 use vdsm_hooks::{Context as _, Result, cmd, events};
 
 use crate::diff::printable;
@@ -259,6 +259,9 @@ impl Host<'_> {
     fn helpers(&mut self, hook: &Hook) {
         for helper in &hook.helpers {
             self.owner_and_mode(&format!("{HELPERS}/{helper}"), 0o755, &hook.name);
+        }
+        for daemon in &hook.daemons {
+            self.owner_and_mode(&format!("{DAEMONS}/{daemon}"), 0o755, &hook.name);
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::describe::{HELPERS, Hook};
+use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook};
 
 use crate::directory::HOOKS;
 use crate::{catalog, print};
@@ -30,6 +30,7 @@ the line is about:
   program  path, mode, name of the built program
   link     path, '-', target: the same program at another event
   helper   path, mode, name of the built program: what the hook runs as root
+  daemon   path, mode, name of the built program: what systemd runs
   file     path, mode, file in the hook's folder
 
 A hook's lines come in this order.
@@ -77,6 +78,9 @@ fn describe(hook: &Hook, text: &mut String) -> Result {
     }
     for helper in &hook.helpers {
         line(&["helper", &format!("{HELPERS}/{helper}"), "0755", helper])?;
+    }
+    for daemon in &hook.daemons {
+        line(&["daemon", &format!("{DAEMONS}/{daemon}"), "0755", daemon])?;
     }
     for file in &hook.files {
         line(&["file", &file.path, &file.mode, &file.source])?;

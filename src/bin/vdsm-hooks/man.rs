@@ -179,10 +179,13 @@ fn hook_page(hook: &Hook) -> String {
         }
     }
 
-    if !hook.helpers.is_empty() || !hook.files.is_empty() {
+    if !hook.helpers.is_empty() || !hook.daemons.is_empty() || !hook.files.is_empty() {
         page.section("FILES");
         for helper in show::helpers(hook) {
             page.tagged([bold(helper)], "Runs as root, for the hook.");
+        }
+        for daemon in show::daemons(hook) {
+            page.tagged([bold(daemon)], "A daemon, which systemd runs.");
         }
         for file in &hook.files {
             let text = format!("Installed with the hook, mode {}.", file.mode);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::slice;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::describe::{HELPERS, Hook, HostFile, Scope, shell_quoted};
+use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook, HostFile, Scope, shell_quoted};
 use vdsm_hooks::events::{self, Data, Environment};
 
 use crate::custom_properties::Definition;
@@ -59,13 +59,14 @@ fn page(hook: &Hook) -> Result<String> {
             property.name, property.example
         )?;
     }
-    let helpers = helpers(hook);
+    let (helpers, daemons) = (helpers(hook), daemons(hook));
     let files = hook.files.iter().map(host_file).collect();
     for (title, lines) in [
         ("Needs besides VDSM", &hook.requires),
         ("Runs", &hook.commands),
         ("Runs as root, through sudo", &hook.sudo),
         ("Helpers, programs that run as root", &helpers),
+        ("Daemons, programs that systemd runs", &daemons),
         ("Files that it puts on the host", &files),
     ] {
         if !lines.is_empty() {
@@ -86,6 +87,12 @@ fn page(hook: &Hook) -> Result<String> {
 pub(crate) fn helpers(hook: &Hook) -> Vec<String> {
     let names = hook.helpers.iter();
     names.map(|name| format!("{HELPERS}/{name}")).collect()
+}
+
+/// Where the hook's daemons are installed.
+pub(crate) fn daemons(hook: &Hook) -> Vec<String> {
+    let names = hook.daemons.iter();
+    names.map(|name| format!("{DAEMONS}/{name}")).collect()
 }
 
 /// A file of the host in one line.

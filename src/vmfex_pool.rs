@@ -2,8 +2,8 @@
 
 //! The libvirt network `direct-pool`, which hands the free NICs of a VM-FEX adapter to VMs.
 //!
-//! Whoever may not change libvirt's networks does it through the root helper `vmfex-pool`, which is
-//! this module and no more.
+//! Whoever may not change libvirt's networks does it through a root helper of the hook, which is
+//! [`ensure`] and no more.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,10 +15,12 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
-use vdsm_hooks::xml::{self, Edits, El};
-use vdsm_hooks::{Context, Error, Result, cmd, host, record};
+use crate::describe::HELPERS;
+use crate::xml::{self, Edits, El};
+use crate::{Context, Error, Result, cmd, host, record};
 
-pub(crate) const NETWORK: &str = "direct-pool";
+/// The network's name.
+pub const NETWORK: &str = "direct-pool";
 
 const NET_DEVICES: &str = "/sys/class/net";
 const UNASSIGNED: &str = "00:00:00:00:00:00";
@@ -27,7 +29,6 @@ const DRIVER: &str = "enic";
 const LIBVIRT: &str = "qemu:///system";
 /// VDSM's password for libvirt, where VDSM has set one up.
 const PASSWORD: &str = "/etc/pki/vdsm/keys/libvirt_password";
-const HELPER: &str = "/usr/libexec/vdsm-hooks/vmfex-pool";
 
 const VIRSH_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
@@ -46,8 +47,12 @@ struct Pool {
     idle: BTreeSet<String>,
 }
 
-/// Sees to it that the pool is there, is active, and, unless VMs use it, has every free NIC.
-pub(crate) fn ensure() -> Result {
+/// Sees to it that the pool is there, is active, and, unless VMs use it, has every free NIC. Who is
+/// not root has `helper` of [`HELPERS`] do it.
+///
+/// # Errors
+/// There is neither a pool nor a free NIC, or libvirt or sudo refuses.
+pub fn ensure(helper: &str) -> Result {
     let cannot = format!("cannot set up network {NETWORK}");
     let host = Host::look().context(&cannot)?;
     if host.pool.is_none() && host.free.is_empty() {
@@ -60,7 +65,7 @@ pub(crate) fn ensure() -> Result {
     if geteuid().is_root() {
         return set_up().context(cannot);
     }
-    let helper = cmd::run_as_root::<&str>(HELPER, &[], HELPER_PATIENCE);
+    let helper = cmd::run_as_root::<&str>(&format!("{HELPERS}/{helper}"), &[], HELPER_PATIENCE);
     helper
         .and_then(cmd::Output::success)
         .map(drop)

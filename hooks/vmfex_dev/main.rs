@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Connects a vNIC to a port profile of a Cisco VM-FEX adapter, over a libvirt network that hands
+//! out the adapter's interfaces.
+//!
+//! Events: `before_device_create`, `before_nic_hotplug`; `before_device_migrate_destination`, where
+//! only the network is seen to.
+//!
+//! Property, of the vNIC: `vmfex`, the name of the profile. Absent: nothing happens.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Error, Result, hook, nic, program, props, vmfex_pool};
+
+const PROPERTY: &str = "vmfex";
+/// libvirt's limit, in bytes.
+const LONGEST_PROFILE: usize = 39;
+const PORT: &str = "802.1Qbh";
+const HELPER: &str = "vmfex-dev-pool";
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some(profile) = props::text(PROPERTY)? else {
+        return Ok(());
+    };
+    if hook::event()? == "before_device_migrate_destination" {
+        return hook::read(|document| match is_nic(document) {
+            true => check(&profile).and_then(|()| vmfex_pool::ensure(HELPER)),
+            false => Ok(()),
+        });
+    }
+    hook::edit(|document, edits| {
+        if is_nic(document) {
+            check(&profile)?;
+            connect(document.root_element(), edits, &profile)?;
+            // Only for a vNIC that can be connected.
+            vmfex_pool::ensure(HELPER)?;
+        }
+        Ok(())
+    })
+}
+
+/// Devices of other kinds see the properties of their VM, too.
+fn is_nic(document: &Document<'_>) -> bool {
+    xml::is(document.root_element(), "interface")
+}
+
+fn check(profile: &str) -> Result {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    if (1..=LONGEST_PROFILE).contains(&profile.len()) && profile.chars().all(fine) {
+        return Ok(());
+    }
+    Err(props::wrong(
+        PROPERTY,
+        profile,
+        format!(
+            "expected the name of a port profile: 1 to {LONGEST_PROFILE} letters, digits or any of _ . : -"
+        ),
+    ))
+}
+
+fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Result {
+    let cannot = |why: &str| {
+        let nic = nic::label(interface);
+        Error::new(format!(
+            "{PROPERTY}={profile:?}: {nic} cannot use VM-FEX: {why}, expected one on a bridge"
+        ))
+    };
+    let kind = nic::kind(interface);
+    if ["hostdev", "direct"].contains(&kind) {
+        return Err(cannot(&format!("it is of type {kind}")));
+    }
+    let mut sources = xml::children(interface, "source");
+    let (Some(source), None) = (sources.next(), sources.next()) else {
+        return Err(cannot("it has no or several sources"));
+    };
+    let ports: Vec<_> = xml::children(interface, "virtualport").collect();
+    if xml::attr(source, "bridge").is_some() {
+        edits.set_attr(interface, "type", "network");
+        edits.remove_attr(source, "bridge");
+        edits.set_attr(source, "network", vmfex_pool::NETWORK);
+        let parameters = El::new("parameters").attr("profileid", profile);
+        let port = El::new("virtualport").attr("type", PORT);
+        edits.append(interface, &port.child(parameters));
+        for old in ports {
+            edits.remove(old);
+        }
+    } else if !(xml::attr(source, "network") == Some(vmfex_pool::NETWORK)
+        && ports.iter().any(|port| is_ours(*port, profile)))
+    {
+        return Err(cannot("it is on no bridge"));
+    }
+    // libvirt refuses these beside the port.
+    for name in ["filterref", "vlan", "port"] {
+        for old in xml::children(interface, name) {
+            edits.remove(old);
+        }
+    }
+    Ok(())
+}
+
+/// A second run meets its own work.
+fn is_ours(port: Node<'_, '_>, profile: &str) -> bool {
+    let named = |parameters| xml::attr(parameters, "profileid") == Some(profile);
+    xml::attr(port, "type") == Some(PORT) && xml::child(port, "parameters").is_some_and(named)
+}

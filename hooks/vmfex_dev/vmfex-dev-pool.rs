@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Root helper of the hook vmfex_dev: sees to it that the network `direct-pool` has the host's free
+//! VM-FEX interfaces. There is nothing to tell it.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::{hook, program, vmfex_pool};
+
+fn main() -> ExitCode {
+    hook::run(program!(), || vmfex_pool::ensure("vmfex-dev-pool"))
+}
