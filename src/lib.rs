@@ -19,6 +19,7 @@ pub mod domain;
 mod error;
 pub mod events;
 pub mod guest_log;
+pub mod guestfish;
 pub mod hook;
 pub mod host;
 pub mod hostdev;
