@@ -219,20 +219,30 @@ exists() {
     [ -e "$1" ] || [ -L "$1" ]
 }
 
+# Is $1 the name of a file that VDSM would run as one of the hooks that this run is about? Most have
+# a number in front.
+has_name_of_hook() {
+    case "$1" in
+    [0-9][0-9]_*) selected "${1#[0-9][0-9]_}" ;;
+    *)
+        case " $known" in *" $1 "*) selected "$1" ;; *) return 1 ;; esac
+        ;;
+    esac
+}
+
 # Prints the files that may be ours: names of the suite below $1, with event directories in $2.
 # The names are printed as seen from the root, links before the files they point to.
 find_files() {
-    for found in "$2"/*/[0-9][0-9]_*; do
-        [ -L "$found" ] || continue
-        selected "${found##*/[0-9][0-9]_}" || continue
-        printf '%s\n' "$HOOKS${found#"$2"}"
+    : >"$work/not_links"
+    for found in "$2"/*/*; do
+        has_name_of_hook "${found##*/}" || continue
+        if [ -L "$found" ]; then
+            printf '%s\n' "$HOOKS${found#"$2"}"
+        elif [ -e "$found" ]; then
+            printf '%s\n' "$HOOKS${found#"$2"}" >>"$work/not_links"
+        fi
     done
-    for found in "$2"/*/[0-9][0-9]_*; do
-        [ ! -L "$found" ] || continue
-        [ -e "$found" ] || continue
-        selected "${found##*/[0-9][0-9]_}" || continue
-        printf '%s\n' "$HOOKS${found#"$2"}"
-    done
+    cat "$work/not_links"
     for found in "$1/$SUDOERS"* "$1/$MAN"/man8/vdsm-hook-*.8 "$1/$DOC"/*.md; do
         exists "$found" || continue
         found_hook=${found##*/}
@@ -303,6 +313,43 @@ clean_up() {
     done
     [ -z "$made_root" ] || rmdir -- "$root" 2>/dev/null || :
     rm -rf -- "$work"
+}
+
+# --- Services and other files that somebody has to read again ---
+
+# On a running host only: below another root there is nobody to tell.
+is_running_host() {
+    [ -z "$root" ] && [ -d /run/systemd/system ]
+}
+
+# Runs a command that what we have changed does not depend on.
+try() {
+    "$@" >/dev/null 2>"$work/problem" || say "warning: $*: $(head -n 1 "$work/problem")" >&2
+}
+
+# Does one of the files named in the list $1 lie in the directory $2?
+one_in() {
+    grep -q "^$2/" "$1"
+}
+
+# Has the files of the list $1 read again by those that have read them before.
+tell_host() {
+    is_running_host || return 0
+    if one_in "$1" usr/lib/systemd/system; then try systemctl daemon-reload; fi
+    if one_in "$1" usr/lib/udev/rules.d; then try udevadm control --reload; fi
+    while read -r told; do
+        case "$told" in
+        usr/lib/tmpfiles.d/*) [ ! -e "/$told" ] || try systemd-tmpfiles --create "/$told" ;;
+        esac
+    done <"$1"
+}
+
+# Runs 'systemctl $2...' for each service in the list $1.
+for_units() {
+    is_running_host || return 0
+    units=$(sed -n 's/^usr\/lib\/systemd\/system\///p' "$1")
+    shift
+    for unit in $units; do try systemctl "$@" "$unit"; done
 }
 
 # --- Installing ---
@@ -524,6 +571,10 @@ install_all() {
         attempt rm -f -- "$root/$path"
         say "removed $root/$path of an earlier version"
     done <"$work/stale"
+    while read -r _ path; do printf '%s\n' "$path"; done <"$work/wanted" >"$work/installed"
+    cat "$work/stale" >>"$work/installed"
+    tell_host "$work/installed"
+    for_units "$work/installed" try-restart
 
     while read -r path; do
         say "kept the foreign $root/$path as $root/$(kept_name "$path")"
@@ -572,6 +623,7 @@ uninstall_all() {
         fi
     done <"$work/found"
 
+    for_units "$work/ours" disable --now
     while read -r path; do
         prepare "$root/$(kept_name "$path")" "$path"
     done <"$work/restore"
@@ -589,6 +641,7 @@ uninstall_all() {
         remove_directories
     fi
 
+    tell_host "$work/ours"
     if [ -s "$work/ours" ]; then
         say "$(count "$work/ours") files removed${root:+ below $root}"
     else

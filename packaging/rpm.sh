@@ -24,6 +24,10 @@ readonly LARGEST_HOOK=600000
 readonly VDSM_OBSOLETES='vdsm-hook-floppy vdsm-hook-hostdev-scsi vdsm-hook-numa vdsm-hook-pincpu vdsm-hook-vmdisk'
 readonly VDSM_CONFLICTS='vdsm-hook-sriov'
 
+# Where scripts of packages tell systemd about services, and where ours is told that it was called.
+readonly UPDATE_HELPER=/usr/lib/systemd/systemd-update-helper
+readonly NOTED=var/tmp/noted
+
 die() {
     printf 'rpm.sh: %s\n' "$*" >&2
     exit 1
@@ -63,11 +67,30 @@ make_archive() {
 }
 
 # About each hook: what VDSM's package of it was called and its last version, what it does not get
-# along with ('-' for none), and the summary.
+# along with, what it needs besides VDSM ('-' for none), and the summary.
 descriptions() { grep "^[^$tab]*${tab}package$tab" "$work/hooks" | cut -f 1,3-; }
 
 # The files of the hook $1: kind, path, mode, source.
 files_of() { grep "^$1$tab" "$work/hooks" | cut -f 2- | grep -v "^package$tab"; }
+
+# The units of systemd of the hook $1. What else lies in systemd's and udev's directories is seen to
+# by the file triggers of those.
+units_of() { files_of "$1" | sed -n 's/^file\t.*\/systemd\/system\/\([^/\t]*\.service\)\t.*/\1/p'; }
+
+# As the distribution wants it: presets decide whether a service starts at boot, an update restarts
+# one that runs, and one whose package goes is stopped.
+scriptlets() {
+    units=$(units_of "$1" | tr '\n' ' ')
+    [ -n "$units" ] || return 0
+    printf '\n%%post %s\n%%systemd_post %s\n' "$1" "${units% }"
+    printf '\n%%preun %s\n%%systemd_preun %s\n' "$1" "${units% }"
+    printf '\n%%postun %s\n%%systemd_postun_with_restart %s\n' "$1" "${units% }"
+}
+
+# Is the file of the host $1 one that an administrator may change? All others are below /usr.
+is_setting() {
+    case "$1" in /etc/*) return 0 ;; *) return 1 ;; esac
+}
 
 # Does our package of a hook provide the name of VDSM's package $1? Not where VDSM keeps that away.
 provides() {
@@ -78,11 +101,13 @@ provides() {
 
 # One stanza per hook: what it is and needs, for the place of @PACKAGES@.
 packages() {
-    descriptions | while IFS=$tab read -r hook replaces last others summary; do
+    descriptions | while IFS=$tab read -r hook replaces last others needs summary; do
         printf '\n%%package %s\n' "$hook"
         printf 'Summary:        %s\n' "$summary" | sed 's/%/%%/g'
         echo 'Requires:       vdsm'
         if [ -e "hooks/$hook/sudoers" ]; then echo 'Requires:       sudo'; fi
+        if [ "$needs" != - ]; then printf 'Requires:       %s\n' "$needs"; fi
+        if [ -n "$(units_of "$hook")" ]; then echo '%{?systemd_ordering}'; fi
         if [ "$replaces" != - ]; then
             # It does what VDSM's own package does, at the same place.
             if provides "$replaces"; then printf 'Provides:       %s\n' "$replaces"; fi
@@ -94,6 +119,7 @@ packages() {
         printf '\n%%description %s\n' "$hook"
         printf '%s.\n' "$summary" | sed 's/%/%%/g' | fold -s -w 79 | sed 's/ *$//'
         printf '\nA native hook for VDSM, described in vdsm-hook-%s(8).\n' "$hook"
+        scriptlets "$hook"
     done
     echo
 }
@@ -112,7 +138,11 @@ file_lists() {
             case "$kind" in
             program | link) echo "$path" ;;
             helper) printf '%%dir %s\n%s\n' "${path%/*}" "$path" ;;
-            file) printf '%%config(noreplace) %%attr(%s, root, root) %s\n' "$mode" "$path" ;;
+            file)
+                attribute=''
+                if is_setting "$path"; then attribute='%config(noreplace) '; fi
+                printf '%s%%attr(%s, root, root) %s\n' "$attribute" "$mode" "$path"
+                ;;
             *) die "vdsm-hooks files lists a $kind" ;;
             esac
         done
@@ -130,6 +160,8 @@ d}" packaging/vdsm-hooks.spec.in >"$work/vdsm-hooks.spec"
 
 build() {
     set -- -bb --define "_topdir $work/rpm" "$work/vdsm-hooks.spec"
+    # Debian's rpm does not know what EL has in systemd-rpm-macros.
+    if [ "$(rpm --eval '%{?systemd_post}')" = '' ]; then set -- --load packaging/systemd.macros "$@"; fi
     # Debian's cargo and libraries are unknown to rpm.
     if command -v dpkg >/dev/null; then set -- --nodeps "$@"; fi
     # No network: the archive must be enough.
@@ -156,13 +188,17 @@ same() {
     [ "$2" = "$3" ] || die "$1: expected $3, found $2"
 }
 
-# check_tags PACKAGE FILE REPLACES LAST OTHERS SUMMARY
+# check_tags PACKAGE FILE REPLACES LAST OTHERS NEEDS SUMMARY
 check_tags() {
     same "$1: licence" "$(ask "$2" '%{LICENSE}')" GPL-2.0-or-later
-    [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
+    if [ "$1" = vdsm-hooks ] || [ -z "$(units_of "${1#vdsm-hooks-}")" ]; then
+        [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
+    fi
     [ "$1" != vdsm-hooks ] || return 0
-    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$6"
-    ask "$2" '[%{REQUIRENAME}\n]' | grep -qx vdsm || die "$1 does not require vdsm"
+    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$7"
+    for needed in vdsm ${6#-}; do
+        ask "$2" '[%{REQUIRENAME}\n]' | grep -qxF "$needed" || die "$1 does not require $needed"
+    done
     provided=''
     if [ "$3" != - ] && provides "$3"; then provided=$3; fi
     same "$1: provides" "$(ask "$2" '[%{PROVIDENAME}\n]' | grep '^vdsm-hook-')" "$provided"
@@ -217,7 +253,7 @@ permissions() {
 expected_settings() {
     if [ -e "hooks/$1/sudoers" ]; then echo "c /etc/sudoers.d/50_vdsm_hooks_$1"; fi
     files_of "$1" | while IFS=$tab read -r kind path _; do
-        [ "$kind" != file ] || echo "cn $path"
+        if [ "$kind" = file ] && is_setting "$path"; then echo "cn $path"; fi
     done
 }
 
@@ -241,10 +277,10 @@ check_packages() {
     check_tags vdsm-hooks "$file"
     check_files '' "$file"
     descriptions >"$work/descriptions"
-    while IFS=$tab read -r hook replaces last others summary; do
+    while IFS=$tab read -r hook replaces last others needs summary; do
         package=vdsm-hooks-$hook names="$names vdsm-hooks-$hook"
         file=$(package_file "$package")
-        check_tags "$package" "$file" "$replaces" "$last" "$others" "$summary"
+        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$summary"
         check_files "$hook" "$file"
     done <"$work/descriptions"
     # shellcheck disable=SC2086 # a list of names
@@ -272,7 +308,24 @@ make_root() {
     while IFS=$tab read -r _ kind path _; do
         case "$kind" in program | link | file) mkdir -p "$work/root${path%/*}" ;; esac
     done <"$work/hooks"
+    # For the scripts of packages with services: a shell, and what they call, which notes how.
+    for file in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do install -D "$file" "$work/root$file"; done
+    install -D -m 0755 /dev/stdin "$work/root$UPDATE_HELPER" <<END
+#!/bin/sh
+echo "\$*" >>/$NOTED
+END
     quietly rpm_there --initdb
+}
+
+# noted ACTION: systemd was told so for the services of all packages, and nothing else.
+noted() {
+    touch "$work/root/$NOTED"
+    descriptions | while IFS=$tab read -r hook _; do
+        units=$(units_of "$hook" | tr '\n' ' ')
+        [ -z "$units" ] || echo "$1 ${units% }"
+    done | sort >"$work/expected"
+    same "calls of $UPDATE_HELPER" "$(sort "$work/root/$NOTED")" "$(cat "$work/expected")"
+    rm "$work/root/$NOTED"
 }
 
 # make_package NAME VERSION: builds a package that stands in for another; standard input has its
@@ -357,6 +410,7 @@ END
     # shellcheck disable=SC2086 # a list of names
     quietly rpm_there -i $leftovers
     quietly rpm_there -U "$work"/built/*.rpm
+    noted install-system-units
     check_installed system
     ! find "$work/root/etc/sudoers.d" -name '50_vdsm_hook_*' | grep . || die 'an old sudo rule is left'
 }
@@ -372,16 +426,21 @@ check_vdsm() {
     check_installed system vdsm
     # shellcheck disable=SC2086 # a list of names
     quietly rpm_there -e $names
+    noted remove-system-units
     quietly rpm_there -U "$work"/built/*.rpm
+    noted install-system-units
+    quietly rpm_there -U --replacepkgs "$work"/built/*.rpm
+    noted mark-restart-system-units
     check_installed system vdsm
 }
 
 # What an administrator has changed stays when a package goes, under another name.
 check_changed_files() {
-    grep "^[^$tab]*${tab}file$tab" "$work/hooks" | cut -f 3 >"$work/changed"
+    grep "^[^$tab]*${tab}file$tab/etc/" "$work/hooks" | cut -f 3 >"$work/changed"
     while read -r path; do echo '# changed' >>"$work/root$path"; done <"$work/changed"
     # shellcheck disable=SC2086 # a list of names
     quietly rpm_there -e $names
+    rm -f "$work/root/$NOTED"
     while read -r path; do
         tail -n 1 "$work/root$path.rpmsave" | grep -qx '# changed' || die "the changed $path is lost"
         rm "$work/root$path.rpmsave"

@@ -132,7 +132,7 @@ fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Outpu
         }),
         _ => Err(Error::new(format!(
             "{program}: gave up after {} ms",
-            deadline.as_millis()
+            deadline.as_secs() * 1000 + u64::from(deadline.subsec_millis())
         ))),
     }
 }

@@ -13,7 +13,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -116,16 +115,16 @@ fn refuse(disk: &str, error: Error, must: bool) -> Result {
 /// Whether this is certainly a cold start. A resume is no reason to stop a VM, whatever it must.
 fn is_start(document: &Document<'_>, must: bool) -> Result<bool> {
     let flags = phase::launch_flags(&phase::vm_id()?);
-    let written = match fs::metadata(&flags).and_then(|facts| facts.modified()) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            log::warn!(
-                "nothing is grown: {} is not there, so this is no cold start",
-                flags.display()
-            );
-            return Ok(false);
-        }
-        written => written.context(flags.display())?,
-    };
+    // A dry run has no flags either.
+    if phase::is_resume()? || !flags.exists() {
+        log::warn!(
+            "nothing is grown: VDSM has not written {}, so this is no cold start",
+            flags.display()
+        );
+        return Ok(false);
+    }
+    let written = fs::metadata(&flags).and_then(|facts| facts.modified());
+    let written = written.context(flags.display())?;
     let age = SystemTime::now()
         .duration_since(written)
         .unwrap_or_default();

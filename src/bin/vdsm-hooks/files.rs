@@ -25,8 +25,8 @@ Fields are separated by tabs; '-' stands for nothing. The first two of a line ar
 the line is about:
 
   package  VDSM's own package that the hook replaces, the last release of VDSM with that package
-           if there will be no more, other packages that must not be beside it (with blanks
-           between), summary
+           if there will be no more, other packages that must not be beside it, what it needs
+           besides VDSM (both with blanks between), summary
   program  path, mode, name of the built program
   link     path, '-', target: the same program at another event
   helper   path, mode, name of the built program: what the hook runs as root
@@ -51,14 +51,17 @@ fn describe(hook: &Hook, text: &mut String) -> Result {
     let name = &hook.name;
     let mut line = |fields: &[&str]| writeln!(text, "{name}\t{}", fields.join("\t"));
     let last = hook.retired.as_ref().map(|retired| retired.last.as_str());
-    let others = hook.conflicts.join(" ");
-    let others = Some(others.as_str()).filter(|others| !others.is_empty());
     let or_nothing = |field: Option<&str>| field.unwrap_or("-").to_owned();
+    let all_of = |names: &[String]| match names {
+        [] => "-".to_owned(),
+        names => names.join(" "),
+    };
     line(&[
         "package",
         &or_nothing(hook.replaces.as_deref()),
         &or_nothing(last),
-        &or_nothing(others),
+        &all_of(&hook.conflicts),
+        &all_of(&hook.requires),
         &hook.summary,
     ])?;
     let mut places = hook.events.iter().map(|event| hook.place(event));
