@@ -66,6 +66,17 @@ pub fn vdsm_metadata(document: &Document<'_>, name: &str) -> Option<String> {
     Some(xml::text(found))
 }
 
+/// Whether VDSM keeps `value` under `name` in the domain's metadata, for the VM or one of its devices.
+pub fn has_vdsm_metadata(document: &Document<'_>, name: &str, value: &str) -> bool {
+    let Some(metadata) = xml::child(document.root_element(), "metadata") else {
+        return false;
+    };
+    let mut named = metadata
+        .descendants()
+        .filter(|node| node.has_tag_name((OVIRT_URI, name)));
+    named.any(|node| xml::text(node).trim() == value)
+}
+
 /// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins
 /// the arguments of all blocks in document order, so those that are there stay.
 pub fn append_qemu_arguments<S: AsRef<str>>(

@@ -21,6 +21,7 @@ mod domain;
 mod engine_config;
 mod environment;
 mod files;
+mod grow_disk;
 mod interrupt;
 mod list;
 mod man;
@@ -70,6 +71,7 @@ enum Command {
     Show(show::Arguments),
     EngineConfig(engine_config::Arguments),
     Files(files::Arguments),
+    GrowDisk(grow_disk::Arguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
     /// Judge storage domains, without writing to them
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::run(arguments),
         Command::EngineConfig(arguments) => engine_config::run(arguments),
         Command::Files(arguments) => files::run(arguments),
+        Command::GrowDisk(arguments) => grow_disk::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
         Command::Completion(arguments) => man::completion(arguments, Tool::command()),
         Command::Domain(command) => Ok(domain::run(command)),

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The image as `qemu-img` sees it, never probed, before an appliance opens it.
+
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::cmd::{self, Output};
+use crate::json::Node;
+use crate::{Context, Error, Result, host};
+
+const QEMU_IMG: &str = "qemu-img";
+/// Free room on a block device, behind a qcow2 image, that the steps need in any case: journals and
+/// the image's own tables.
+const AMPLE: u64 = 256 << 20;
+/// And of a disk's size: file systems write tables for what they gain. Those of ext4 with small
+/// inodes take 1.6 %.
+const SHARE: u64 = 50;
+const LONGEST_COMMAND: u64 = 1 << 20;
+
+/// An image and how it is to be read.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Where it is, an absolute path.
+    pub path: PathBuf,
+    /// What the caller says it is.
+    pub format: Format,
+}
+
+/// A format of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The disk itself.
+    Raw,
+    /// QEMU's own.
+    Qcow2,
+}
+
+impl Format {
+    /// By QEMU's name; none if it is another one.
+    pub fn named(name: &str) -> Option<Format> {
+        let formats = [Format::Raw, Format::Qcow2];
+        formats.into_iter().find(|format| format.name() == name)
+    }
+
+    /// QEMU's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// What `qemu-img info` tells.
+pub(super) struct Facts {
+    pub(super) is_overlay: bool,
+}
+
+impl Image {
+    /// Checks that nobody has the image, and that every image below it says its format.
+    pub(super) fn examine(&self, end: Instant) -> Result<Facts> {
+        let output = self.ask(&["info", "--backing-chain"], end)?;
+        if !output.status.success() && is_locked(&output) {
+            let users = users(&self.path)?;
+            return Err(Error::new(format!("the image is in use by {users}")));
+        }
+        let text = answer(output)?;
+        let chain = Node::parse(&text).context(QEMU_IMG)?.array();
+        let chain = chain.unwrap_or_default();
+        for image in &chain {
+            let Some(image) = image.object() else {
+                continue;
+            };
+            let is_given = |name| image.get(name).is_some();
+            if is_given("backing-filename") && !is_given("backing-filename-format") {
+                let name = image.get("filename").map(Node::text).unwrap_or_default();
+                return Err(Error::new(format!(
+                    "{name} does not say the format of its backing file, and nothing is guessed here"
+                )));
+            }
+        }
+        Ok(Facts {
+            is_overlay: chain.len() > 1,
+        })
+    }
+
+    /// Checks that a qcow2 image on a block device has room behind its end, where VDSM would
+    /// enlarge the device only while QEMU runs. `size`: of the disk.
+    pub(super) fn check_room(&self, size: u64, end: Instant) -> Result {
+        let is_block = fs::metadata(&self.path)?.file_type().is_block_device();
+        if self.format != Format::Qcow2 || !is_block {
+            return Ok(());
+        }
+        let room = File::open(&self.path)?.seek(SeekFrom::End(0))?;
+        let text = answer(self.ask(&["check"], end)?)?;
+        let facts = Node::parse(&text).context(QEMU_IMG)?.object();
+        let used = facts.and_then(|facts| facts.get("image-end-offset").map(Node::text));
+        let used: u64 = used
+            .unwrap_or_default()
+            .parse()
+            .context("qemu-img: image-end-offset")?;
+        let free = room.saturating_sub(used);
+        let wanted = AMPLE + size / SHARE;
+        if free < wanted {
+            return Err(Error::new(format!(
+                "{} MiB are free behind the qcow2 image on its block device, expected {} MiB: \
+                 extend the volume, or start the guest without growing",
+                free >> 20,
+                wanted >> 20
+            )));
+        }
+        Ok(())
+    }
+
+    fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
+        let mut arguments: Vec<&std::ffi::OsStr> = command.iter().map(AsRef::as_ref).collect();
+        arguments.extend(
+            ["--output=json", "-f", self.format.name()].map(AsRef::<std::ffi::OsStr>::as_ref),
+        );
+        arguments.push(self.path.as_os_str());
+        let left = end.saturating_duration_since(Instant::now());
+        cmd::run(QEMU_IMG, &arguments, left.max(Duration::from_millis(1)))
+    }
+}
+
+fn answer(output: Output) -> Result<String> {
+    let output = output.success()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// QEMU and its tools lock an image that they write.
+fn is_locked(output: &Output) -> bool {
+    let said = String::from_utf8_lossy(&output.stderr);
+    said.contains("lock") && said.contains("Is another process using the image")
+}
+
+/// The processes that name the image on their command line or, as far as we may look, have it
+/// open. The lock itself does not tell its owner.
+fn users(path: &Path) -> Result<String> {
+    let real = fs::canonicalize(path)?;
+    let names = [path, &real].map(|path| path.as_os_str().as_bytes().to_vec());
+    let mut users = Vec::new();
+    for entry in host::entries(Path::new("/proc"))? {
+        let Ok(id) = entry.parse::<u32>() else {
+            continue;
+        };
+        let process = Path::new("/proc").join(&entry);
+        // A process may end meanwhile.
+        let command =
+            host::read_file(&process.join("cmdline"), LONGEST_COMMAND).unwrap_or_default();
+        let named = |name: &Vec<u8>| command.windows(name.len()).any(|part| part == name);
+        if id != std::process::id() && (names.iter().any(named) || has_open(&process, &real)) {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            users.push(format!("{} (process {id})", name.trim()));
+        }
+    }
+    Ok(match users.is_empty() {
+        true => "a process on another host or of another user".to_owned(),
+        false => users.join(", "),
+    })
+}
+
+fn has_open(process: &Path, path: &Path) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten();
+    descriptors
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .any(|target| target == path)
+}

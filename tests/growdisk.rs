@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! growdisk and `vdsm-hooks grow-disk` on real images, in libguestfs' appliance. An appliance takes
+//! its time without the processor's help, so images are made and judged many at once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use sha1::{Digest as _, Sha1};
+use tempfile::TempDir;
+
+use support::{Firing, Outcome, VM_ID, is_root, not_run, program};
+
+const MIB: u64 = 1 << 20;
+const BEFORE: u64 = 400 * MIB;
+const AFTER: u64 = 700 * MIB;
+/// What a file system of a grown disk has at least: the metadata is not counted in.
+const GROWN: u64 = 560 * MIB;
+/// What the file `/data` in each of them holds.
+const FILL: &str = "fill 86 3000000 /data";
+
+/// A disk that grows: its name, how it is made, and where the file system is. `@` is the device,
+/// `%` a name of its own.
+const GROWING: [(&str, &str, &str); 11] = [
+    (
+        "gpt-ext4",
+        "part-init @ gpt\npart-add @ p 2048 40959\npart-add @ p 40960 819166\nmkfs ext4 @2",
+        "@2",
+    ),
+    (
+        "gpt-lvm-ext4",
+        "part-init @ gpt\npart-add @ p 2048 40959\npart-add @ p 40960 819166\npvcreate @2\n\
+         vgcreate % @2\nlvcreate root % 300\nlvcreate swap % 40\nmkswap /dev/%/swap\n\
+         mkfs ext4 /dev/%/root\nmount /dev/%/root /\nmkdir /etc\nmkdir /bin\nmkdir /boot\n\
+         write /etc/fstab \"/dev/%/root / ext4 defaults 0 0\\n\"\n\
+         write /etc/os-release \"ID=debian\\nVERSION_ID=12\\n\"\numount /",
+        "/dev/%/root",
+    ),
+    ("mbr-ext4", "part-disk @ mbr\nmkfs ext4 @1", "@1"),
+    (
+        "mbr-logical-pv",
+        "part-init @ mbr\npart-add @ p 2048 40959\npart-add @ e 40960 -1\npart-add @ l 43008 -1\n\
+         pvcreate @5\nvgcreate % @5\nlvcreate root % 340\nmkfs ext4 /dev/%/root",
+        "/dev/%/root",
+    ),
+    ("xfs", "part-disk @ gpt\nmkfs xfs @1", "@1"),
+    (
+        "xfs-on-lvm",
+        "part-disk @ gpt\npvcreate @1\nvgcreate % @1\nlvcreate root % 380\nmkfs xfs /dev/%/root",
+        "/dev/%/root",
+    ),
+    ("btrfs", "part-disk @ gpt\nmkfs btrfs @1", "@1"),
+    (
+        "ntfs",
+        "part-disk @ mbr\npart-set-mbr-id @ 1 7\nmkfs ntfs @1",
+        "@1",
+    ),
+    ("whole-ext4", "mkfs ext4 @", "@"),
+    (
+        "whole-pv",
+        "pvcreate @\nvgcreate % @\nlvcreate root % 380\nmkfs ext4 /dev/%/root",
+        "/dev/%/root",
+    ),
+    (
+        "first-lies-last",
+        "part-init @ gpt\npart-add @ p 409600 819166\npart-add @ p 2048 409599\nmkfs ext4 @1\n\
+         mkfs ext4 @2",
+        "@1",
+    ),
+];
+
+/// A disk that is refused: its name, how it is made, and why.
+const REFUSED: [(&str, &str, &str); 8] = [
+    (
+        "swap-last",
+        "part-init @ gpt\npart-add @ p 2048 409599\npart-add @ p 409600 819166\nmkfs ext4 @1\n\
+         mkswap @2",
+        "swap lies last",
+    ),
+    (
+        "luks",
+        "part-disk @ gpt\n\
+         debug sh \"echo secret |\
+         cryptsetup -q luksFormat --type luks1 --pbkdf-force-iterations 1000 @1\"",
+        "crypto_LUKS lies last",
+    ),
+    (
+        "two-pvs",
+        "part-init @ gpt\npart-add @ p 2048 409599\npart-add @ p 409600 819166\npvcreate @1\n\
+         pvcreate @2\nvgcreate % \"@1 @2\"\nlvcreate root % 340\nmkfs ext4 /dev/%/root",
+        "2 physical volumes",
+    ),
+    (
+        "dirty-ext4",
+        "part-disk @ gpt\nmkfs ext4 @1\n\
+         debug sh \"debugfs -w -R 'feature needs_recovery' @1\"",
+        "its journal has to be replayed",
+    ),
+    (
+        "unclean-ext4",
+        "part-disk @ mbr\nmkfs ext4 @1\ndebug sh \"debugfs -w -R 'ssv state 0' @1\"",
+        "its state is \"not clean\"",
+    ),
+    (
+        "dirty-ntfs",
+        "part-disk @ mbr\npart-set-mbr-id @ 1 7\nmkfs ntfs @1\nntfsresize @1 size:300000000",
+        "dirty",
+    ),
+    (
+        "recovery",
+        "part-disk @ gpt\nmkfs ntfs @1\npart-set-gpt-type @ 1 DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
+        "it is for recovery",
+    ),
+    (
+        "thin",
+        "part-disk @ gpt\npvcreate @1\nvgcreate % @1\n\
+         debug sh \"lvm lvcreate -qq -L 100m -T %/pool -V 200m -n root\"",
+        "a logical volume is thin",
+    ),
+];
+
+/// Why there is no appliance on this machine; none if there is one.
+fn why_not() -> Option<&'static str> {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    let why = WHY.get_or_init(|| {
+        let mut command = guestfish();
+        match command.args(["-a", "/dev/null", "run"]).output() {
+            Err(error) => Some(format!("guestfish: {error}")),
+            Ok(output) if !output.status.success() => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let first = said.lines().next().unwrap_or_default();
+                Some(format!("the appliance does not start: {first}"))
+            }
+            Ok(_) => None,
+        }
+    });
+    why.as_deref()
+}
+
+fn guestfish() -> Command {
+    let mut command = Command::new("guestfish");
+    command
+        .env("LIBGUESTFS_BACKEND", "direct")
+        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+    command
+}
+
+/// The answer of one appliance with all of these images to a script.
+fn ask_guestfish(images: &[PathBuf], options: &[&str], script: &str) -> String {
+    let mut command = guestfish();
+    command.args(options);
+    for image in images {
+        command.arg("-a").arg(image);
+    }
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{answer}");
+    answer
+}
+
+/// The device of the image number `index` in an appliance of several.
+fn device(index: usize) -> String {
+    format!("/dev/sd{}", char::from(b'a' + u8::try_from(index).unwrap()))
+}
+
+/// A layout's commands for the image number `index`; volume groups have the layout's own name.
+fn filled(script: &str, index: usize, layout: &str) -> String {
+    let group = layout.replace('-', "_");
+    script.replace('@', &device(index)).replace('%', &group)
+}
+
+/// The images of all layouts, made once, each of its own size before it is enlarged.
+fn images() -> &'static Path {
+    static IMAGES: OnceLock<TempDir> = OnceLock::new();
+    let made = IMAGES.get_or_init(|| {
+        let directory = TempDir::new_in("/var/tmp").unwrap();
+        let mut images = Vec::new();
+        let mut script = "run\n".to_owned();
+        let growing = GROWING.iter().map(|(name, make, system)| {
+            let fill = format!("\nmount {system} /\n{FILL}\numount /");
+            (name, format!("{make}{fill}"))
+        });
+        let refused = REFUSED
+            .iter()
+            .map(|(name, make, _)| (name, (*make).to_owned()));
+        for (index, (name, make)) in growing.chain(refused).enumerate() {
+            let image = directory.path().join(name);
+            File::create(&image).unwrap().set_len(BEFORE).unwrap();
+            images.push(image);
+            writeln!(script, "{}", filled(&make, index, name)).unwrap();
+        }
+        ask_guestfish(&images, &["--format=raw"], &script);
+        directory
+    });
+    made.path()
+}
+
+/// A copy of a layout's image, enlarged.
+fn enlarged(directory: &TempDir, name: &str, copy: &str) -> PathBuf {
+    let image = directory.path().join(copy);
+    let copied = Command::new("cp")
+        .arg("--sparse=always")
+        .args([&images().join(name), &image])
+        .status();
+    assert!(copied.unwrap().success());
+    let file = File::options().write(true).open(&image).unwrap();
+    file.set_len(AFTER).unwrap();
+    image
+}
+
+fn scratch() -> TempDir {
+    TempDir::new_in("/var/tmp").unwrap()
+}
+
+fn sum(path: &Path) -> Vec<u8> {
+    let mut file = File::open(path).unwrap();
+    let mut sum = Sha1::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece).unwrap() {
+            0 => return sum.finalize().to_vec(),
+            count => sum.update(&piece[..count]),
+        }
+    }
+}
+
+/// `/data` as it was written.
+fn data_sum() -> String {
+    let data = vec![86; 3_000_000];
+    Sha1::digest(data)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+}
+
+fn tool(arguments: &[&str], image: &Path) -> Output {
+    Command::new(program("vdsm-hooks"))
+        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+        .arg("grow-disk")
+        .args(arguments)
+        .arg(image)
+        .output()
+        .unwrap()
+}
+
+/// Runs `work` on all of these, two at a time.
+fn two_at_a_time<T: Sync>(things: &[T], work: impl Fn(&T) + Sync) {
+    let next = Mutex::new(things.iter());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let thing = next.lock().unwrap().next();
+                    match thing {
+                        Some(thing) => work(thing),
+                        None => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Looks into grown disks, in one appliance: the data is there, the file system is sound and as
+/// large as it should be. `mended`: after the check that a guest's start would make.
+fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended: bool) {
+    let mut script = "run\n".to_owned();
+    for (index, (layout, _)) in disks.iter().enumerate() {
+        let (_, _, system) = GROWING.iter().find(|(name, _, _)| name == layout).unwrap();
+        let system = filled(system, index, layout);
+        let check = match *layout {
+            "btrfs" => format!("btrfs-check {system}"),
+            "xfs" | "xfs-on-lvm" => format!("xfs-repair {system} nomodify:true"),
+            // Windows is asked to check it, and mounting is the check of everybody else.
+            "ntfs" => String::new(),
+            _ if mended => format!("debug sh \"e2fsck -fy {system} >/dev/null 2>&1; true\""),
+            _ => format!("debug sh \"e2fsck -fn {system}\""),
+        };
+        writeln!(
+            script,
+            "echo == {layout}\n{check}\nmount-ro {system} /\nchecksum sha1 /data\nstatvfs /\numount /"
+        )
+        .unwrap();
+    }
+    let images: Vec<PathBuf> = disks.iter().map(|(_, image)| image.clone()).collect();
+    let answer = ask_guestfish(&images, &[&["--ro"], options].concat(), &script);
+    let parts: Vec<&str> = answer.split("== ").skip(1).collect();
+    assert_eq!(parts.len(), disks.len(), "{answer}");
+    for part in parts {
+        assert!(part.contains(&data_sum()), "the data is gone: {part}");
+        let field = |name: &str| -> u64 {
+            let mut lines = part.lines();
+            let found = lines.find_map(|line| line.strip_prefix(name));
+            found.unwrap().trim().parse().unwrap()
+        };
+        let size = field("blocks:") * field("frsize:");
+        assert!(size >= wanted, "{size} of {wanted} bytes: {part}");
+        if part.starts_with("xfs") {
+            assert!(part.lines().nth(1) == Some("0"), "{part}");
+        }
+    }
+}
+
+#[test]
+fn every_layout_grows() {
+    if let Some(why) = why_not() {
+        return not_run("every_layout_grows", why);
+    }
+    let directory = scratch();
+    let mut disks: Vec<(&str, PathBuf)> = Vec::new();
+    for (name, _, _) in &GROWING {
+        disks.push((name, enlarged(&directory, name, name)));
+    }
+    two_at_a_time(&disks, |(name, image)| {
+        let before = sum(image);
+        let planned = tool(&["--plan"], image);
+        assert_eq!(planned.status.code(), Some(0), "{name}: {planned:?}");
+        assert_eq!(sum(image), before, "{name}: --plan writes");
+        let grown = tool(&["--timeout", "600"], image);
+        assert_eq!(grown.status.code(), Some(0), "{name}: {grown:?}");
+        assert!(grown.stderr.is_empty(), "{name}: {grown:?}");
+        assert!(!grown.stdout.is_empty(), "{name}: nothing was grown");
+        assert_eq!(grown.stdout, planned.stdout, "{name}");
+    });
+    assert_sound(&disks, &["--format=raw"], GROWN, false);
+    // There is nothing left to grow.
+    let two = disks
+        .iter()
+        .filter(|(name, _)| ["gpt-lvm-ext4", "whole-ext4"].contains(name));
+    two_at_a_time(&two.collect::<Vec<_>>(), |(name, image)| {
+        let before = sum(image);
+        let again = tool(&[], image);
+        assert_eq!(again.status.code(), Some(0), "{name}: {again:?}");
+        assert!(
+            again.stdout.is_empty() && again.stderr.is_empty(),
+            "{name}: {again:?}"
+        );
+        assert_eq!(sum(image), before, "{name}");
+    });
+}
+
+#[test]
+fn what_is_refused_keeps_every_byte() {
+    if let Some(why) = why_not() {
+        return not_run("what_is_refused_keeps_every_byte", why);
+    }
+    let directory = scratch();
+    two_at_a_time(&REFUSED, |(name, _, why)| {
+        let image = enlarged(&directory, name, name);
+        let before = sum(&image);
+        let refused = tool(&["--timeout", "600"], &image);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(why), "{name}: {said}");
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+        assert_eq!(sum(&image), before, "{name}");
+    });
+}
+
+#[test]
+fn a_snapshot_keeps_what_lies_below() {
+    let test = "a_snapshot_keeps_what_lies_below";
+    if let Some(why) = why_not() {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    let base = directory.path().join("base");
+    fs::copy(images().join("gpt-ext4"), &base).unwrap();
+    let overlay = directory.path().join("overlay");
+    let create = |arguments: &[&str]| {
+        let made = Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2"])
+            .args(arguments)
+            .current_dir(directory.path())
+            .status();
+        assert!(made.unwrap().success());
+    };
+    create(&["-b", "base", "-F", "raw", "overlay", "700M"]);
+    let before = sum(&base);
+    let grown = tool(&["--format", "qcow2", "--timeout", "600"], &overlay);
+    let said = String::from_utf8_lossy(&grown.stderr);
+    assert_eq!(grown.status.code(), Some(0), "{said}");
+    assert!(said.contains("brings the old size back"), "{said}");
+    assert_eq!(sum(&base), before, "the base is written to");
+    assert_sound(&[("gpt-ext4", overlay)], &["--format=qcow2"], GROWN, false);
+    // An image that does not say what lies below it would have to be guessed.
+    create(&["-u", "-b", "base", "guessed", "700M"]);
+    let refused = tool(&["--format", "qcow2"], &directory.path().join("guessed"));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("does not say the format"), "{said}");
+}
+
+#[test]
+fn an_image_in_use_is_left_to_who_has_it() {
+    let test = "an_image_in_use_is_left_to_who_has_it";
+    let directory = scratch();
+    let image = directory.path().join("disk");
+    File::create(&image).unwrap().set_len(BEFORE).unwrap();
+    let qemu = Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg", "-S", "-display", "none", "-nodefaults"])
+        .args(["-qmp", "stdio", "-drive"])
+        .arg(format!("if=virtio,format=raw,file={}", image.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut qemu = match qemu {
+        Err(error) => return not_run(test, &format!("qemu-system-x86_64: {error}")),
+        Ok(qemu) => qemu,
+    };
+    // It greets when it has opened its disks.
+    let mut greeting = String::new();
+    let mut output = BufReader::new(qemu.stdout.take().unwrap());
+    output.read_line(&mut greeting).unwrap();
+    let refused = tool(&[], &image);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let who = format!("in use by qemu-system-x86 (process {})", qemu.id());
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&who), "{said}: {who}");
+    assert_eq!(
+        fs::read(&image).unwrap(),
+        vec![0; usize::try_from(BEFORE).unwrap()]
+    );
+}
+
+#[test]
+fn qcow2_on_a_block_device_needs_free_room() {
+    let test = "qcow2_on_a_block_device_needs_free_room";
+    if let Some(why) = why_not() {
+        return not_run(test, why);
+    }
+    if !is_root() {
+        return not_run(test, "needs root for a loop device");
+    }
+    let directory = scratch();
+    let image = directory.path().join("volume");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output
+            .map_err(|error| format!("{program}: {error}"))
+            .and_then(|output| {
+                let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                let said = String::from_utf8_lossy(&output.stderr);
+                output
+                    .status
+                    .success()
+                    .then_some(text)
+                    .ok_or(format!("{program}: {said}"))
+            })
+    };
+    let path = image.to_str().unwrap();
+    let source = images().join("gpt-ext4");
+    let source = source.to_str().unwrap();
+    run(
+        "qemu-img",
+        &["convert", "-f", "raw", "-O", "qcow2", source, path],
+    )
+    .unwrap();
+    run("qemu-img", &["resize", "-q", "-f", "qcow2", path, "2G"]).unwrap();
+    for (size, status) in [(200 * MIB, 1), (1024 * MIB, 0)] {
+        File::options()
+            .write(true)
+            .open(&image)
+            .unwrap()
+            .set_len(size)
+            .unwrap();
+        let device = match run("losetup", &["--find", "--show", path]) {
+            Err(why) => return not_run(test, why.trim()),
+            Ok(device) => device,
+        };
+        let planned = tool(&["--plan", "--format", "qcow2"], Path::new(&device));
+        run("losetup", &["--detach", &device]).unwrap();
+        let said = String::from_utf8_lossy(&planned.stderr);
+        assert_eq!(planned.status.code(), Some(status), "{said}");
+        assert!(status == 0 || said.contains("MiB are free"), "{said}");
+    }
+}
+
+/// A cold start of a VM with one disk.
+fn start(image: &Path, value: &str) -> Firing {
+    let document = format!(
+        "<domain><name>a</name><devices><disk type='file' device='disk'>\
+         <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda'/></disk>\
+         </devices></domain>",
+        image.display()
+    );
+    let host = format!(
+        "mount -t tmpfs tmpfs /run; mkdir -p /run/vdsm/{VM_ID}; \
+         echo 0 >/run/vdsm/{VM_ID}/launchflags; exec \"$@\""
+    );
+    Firing::new("growdisk", "before_vm_start", document.as_bytes())
+        .variable("growdisk", value)
+        .variable("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+        .inside(&["unshare", "--mount", "sh", "-ec", &host, "sh"])
+}
+
+/// The process groups of guestfish with this image.
+fn appliances(image: &Path) -> Vec<Pid> {
+    let image = image.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    ids.filter(|id: &i32| {
+        let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        command.starts_with("/usr/bin/guestfish") && command.contains(image)
+    })
+    .filter_map(|id| nix::unistd::getpgid(Some(Pid::from_raw(id))).ok())
+    .collect()
+}
+
+/// Starts the hook and calls `act` when it has sent `step` to an appliance that may write (a look
+/// has other commands). The rest of what it says, and its status.
+fn at_step(firing: &Firing, step: &str, act: impl FnOnce(Pid)) -> (String, Option<i32>) {
+    let mut hook = firing
+        .command()
+        .env("VDSM_HOOK_LOG", "debug")
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut act = Some(act);
+    let mut said = String::new();
+    for line in BufReader::new(hook.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains(&format!("guestfish: {step}")) {
+            if let Some(act) = act.take() {
+                act(Pid::from_raw(i32::try_from(hook.id()).unwrap()));
+            }
+        }
+        said += &line;
+        said.push('\n');
+    }
+    let status = hook.wait().unwrap();
+    assert!(act.is_none(), "no step '{step}': {said}");
+    (said, status.code())
+}
+
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    // Far longer than it takes; a limit only so that a failure ends.
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn a_start_grows_the_disk_and_leaves_the_document() {
+    let test = "a_start_grows_the_disk_and_leaves_the_document";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    let image = enlarged(&directory, "mbr-ext4", "disk");
+    let outcome: Outcome = start(&image, "vda,must").run();
+    assert_eq!(
+        (outcome.status, &*outcome.stderr),
+        (Some(0), ""),
+        "{outcome:?}"
+    );
+    assert!(!outcome.touched, "{outcome:?}");
+    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], GROWN, false);
+}
+
+#[test]
+fn at_the_deadline_nothing_is_written_and_nobody_left() {
+    let test = "at_the_deadline_nothing_is_written_and_nobody_left";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    for (value, status) in [("vda", 0), ("vda,must", 2)] {
+        let image = enlarged(&directory, "mbr-ext4", "disk");
+        let before = sum(&image);
+        let firing = start(&image, value).variable("growdisk_timeout", "10");
+        let (said, code) = at_step(&firing, "run", |_| {
+            for group in appliances(&image) {
+                killpg(group, Signal::SIGSTOP).unwrap();
+            }
+        });
+        assert_eq!(code, Some(status), "{said}");
+        assert!(said.contains("disk vda: not grown"), "{said}");
+        assert!(said.contains("given up at the deadline"), "{said}");
+        assert_eq!(sum(&image), before, "{said}");
+        wait_for("an appliance is left", || appliances(&image).is_empty());
+    }
+}
+
+#[test]
+fn killed_in_every_step_the_data_is_there() {
+    let test = "killed_in_every_step_the_data_is_there";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let steps = [
+        "part-expand-gpt",
+        "part-resize",
+        "pvresize",
+        "lvresize-free",
+        "e2fsck",
+        "resize2fs",
+    ];
+    let directory = scratch();
+    let layout = "gpt-lvm-ext4";
+    two_at_a_time(&steps, |step| {
+        let image = enlarged(&directory, layout, step);
+        // The hook dies, and the host under the appliance as well.
+        at_step(&start(&image, "all"), &format!("{step} "), |hook| {
+            for group in appliances(&image) {
+                killpg(group, Signal::SIGKILL).unwrap();
+            }
+            let _ = killpg(hook, Signal::SIGKILL);
+        });
+        wait_for("an appliance is left", || appliances(&image).is_empty());
+    });
+    let disks = steps.map(|step| (layout, directory.path().join(step)));
+    // One by one: the copies have one volume group.
+    two_at_a_time(&disks, |disk| {
+        assert_sound(&[disk.clone()], &["--format=raw"], 0, true);
+    });
+    // What was cut short in the last step is finished by the next start.
+    let image = &disks[5].1;
+    let outcome = start(image, "all,must").run();
+    if outcome.status == Some(0) {
+        assert_sound(&disks[5..], &["--format=raw"], GROWN, false);
+    } else {
+        assert!(outcome.stderr.contains("dirty"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_hook_that_dies_leaves_no_appliance() {
+    let test = "a_hook_that_dies_leaves_no_appliance";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    let image = enlarged(&directory, "mbr-ext4", "disk");
+    at_step(&start(&image, "all"), "resize2fs", |hook| {
+        killpg(hook, Signal::SIGKILL).unwrap();
+    });
+    wait_for("an appliance is left", || appliances(&image).is_empty());
+    // It has brought the step to its end.
+    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], GROWN, false);
+}
