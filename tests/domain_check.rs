@@ -127,7 +127,12 @@ fn domains_as_vdsm_makes_them() {
             DATA,
             json!({"hosts": "none", "SPM lock": "free", "images": "1"}),
         ),
-        ("_local", LOCAL_ID, LOCAL, json!({"images": "1"})),
+        (
+            "_local",
+            LOCAL_ID,
+            LOCAL,
+            json!({"lock": "free", "images": "1"}),
+        ),
         (
             "master",
             DATA_ID,

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! A directory of a domain, from which no link leads out: whoever can write to the storage must
-//! not choose what is read on this host.
+//! not choose what is read or written on this host.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, major, minor, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// The most entries that are read of one directory.
 pub(super) const MOST_ENTRIES: usize = 100_000;
@@ -101,6 +103,87 @@ impl Dir {
     }
 }
 
+/// Making things. They appear with the wanted mode and owner, and are on the disk when a call
+/// returns.
+impl Dir {
+    /// Makes a directory that nobody else can use before [`Dir::finish`].
+    pub(super) fn make_dir(&self, name: &str) -> io::Result<Dir> {
+        mkdirat(&self.fd, name, Mode::S_IRWXU)?;
+        self.dir(name)
+    }
+
+    /// Gives the directory its mode and owner, and has its entries on the disk.
+    pub(super) fn finish(&self, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+        let directory = File::from(self.fd.try_clone()?);
+        settle(&directory, mode, owner)
+    }
+
+    /// Makes a file that was not there: `content`, and a hole up to `size` if that is more.
+    pub(super) fn make_file(
+        &self,
+        name: impl AsRef<OsStr>,
+        content: &[u8],
+        size: u64,
+        mode: u32,
+        owner: (u32, u32),
+    ) -> io::Result<()> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let private = Mode::S_IRUSR | Mode::S_IWUSR;
+        let mut file = File::from(openat(&self.fd, name.as_ref(), flags, private)?);
+        file.write_all(content)?;
+        if size > content.len() as u64 {
+            file.set_len(size)?;
+        }
+        settle(&file, mode, owner)
+    }
+
+    /// Gives an entry another name; what had that name is gone.
+    pub(super) fn rename(&self, old: &OsStr, new: &OsStr) -> io::Result<()> {
+        renameat(&self.fd, old, &self.fd, new)?;
+        sync(&File::from(self.fd.try_clone()?))
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// The last steps for a new file or directory.
+fn settle(file: &File, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+    let (user, group) = owner;
+    let of = |file: &File| file.metadata().map(|found| (found.uid(), found.gid()));
+    if of(file)? != owner {
+        fchown(file, Some(user), Some(group)).map_err(|error| {
+            io::Error::other(format!(
+                "cannot be given to {user}:{group}, {error}; run this as root, or as that user and group: setpriv --reuid {user} --regid {group} --clear-groups vdsm-hooks ..."
+            ))
+        })?;
+    }
+    // Servers that map all users to one take the call and give the file to that one.
+    let (now_user, now_group) = of(file)?;
+    if (now_user, now_group) != owner {
+        return Err(io::Error::other(format!(
+            "the server gave it to {now_user}:{now_group}, expected {user}:{group}; export it with anonuid={user},anongid={group} or with no_root_squash"
+        )));
+    }
+    // After the owner, which takes bits away.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    sync(file)
+}
+
+/// Has a file or directory on the disk. Some file systems cannot do that for directories.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
 impl Entry {
     pub(super) fn is_file(&self) -> bool {
         self.kind() == SFlag::S_IFREG
@@ -133,6 +216,15 @@ impl Entry {
 
     pub(super) fn owner(&self) -> (u32, u32) {
         (self.found.st_uid, self.found.st_gid)
+    }
+
+    /// The numbers of the file system.
+    pub(super) fn device(&self) -> (u64, u64) {
+        (major(self.found.st_dev), minor(self.found.st_dev))
+    }
+
+    pub(super) fn inode(&self) -> u64 {
+        self.found.st_ino
     }
 
     fn kind(&self) -> SFlag {

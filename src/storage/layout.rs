@@ -138,6 +138,9 @@ fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
         );
     }
     // Without a version it is not known what there has to be.
+    if version.is_none() {
+        surveyor.held("which lock counts is not known without a VERSION in the metadata");
+    }
     let names: &[&str] = match version {
         None => &[],
         Some(4..) if geometry.sanlock => &["ids", "leases", "inbox", "outbox", "xleases"],
@@ -189,9 +192,15 @@ fn file(
         "ids" if geometry.sanlock => lockspace(surveyor, dom_md, geometry),
         "leases" if geometry.sanlock => manager(surveyor, dom_md, geometry),
         "xleases" => external(surveyor, dom_md, geometry),
+        // A domain on this host's own disk.
+        "ids" if geometry.version >= 3 => local(surveyor, &entry),
         _ => Ok(()),
     };
     if let Err(error) = state {
+        surveyor.held(format!(
+            "the lock cannot be read, {}: {error}",
+            about.display()
+        ));
         surveyor.remark(about, error.to_string(), None);
     }
 }
@@ -253,7 +262,10 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
     };
     let mut words = state.words();
     match state {
+        Safelease::Held { .. } => surveyor.held(words.clone()),
         Safelease::Unknown => {
+            // Whoever wrote it may hold the domain.
+            surveyor.held("dom_md/leases is no record of safelease");
             let about = dom_md.name.join("leases");
             let remedy = freed(&surveyor.path(&about));
             surveyor.remark(about, "no record of safelease", remedy);
@@ -264,8 +276,23 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
             let wait = operation.saturating_mul(8).saturating_add(lease);
             words += &format!(", the first host to attach the domain waits {wait} s");
         }
-        Safelease::Free | Safelease::Held { .. } => {}
+        Safelease::Free => {}
     }
+    surveyor.fact("lock", words);
+    Ok(())
+}
+
+/// The lock of a local domain, which a process of this host holds.
+fn local(surveyor: &mut Surveyor, ids: &Entry) -> std::io::Result<()> {
+    let table = std::fs::read_to_string("/proc/locks")?;
+    let words = match locks::flock(&table, ids.device(), ids.inode()) {
+        Some(process) => {
+            let words = format!("held by process {process} of this host");
+            surveyor.held(words.clone());
+            words
+        }
+        None => "free".to_owned(),
+    };
     surveyor.fact("lock", words);
     Ok(())
 }
@@ -310,7 +337,9 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
     let hosts = if hosts.is_empty() {
         "none".to_owned()
     } else {
-        hosts.join(", ")
+        let hosts = hosts.join(", ");
+        surveyor.held(format!("in use by the hosts {hosts}"));
+        hosts
     };
     surveyor.fact("hosts", hosts);
     Ok(())
@@ -325,7 +354,11 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
             resource_names(surveyor, &about, &record, "SDM");
             let words = match record.timestamp {
                 0 => "free".to_owned(),
-                _ => format!("held by host {}", record.owner),
+                _ => {
+                    let words = format!("held by host {}", record.owner);
+                    surveyor.held(format!("{words} as the storage pool manager"));
+                    words
+                }
             };
             surveyor.fact("SPM lock", words);
         }

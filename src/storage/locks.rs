@@ -136,6 +136,20 @@ pub fn external(index: &[u8]) -> Vec<(usize, String)> {
         .collect()
 }
 
+/// The process that has locked a file with flock(2), as the kernel's table of locks says.
+pub(super) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
+    let (major, minor) = device;
+    let file = format!("{major:02x}:{minor:02x}:{inode}");
+    table.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, _, process, of, ..] if of == file => Some(process),
+            _ => None,
+        }
+    })
+}
+
 /// A name that is padded with NULs.
 fn name(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0);
@@ -258,6 +272,17 @@ mod tests {
         assert_eq!(external(&index), []);
         assert_eq!(external(&header), []);
         assert_eq!(external(b""), []);
+    }
+
+    #[test]
+    fn the_lock_of_a_local_domain() {
+        let table = "1: POSIX  ADVISORY  WRITE 1 fe:0a:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 4711 fe:0a:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 4712 fe:0a:77 0 EOF\n";
+        assert_eq!(flock(table, (254, 10), 77), Some("4711"));
+        assert_eq!(flock(table, (254, 10), 7), None);
+        assert_eq!(flock(table, (254, 1), 77), None);
+        assert_eq!(flock("", (254, 10), 77), None);
     }
 
     #[test]

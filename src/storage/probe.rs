@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use super::create::{self, Plan};
 use super::survey::{self, Survey, looks_like_domain};
 use super::turns::Turns;
-use super::{METADATA_FILE, Roots, Use, is_uuid};
+use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
 use crate::{Context, Error, Result, child};
 
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
@@ -165,6 +166,63 @@ pub fn survey(path: &Path, with_volumes: bool, end: Instant) -> Result<Vec<Surve
     }
 }
 
+/// Makes the domain of `plan` in `target`. Gives its directory, and what is wrong with `target`
+/// if something is.
+///
+/// # Errors
+/// There is a domain already, something could not be made, or there is no answer until `end`.
+pub fn create(target: &Path, plan: &Plan, end: Instant) -> Result<(PathBuf, Option<String>)> {
+    let target = std::path::absolute(target).context(target.display())?;
+    let (user, group) = plan.owner;
+    let (text, owner) = (plan.text(), format!("{user}:{group}"));
+    let arguments: [&OsStr; 4] = [
+        "create".as_ref(),
+        target.as_os_str(),
+        text.as_ref(),
+        owner.as_ref(),
+    ];
+    let answer = path_in(&run(&arguments, end), &target)?;
+    let mut parts = answer.as_os_str().as_bytes().splitn(2, |byte| *byte == 0);
+    let domain = path_of(parts.next().unwrap_or_default());
+    let wrong = parts.next().filter(|wrong| !wrong.is_empty());
+    Ok((
+        domain,
+        wrong.map(|wrong| String::from_utf8_lossy(wrong).into_owned()),
+    ))
+}
+
+/// Mends a metadata file that has this content; the copy of the old one.
+///
+/// # Errors
+/// It cannot be mended this way or written, it has another content by now, or there is no answer
+/// until `end`.
+pub fn mend(file: &Path, mend: Mend, content: &[u8], end: Instant) -> Result<PathBuf> {
+    let digest = rewrite::digest(content);
+    let arguments: [&OsStr; 4] = [
+        "mend".as_ref(),
+        file.as_os_str(),
+        mend.word().as_ref(),
+        digest.as_ref(),
+    ];
+    path_in(&run(&arguments, end), file)
+}
+
+/// The path in the message of a child that has worked on `place`.
+fn path_in(message: &[u8], place: &Path) -> Result<PathBuf> {
+    match message.split_first() {
+        Some((b'f', path)) => Ok(path_of(path)),
+        Some((b's', _)) => Err(Error::new(format!(
+            "{0}: no answer in time, and what was done is not known; once it answers: vdsm-hooks domain check {0}",
+            place.display()
+        ))),
+        Some((_, reason)) => Err(Error::new(String::from_utf8_lossy(reason))),
+        None => Err(Error::new(format!(
+            "{}: the child that works there died",
+            place.display()
+        ))),
+    }
+}
+
 /// Looks into several directories side by side. Gives the first domain whose answer is `wanted`,
 /// without waiting for the others; else all answers, in the order of `directories`.
 pub fn first(
@@ -227,7 +285,7 @@ pub fn serve() -> Option<ExitCode> {
     serve_also(|_, _| None)
 }
 
-/// [`serve`], and the work for [`meant`] besides, which only the administrator's tool asks for.
+/// [`serve`], and the work besides that only the administrator's tool asks for.
 pub fn serve_tool() -> Option<ExitCode> {
     serve_also(|what, arguments| match (what, arguments) {
         ("file", [file]) => Some(read(file)),
@@ -235,10 +293,20 @@ pub fn serve_tool() -> Option<ExitCode> {
             let with_volumes = !volumes.as_os_str().is_empty();
             Some(survey::to_message(survey::survey(path, with_volumes)))
         }
-        ("meant", [path]) => Some(match find_metadata(path) {
-            Ok(file) => message(b'f', file.as_os_str().as_bytes()),
-            Err(error) => message(b'e', error.to_string().as_bytes()),
-        }),
+        ("meant", [path]) => Some(path_or_error(find_metadata(path))),
+        ("create", [target, text, owner]) => {
+            let made = create::serve(target, &text.to_string_lossy(), &owner.to_string_lossy());
+            Some(path_or_error(made.map(|(domain, wrong)| {
+                let mut answer = domain.into_os_string();
+                answer.push(format!("\0{wrong}"));
+                PathBuf::from(answer)
+            })))
+        }
+        ("mend", [file, word, digest]) => {
+            let mend = Mend::of_word(&word.to_string_lossy())?;
+            let copy = rewrite::serve(file, mend, &digest.to_string_lossy());
+            Some(path_or_error(copy))
+        }
         _ => None,
     })
 }
@@ -257,6 +325,13 @@ fn message(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut message = vec![kind];
     message.extend_from_slice(content);
     message
+}
+
+fn path_or_error(path: Result<PathBuf>) -> Vec<u8> {
+    match path {
+        Ok(path) => message(b'f', path.as_os_str().as_bytes()),
+        Err(error) => message(b'e', error.to_string().as_bytes()),
+    }
 }
 
 fn unreadable(error: &io::Error) -> Vec<u8> {

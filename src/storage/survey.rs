@@ -66,6 +66,8 @@ pub struct Survey {
     pub unsaid: usize,
     /// The lock, and other things that are worth knowing: name and words.
     pub facts: Vec<(String, String)>,
+    /// Who holds the domain, or why that is not known; nothing if nobody does.
+    pub holders: Vec<String>,
     /// The volumes, if they were asked for.
     pub images: Vec<Image>,
 }
@@ -109,6 +111,7 @@ impl Surveyor {
             remarks: Vec::new(),
             unsaid: 0,
             facts: Vec::new(),
+            holders: Vec::new(),
             images: Vec::new(),
         };
         let Some(directory) = survey.directory().map(Path::to_owned) else {
@@ -189,6 +192,10 @@ impl Surveyor {
 
     pub(super) fn fact(&mut self, name: &str, words: impl Into<String>) {
         self.survey.facts.push((name.to_owned(), words.into()));
+    }
+
+    pub(super) fn held(&mut self, by: impl Into<String>) {
+        self.survey.holders.push(by.into());
     }
 
     pub(super) fn image(&mut self, image: Image) {

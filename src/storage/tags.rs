@@ -68,6 +68,28 @@ pub fn decode(tag: &str) -> Result<Option<String>> {
     Ok(Some(line))
 }
 
+/// The lines of the metadata in the tags of a volume group, as a file would have them.
+///
+/// # Errors
+/// A tag that cannot be decoded, or that no file could have as one line.
+pub fn text<S: AsRef<str>>(tags: &[S]) -> Result<String> {
+    let mut text = String::new();
+    for tag in tags {
+        let Some(line) = decode(tag.as_ref())? else {
+            continue;
+        };
+        if line.contains(ends_line) {
+            let tag = props::quoted(tag.as_ref());
+            return Err(Error::new(format!(
+                "the tag {tag} has the end of a line in it, expected none"
+            )));
+        }
+        text += &line;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// Judges the metadata in the tags of a volume group. Lines are not split and not padded there,
 /// and scripts for files do not read them.
 pub fn judge<S: AsRef<str>>(tags: &[S]) -> Judgement {

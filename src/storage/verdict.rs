@@ -167,6 +167,17 @@ pub(super) fn judged(
     }
 }
 
+/// The seal that `reader` computes for the text of a metadata file.
+pub fn checksum(text: &str, reader: Reader) -> String {
+    let computed = match reader {
+        Reader::Vdsm44 => None,
+        Reader::Vdsm43 => read_as_4_3(text).computed,
+        Reader::LineScript => read_by_line(text).computed,
+    };
+    // The old reader too takes a text without keys for the map that it is.
+    computed.unwrap_or_else(|| seal(&Metadata::read(without_padding(text)).0))
+}
+
 /// Without the NULs that Gluster pads files with.
 pub(super) fn without_padding(text: &str) -> &str {
     text.trim_end_matches('\0')
