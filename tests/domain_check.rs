@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
-use vdsm_hooks::storage::{Metadata, write};
+use vdsm_hooks::storage::{Metadata, locks, write};
 
 use domains::{
     DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, IMAGE, POOL, Storage, VOLUME,
@@ -476,6 +476,17 @@ fn locks_and_other_facts() {
         "{}",
         done.stdout
     );
+}
+
+#[test]
+fn the_record_of_a_free_lock() {
+    let storage = Storage::new();
+    let file = storage.path().join("leases");
+    fs::write(&file, locks::free_record()).unwrap();
+    let sum = Command::new("sha256sum").arg(&file).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let digest = "7e99d26d9f01b4cc860aeea54913bdde114cfdceb37a157867388ccfc5e62190";
+    assert_eq!(sum.split(' ').next(), Some(digest));
 }
 
 #[test]

@@ -435,12 +435,15 @@ fn the_checksum_of_anything_readable() {
         );
     }
     fs::write(storage.path().join("metadata"), b"A=\xff").unwrap();
-    let (code, _, stderr) = domain(storage.path(), &["checksum", "metadata"]);
-    assert_eq!(code, 2);
-    assert!(
-        stderr.ends_with("metadata: not UTF-8, byte 2, in line 1, is 0xff\n"),
-        "{stderr}"
-    );
+    for reader in ["current", "old", "script"] {
+        let arguments = ["checksum", "--reader", reader, "metadata"];
+        let (code, _, stderr) = domain(storage.path(), &arguments);
+        assert_eq!(code, 2);
+        assert!(
+            stderr.ends_with("metadata: not UTF-8, byte 2, in line 1, is 0xff\n"),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]
