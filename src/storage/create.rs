@@ -197,9 +197,8 @@ fn create(target: &Path, plan: &Plan) -> Result<PathBuf> {
             "{0}: another call is making a domain, or was interrupted; if it was, remove what it left: rm -r {0}",
             temporary.display()
         )),
-        _ => Error::from(error),
-    });
-    let at = at.context(target.display())?;
+        _ => Error::new(format!("{}: {error}", target.display())),
+    })?;
     let domain = target.join(&plan.id);
     let made = no_other(&target, &domain)
         .and_then(|()| build(&at, plan).context(domain.display()))

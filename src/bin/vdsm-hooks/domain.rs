@@ -21,12 +21,17 @@ mod progress;
 mod release;
 mod report;
 mod seal;
+mod show;
 mod sizes;
+
+/// The manual of the whole: what administrators come for.
+pub(crate) const STORIES: &str = include_str!("domain/stories.txt");
 
 /// What can be done with a storage domain.
 #[derive(clap::Subcommand)]
 pub(crate) enum DomainCommand {
     Check(check::Arguments),
+    Show(show::Arguments),
     Of(of::Arguments),
     Create(create::Arguments),
     Seal(seal::Arguments),
@@ -71,6 +76,7 @@ impl Host {
 pub(crate) fn run(command: &DomainCommand) -> ExitCode {
     let done = match command {
         DomainCommand::Check(arguments) => check::run(arguments),
+        DomainCommand::Show(arguments) => show::run(arguments),
         DomainCommand::Of(arguments) => of::run(arguments),
         DomainCommand::Create(arguments) => create::run(arguments),
         DomainCommand::Seal(arguments) => seal::run(arguments),
