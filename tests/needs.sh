@@ -81,7 +81,7 @@ debian() {
         qemu-utils seabios ebtables iproute2 jq libxml2-utils'
     [ "$purpose" = demo ] || packages="$packages
         hyperfine iputils-ping lvm2 mandoc openssl openvswitch-switch ovmf python3 qemu-block-extra rpm
-        sasl2-bin safelease shellcheck strace sudo time"
+        safelease sanlock sasl2-bin shellcheck strace sudo time"
     # In Debian 12 these are parts of the packages above, in Debian 13 only recommended by them.
     if [ "$(sed -n 's/^VERSION_ID="\([0-9]*\)"/\1/p' /etc/os-release)" -ge 13 ] 2>/dev/null; then
         packages="$packages libvirt-daemon-driver-network libvirt-daemon-driver-nwfilter
@@ -113,7 +113,7 @@ enterprise_linux() {
     # Some of these are in EPEL and in oVirt's repositories.
     [ "$purpose" = demo ] || packages="$packages
         cyrus-sasl edk2-ovmf hyperfine iputils lvm2 mandoc openssl openvswitch python3 qemu-kvm-block-curl
-        rpm-build ShellCheck strace sudo time"
+        rpm-build safelease sanlock ShellCheck strace sudo time"
     ! has_rust || packages=${packages#cargo }
     missing=$(rpm -q --qf '' $packages | sed -n 's/^package \(.*\) is not installed$/\1/p')
     [ -n "$missing" ] || return 0

@@ -12,7 +12,7 @@ use similar::TextDiff;
 use vdsm_hooks::describe::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::survey::{Content, Survey};
-use vdsm_hooks::storage::{Mend, Metadata, probe, tags};
+use vdsm_hooks::storage::{Mend, Mended, Metadata, probe, tags};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -103,20 +103,29 @@ fn difference(old: &[u8], new: &[u8], name: &str) -> String {
         .to_string()
 }
 
-/// Shows the command; the locks of block storage are not looked at here.
-fn volume_group(out: &mut impl Write, mend: Mend, group: &Group) -> Result {
+/// What the tags of a volume group become: the text that is in them now, the new one, and the
+/// command, none if there is nothing to do.
+pub(super) fn of_group(mend: Mend, group: &Group) -> Result<(String, Mended, Option<String>)> {
     let about = || format!("volume group {}", group.name);
     let text = tags::text(&group.tags).context(about())?;
     let mended = mend.apply(text.as_bytes()).context(about())?;
     let (metadata, _) = Metadata::read(str::from_utf8(&mended.text).context(about())?);
-    let Some(command) = tags::command(group, &metadata) else {
-        writeln!(out, "{}: nothing to do", about())?;
+    let command = tags::command(group, &metadata);
+    Ok((text, mended, command))
+}
+
+/// Shows the command; the locks of block storage are not looked at here.
+fn volume_group(out: &mut impl Write, mend: Mend, group: &Group) -> Result {
+    let (text, mended, command) = of_group(mend, group)?;
+    let about = format!("volume group {}", group.name);
+    let Some(command) = command else {
+        writeln!(out, "{about}: nothing to do")?;
         return Ok(());
     };
     write!(
         out,
         "{}",
-        diff::coloured(&difference(text.as_bytes(), &mended.text, &about()))
+        diff::coloured(&difference(text.as_bytes(), &mended.text, &about))
     )?;
     for note in &mended.notes {
         writeln!(out, "note: {}", diff::printable(note))?;
