@@ -387,6 +387,11 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
             .find_map(|line| line.trim_start().strip_prefix("mend:"));
         let mend = mend.unwrap_or_else(|| panic!("{stdout}"));
         assert!(mend.trim().starts_with("lvm vgchange --config "), "{mend}");
+        // To seal is to print the same, and to change nothing.
+        let before = groups.lvm(&["vgs", "-o", "vg_name,vg_tags"]);
+        let (status, stdout, stderr) = tool(&groups, &storage, &["seal", id]);
+        assert!(stdout.contains(mend.trim()), "{status} {stdout}{stderr}");
+        assert_eq!(groups.lvm(&["vgs", "-o", "vg_name,vg_tags"]), before);
         groups.shell(mend);
         let (status, stdout, _) = tool(&groups, &storage, &["check", id]);
         assert_eq!(status, 1, "{stdout}");

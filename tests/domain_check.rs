@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
+use vdsm_hooks::storage::{Metadata, locks, write};
 
 use domains::{
     DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, IMAGE, POOL, Storage, VOLUME,
@@ -126,7 +127,12 @@ fn domains_as_vdsm_makes_them() {
             DATA,
             json!({"hosts": "none", "SPM lock": "free", "images": "1"}),
         ),
-        ("_local", LOCAL_ID, LOCAL, json!({"images": "1"})),
+        (
+            "_local",
+            LOCAL_ID,
+            LOCAL,
+            json!({"lock": "free", "images": "1"}),
+        ),
         (
             "master",
             DATA_ID,
@@ -245,7 +251,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "install -d -o 36 -g 36 images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
-                )
+                );
             },
             "images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4: left over from an image that was deleted",
             true,
@@ -256,7 +262,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "install -d -o 36 -g 36 master master/vms master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
-                )
+                );
             },
             "master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4/4351c1d2-0d5e-469e-ab98-a0b31d7780e4.ovf: missing or empty, so that the engine cannot list what was exported",
             true,
@@ -267,7 +273,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "install -m 600 -o 36 -g 36 /dev/null images/11111111-1111-1111-1111-111111111111/a.iso",
-                )
+                );
             },
             "images/11111111-1111-1111-1111-111111111111/a.iso: mode 0600 and group 36 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
             true,
@@ -278,7 +284,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "mkdir images/11111111-1111-1111-1111-111111111111/sub; install -m 640 -g 0 /dev/null images/11111111-1111-1111-1111-111111111111/sub/a.iso",
-                )
+                );
             },
             "images/11111111-1111-1111-1111-111111111111/sub/a.iso: mode 0640 and group 0 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
             true,
@@ -331,7 +337,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "truncate -s 0 dom_md/xleases; truncate -s 2M dom_md/xleases",
-                )
+                );
             },
             "dom_md/xleases: no index of leases",
             false,
@@ -413,10 +419,35 @@ fn locks_and_other_facts() {
     taken("ids", 512, 2, "two");
     taken("ids", 0, 1, "one");
     taken("leases", 1 << 20, 2, "");
-    let report = report(&storage, &data);
+    let report_on = |domain: &Path| report(&storage, domain);
+    let report = report_on(&data);
     assert_eq!(found(&report), [""; 0]);
     assert_eq!(report["facts"]["hosts"], "1 (one), 2 (two)");
     assert_eq!(report["facts"]["SPM lock"], "held by host 2");
+    // A lease of its own for a VM, where the index says, and one that is called otherwise.
+    let xleases = data.join("dom_md/xleases");
+    let mut content = fs::read(&xleases).unwrap();
+    content.resize(6 << 20, 0);
+    let mut lease = fs::read(data.join("dom_md/leases")).unwrap()[1 << 20..][..512].to_vec();
+    lease[0x68..0x6c].copy_from_slice(b"vm-1");
+    content[(1 << 20) + 512 + 64..][..4].copy_from_slice(b"vm-1");
+    content[4 << 20..][..512].copy_from_slice(&lease);
+    fs::write(&xleases, &content).unwrap();
+    let sound = report_on(&data);
+    assert_eq!(found(&sound), [""; 0]);
+    assert_eq!(sound["facts"]["leases"], "1");
+    for number in [0, 2] {
+        content[(1 << 20) + 512 + 64 * number..][..4].copy_from_slice(b"vm-2");
+    }
+    content[5 << 20..][..512].copy_from_slice(&lease);
+    fs::write(&xleases, &content).unwrap();
+    assert_eq!(
+        found(&report_on(&data)),
+        [
+            "dom_md/xleases: no resource of sanlock at 3145728, expected \"vm-2\"",
+            "dom_md/xleases: the resource is called \"vm-1\", expected vm-2"
+        ]
+    );
     // An attached export domain says how to let go of an engine that is no more.
     let attached = EXPORT
         .replace("POOL_UUID=", &format!("POOL_UUID={POOL}"))
@@ -445,6 +476,88 @@ fn locks_and_other_facts() {
         "{}",
         done.stdout
     );
+}
+
+#[test]
+fn the_record_of_a_free_lock() {
+    let storage = Storage::new();
+    let file = storage.path().join("leases");
+    fs::write(&file, locks::free_record()).unwrap();
+    let sum = Command::new("sha256sum").arg(&file).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let digest = "7e99d26d9f01b4cc860aeea54913bdde114cfdceb37a157867388ccfc5e62190";
+    assert_eq!(sum.split(' ').next(), Some(digest));
+}
+
+#[test]
+fn locks_that_sanlock_and_safelease_wrote() {
+    let name = "locks_that_sanlock_and_safelease_wrote";
+    needs_root!("locks_that_sanlock_and_safelease_wrote");
+    let run = |program: &str, arguments: &[&str], directory: &Path| {
+        let mut command = Command::new(program);
+        let output = command.args(arguments).current_dir(directory).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {output:?}"
+        );
+    };
+    for program in ["sanlock", "safelease"] {
+        if Command::new(program).arg("-h").output().is_err() {
+            return support::not_run(name, &format!("{program} is not installed"));
+        }
+    }
+    let storage = Storage::new();
+    // Sectors of 4096 bytes, in units of 2 MiB.
+    let (mut large, _) = Metadata::read(LOCAL);
+    large.set("TYPE", "GLUSTERFS").unwrap();
+    let large = write(&large);
+    for (mount, id, metadata) in [
+        ("v5", DATA_ID, DATA),
+        ("v3", DATA_ID, MASTER),
+        ("4k", LOCAL_ID, &large),
+    ] {
+        let data = storage.whole(mount, id, metadata);
+        let dom_md = data.join("dom_md");
+        for lock in ["ids", "leases"] {
+            fs::write(dom_md.join(lock), "").unwrap();
+        }
+        let empty = report(&storage, &data);
+        let findings = empty["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        for finding in findings {
+            inside(Path::new("/"), finding["remedy"].as_str().unwrap());
+        }
+        let free = report(&storage, &data);
+        assert_eq!(found(&free), [""; 0]);
+        assert_eq!(
+            (&free["facts"]["hosts"], &free["facts"]["SPM lock"]),
+            (&json!("none"), &json!("free"))
+        );
+        let unit = if metadata == large { 2 << 20 } else { 1 << 20 };
+        let resource = format!("{id}:SDM:leases:{unit}");
+        let take = ["direct", "acquire", "-i", "2", "-g", "1", "-r", &resource];
+        run("sanlock", &take, &dom_md);
+        let held = report(&storage, &data);
+        assert_eq!(found(&held), [""; 0]);
+        assert_eq!(held["facts"]["SPM lock"], "held by host 2");
+    }
+    let export = storage.whole("export", EXPORT_ID, EXPORT);
+    let dom_md = export.join("dom_md");
+    let lock = || report(&storage, &export)["facts"]["lock"].to_string();
+    // Its status is not 0 even where it gets the lock; the record counts.
+    let acquired = Command::new("safelease")
+        .args(["acquire", "leases", "7", "2000", "1000"])
+        .current_dir(&dom_md)
+        .output();
+    assert_eq!(acquired.unwrap().stderr, b"");
+    assert!(
+        lock().starts_with("\"held by host 7 since 20"),
+        "{}",
+        lock()
+    );
+    run("safelease", &["release", "leases", "7"], &dom_md);
+    assert_eq!(lock(), "\"free\"");
 }
 
 #[test]
@@ -633,7 +746,16 @@ fn volumes() {
     for name in [id(4), format!("{}.meta", id(4))] {
         fs::hard_link(shared.with_file_name(&name), building.join(&name)).unwrap();
     }
+    let lease = |number: u32, resource: &str| {
+        let mut record = fs::read(domain.join("dom_md/leases")).unwrap()[1 << 20..][..512].to_vec();
+        record[0x68..][..resource.len()].copy_from_slice(resource.as_bytes());
+        let name = format!("images/{}/{}.lease", image(number), id(number));
+        fs::write(domain.join(name), record).unwrap();
+    };
+    lease(1, &id(1));
     hand_over(&domain);
+    // Old VDSM made it read-only.
+    set_mode(&shared, 0o440);
     let check = || {
         let all = reports(&storage, &["--volumes", DATA_ID]);
         found(&all[0])
@@ -687,11 +809,28 @@ fn volumes() {
         .arg(size.to_string())
         .status();
     assert!(made.unwrap().success());
+    good(15, &[]);
+    lease(15, &id(1));
+    good(16, &[]);
+    fs::write(domain.join(format!("{}.lease", place(16))), [0; 512]).unwrap();
     hand_over(&domain);
-    fs::set_permissions(domain.join(place(1)), Permissions::from_mode(0o600)).unwrap();
+    set_mode(&domain.join(place(1)), 0o600);
+    set_mode(&domain.join(format!("{}.meta", place(1))), 0o666);
+    set_mode(&domain.join(format!("{}.lease", place(1))), 0o666);
+    inside(&domain, &format!("chown 0:36 {}", place(2)));
     let meta_of = |number: u32| format!("{}.meta", place(number));
     let mut expected = vec![
         format!("{}: mode 0600, expected 0660", place(1)),
+        format!("{}.meta: mode 0666, expected 0644", place(1)),
+        format!("{}.lease: mode 0666, expected 0660", place(1)),
+        format!("{}: owner 0:36, expected 36:36", place(2)),
+        format!(
+            "{}.lease: the resource is called \"{}\", expected {}",
+            place(15),
+            id(1),
+            id(15)
+        ),
+        format!("{}.lease: no resource of sanlock", place(16)),
         format!(
             "{}: virtual size 1048576, but its .meta says 2097152",
             place(6)
@@ -901,8 +1040,8 @@ fn errors_of_the_storage() {
 fn a_file_that_is_replaced_is_seen_whole() {
     let storage = Storage::new();
     let domain = storage.domain("nas:_x", EXPORT_ID, EXPORT);
-    let other = vdsm_hooks::storage::write(&{
-        let (mut metadata, _) = vdsm_hooks::storage::Metadata::read(EXPORT);
+    let other = write(&{
+        let (mut metadata, _) = Metadata::read(EXPORT);
         metadata.set("DESCRIPTION", &"x".repeat(30_000)).unwrap();
         metadata
     });

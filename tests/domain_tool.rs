@@ -247,28 +247,30 @@ fn json_for_scripts() {
     assert_eq!(reports[2]["facts"], json!({"lock": "free", "images": "1"}));
 }
 
-/// The recipe of the help, as a shell runs it.
+/// The command that stands below the verdict, as a shell runs it.
 #[test]
-fn the_recipe_mends_a_broken_seal() {
+fn what_is_printed_mends_a_broken_seal() {
     if !is_root() {
         return support::not_run(
-            "the_recipe_mends_a_broken_seal",
+            "what_is_printed_mends_a_broken_seal",
             "needs root, to give files to VDSM",
         );
     }
     let storage = Storage::new();
     let edited = EXPORT.replace("=Export\n", "=Import\n");
-    let broken = storage.whole("nas:_x", EXPORT_ID, &edited);
-    let help = domain(storage.path(), &["checksum", "--help"]).1;
-    let recipe: Vec<&str> = help
+    let broken = storage.whole("nas:_x y", EXPORT_ID, &edited);
+    let check = |directory: &Path| {
+        let (code, stdout, _) = domain(storage.path(), &["check", directory.to_str().unwrap()]);
+        (code, stdout)
+    };
+    let (_, report) = check(&broken);
+    let mend = report
         .lines()
-        .skip_while(|line| !line.contains("cp -p"))
-        .take_while(|line| line.starts_with("    "))
-        .collect();
-    assert!(recipe.len() >= 4, "{help}");
+        .find_map(|line| line.trim_start().strip_prefix("mend:"));
+    let mend = mend.unwrap_or_else(|| panic!("{report}"));
     let done = Command::new("sh")
-        .args(["-euc", &recipe.join("\n")])
-        .current_dir(broken.join("dom_md"))
+        .args(["-euc", mend])
+        .current_dir("/")
         .env(
             "PATH",
             format!(
@@ -284,9 +286,10 @@ fn the_recipe_mends_a_broken_seal() {
         "{stdout}{}",
         String::from_utf8_lossy(&done.stderr)
     );
+    let (code, report) = check(&broken);
     assert!(
-        stdout.contains("verdict:      ok") && stdout.contains("\"Import\""),
-        "{stdout}"
+        code == 0 && report.contains("verdict:      ok") && report.contains("\"Import\""),
+        "{report}"
     );
     // Nothing but the name and the seal has changed.
     let now = fs::read_to_string(broken.join("dom_md/metadata")).unwrap();
@@ -297,6 +300,120 @@ fn the_recipe_mends_a_broken_seal() {
             .replace("=Export\n", "=Import\n")
             .replace(EXPORT_SEAL, seal)
     );
+}
+
+/// What three readers compute, for every file about which they may disagree.
+#[test]
+fn checksums_by_every_reader() {
+    let storage = Storage::new();
+    let line = |old: &str, new: &str| EXPORT.replace(&format!("{old}\n"), &format!("{new}\n"));
+    let description = |value: &str| line("=Export", &format!("={value}"));
+    let mut reversed: Vec<&str> = EXPORT.lines().rev().collect();
+    reversed.insert(3, "");
+    let volumes: String = (0..12).map(|n| format!("PV{n}=x{n}\n")).collect();
+    let nothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    // None where nobody has written down what it is.
+    let all = |seal| [Some(seal); 3];
+    let good = Some(EXPORT_SEAL);
+    for (text, seals) in [
+        (EXPORT.to_owned(), all(EXPORT_SEAL)),
+        (reversed.join("\n"), all(EXPORT_SEAL)),
+        (EXPORT.replace('\n', "\r\n"), all(EXPORT_SEAL)),
+        (format!("# exported by hand\n{EXPORT}"), all(EXPORT_SEAL)),
+        (
+            format!("# made=by hand\n{EXPORT}"),
+            [
+                Some("bbe581817a0ca605b2112cbe928d4194bbc97ee7"),
+                Some("bbe581817a0ca605b2112cbe928d4194bbc97ee7"),
+                good,
+            ],
+        ),
+        (
+            EXPORT.replace("_SHA", "#_SHA"),
+            [
+                Some("7697118614bc404984f602d193fa5fbc90250d23"),
+                Some("7697118614bc404984f602d193fa5fbc90250d23"),
+                good,
+            ],
+        ),
+        (
+            description("Export "),
+            [Some("017029886dd6331def57d5c5913e7576e15a6e58"), good, good],
+        ),
+        (
+            description("Export\u{a0}"),
+            [
+                Some("7fb191416b04ee03f6ca93a471a13ea37810be92"),
+                Some("7fb191416b04ee03f6ca93a471a13ea37810be92"),
+                good,
+            ],
+        ),
+        (
+            line("CLASS=Backup", " CLASS=Backup"),
+            [good, Some("7dd058337d9e194b845baed2fbbf9d3a85d3c66e"), good],
+        ),
+        (
+            line("ROLE=Regular", "ROLE = Regular"),
+            [
+                Some("3497d5af608cb3925c04aa5317795bf56431f773"),
+                Some("13b8993f5e12a7562e1e9de2c582e9b63c1d63a2"),
+                Some("f35df7069780f5e698d284145d61eccce55dfb2d"),
+            ],
+        ),
+        (EXPORT.replace("_SHA", " _SHA"), [good, None, good]),
+        (
+            line(EXPORT_SEAL, &format!("{EXPORT_SEAL} ")),
+            all(EXPORT_SEAL),
+        ),
+        (EXPORT.replace("CKSUM=", "CKSUM= "), all(EXPORT_SEAL)),
+        (
+            EXPORT.replace(EXPORT_SEAL, &EXPORT_SEAL.to_uppercase()),
+            all(EXPORT_SEAL),
+        ),
+        (
+            line("TYPE=NFS\nVERSION=0", "TYPE=NFS\nVERSION=0\nVERSION=0"),
+            [good, good, Some("06676f9fb56ce28bb3a38e1069194d5229d9e7d1")],
+        ),
+        (format!("_SHA_CKSUM=x\n{EXPORT}"), all(EXPORT_SEAL)),
+        (format!("{EXPORT}\0\0\0"), [good, good, None]),
+        (EXPORT.replace('\n', "\r"), [good, good, None]),
+        (
+            description("Ex\u{b}port"),
+            [
+                Some("72f0a8d9c1835c3a01c9ac061d7308cc17a4c89d"),
+                Some("1491515a384c2f0be938621f4903423074e0069d"),
+                Some("1491515a384c2f0be938621f4903423074e0069d"),
+            ],
+        ),
+        (
+            description("Ex\u{2028}port"),
+            [Some("72f0a8d9c1835c3a01c9ac061d7308cc17a4c89d"), None, None],
+        ),
+        (format!("NOTE hello\n{EXPORT}"), [good, good, None]),
+        (
+            format!("\u{feff}{EXPORT}"),
+            all("912068ab61d28673dc841ab59e64162e66e60f88"),
+        ),
+        (format!("_SHA_CKSUM={EXPORT_SEAL}\n"), all(nothing)),
+        (String::new(), all(nothing)),
+        (
+            volumes,
+            [
+                Some("5f3a5aa6a49e3029e1d364a58b7b17f037fc1e43"),
+                Some("5f3a5aa6a49e3029e1d364a58b7b17f037fc1e43"),
+                Some("ce7d69ba80f86d930ae228fdd21aaa1d321d6bc1"),
+            ],
+        ),
+    ] {
+        fs::write(storage.path().join("metadata"), &text).unwrap();
+        for (reader, seal) in ["current", "old", "script"].into_iter().zip(seals) {
+            let arguments = ["checksum", "--reader", reader, "metadata"];
+            let (code, stdout, stderr) = domain(storage.path(), &arguments);
+            assert_eq!((code, stderr.as_str()), (0, ""), "{text:?}");
+            let seal = seal.unwrap_or(stdout.trim_end());
+            assert_eq!(stdout, format!("{seal}\n"), "{reader}: {text:?}");
+        }
+    }
 }
 
 #[test]
@@ -318,12 +435,15 @@ fn the_checksum_of_anything_readable() {
         );
     }
     fs::write(storage.path().join("metadata"), b"A=\xff").unwrap();
-    let (code, _, stderr) = domain(storage.path(), &["checksum", "metadata"]);
-    assert_eq!(code, 2);
-    assert!(
-        stderr.ends_with("metadata: not UTF-8, byte 2, in line 1, is 0xff\n"),
-        "{stderr}"
-    );
+    for reader in ["current", "old", "script"] {
+        let arguments = ["checksum", "--reader", reader, "metadata"];
+        let (code, _, stderr) = domain(storage.path(), &arguments);
+        assert_eq!(code, 2);
+        assert!(
+            stderr.ends_with("metadata: not UTF-8, byte 2, in line 1, is 0xff\n"),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]

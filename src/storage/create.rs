@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::inside::Dir;
 use super::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
+use super::seal::hex;
 use super::{Metadata, is_uuid, locks, write};
 use crate::props::quoted;
 use crate::{Context, Error, Result};
@@ -132,6 +133,23 @@ impl Plan {
     }
 }
 
+/// A random id, as new domains have.
+///
+/// # Errors
+/// The kernel gives no random numbers.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("no random id")?;
+    // Version 4 of RFC 4122.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut id = hex(&bytes);
+    for at in [8, 13, 18, 23] {
+        id.insert(at, '-');
+    }
+    Ok(id)
+}
+
 /// Does the work of a child: makes the domain that this metadata describes in `target`. Gives its
 /// directory, and what is wrong with `target` if something is.
 ///
@@ -179,9 +197,8 @@ fn create(target: &Path, plan: &Plan) -> Result<PathBuf> {
             "{0}: another call is making a domain, or was interrupted; if it was, remove what it left: rm -r {0}",
             temporary.display()
         )),
-        _ => Error::from(error),
-    });
-    let at = at.context(target.display())?;
+        _ => Error::new(format!("{}: {error}", target.display())),
+    })?;
     let domain = target.join(&plan.id);
     let made = no_other(&target, &domain)
         .and_then(|()| build(&at, plan).context(domain.display()))
@@ -298,6 +315,19 @@ mod tests {
         let text = include_str!("../../tests/data/storage/export.metadata");
         assert_eq!(plan.text(), text);
         assert_eq!(Plan::of_text(text, (36, 36)), Ok(plan));
+    }
+
+    #[test]
+    fn random_ids() {
+        let ids = [random_id().unwrap(), random_id().unwrap()];
+        assert_ne!(ids[0], ids[1]);
+        for id in ids {
+            let bytes = id.as_bytes();
+            assert!(
+                is_uuid(&id) && bytes[14] == b'4' && b"89ab".contains(&bytes[19]),
+                "{id}"
+            );
+        }
     }
 
     #[test]

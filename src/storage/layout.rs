@@ -107,7 +107,7 @@ struct Geometry {
     alignment: u64,
 }
 
-fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
+fn geometry(surveyor: &Surveyor) -> Geometry {
     let number = |key, usual| {
         let value = surveyor
             .number(key)
@@ -117,12 +117,17 @@ fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
             .unwrap_or(usual)
     };
     let version = surveyor.version();
-    let geometry = Geometry {
+    Geometry {
         version: version.unwrap_or_default(),
         sanlock: version.is_some_and(|version| version >= 3) && !surveyor.says("TYPE", "LOCALFS"),
         sector: number("BLOCK_SIZE", 512),
         alignment: number("ALIGNMENT", 1 << 20),
-    };
+    }
+}
+
+fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
+    let geometry = geometry(surveyor);
+    let version = surveyor.version();
     if let Ok(Some(entry)) = dom_md.look("metadata") {
         owners.look(&dom_md.name.join("metadata"), &entry);
         mode(
@@ -200,7 +205,7 @@ fn file(
     }
 }
 
-fn mode(surveyor: &mut Surveyor, about: &Path, entry: &Entry, expected: u32) {
+pub(super) fn mode(surveyor: &mut Surveyor, about: &Path, entry: &Entry, expected: u32) {
     let mode = entry.mode();
     if mode != expected {
         let remedy = format!("chmod {expected:04o} {}", surveyor.path(about));
@@ -346,16 +351,7 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
     let sector = dom_md.read("leases", geometry.alignment, geometry.sector)?;
     match Sanlock::read(&sector) {
         Some(record) if record.kind == Kind::Resource => {
-            let id = surveyor.id.clone();
-            for (what, name, expected) in [
-                ("lockspace", &record.space, id.as_str()),
-                ("resource", &record.resource, "SDM"),
-            ] {
-                if name != expected {
-                    let problem = format!("the {what} is called {name:?}, expected {expected}");
-                    surveyor.remark(&about, problem, None);
-                }
-            }
+            resource_names(surveyor, &about, &record, "SDM");
             let words = match record.timestamp {
                 0 => "free".to_owned(),
                 _ => {
@@ -374,22 +370,80 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
     Ok(())
 }
 
-/// The index of external leases.
+/// Whether a resource of sanlock's is called as its place demands.
+fn resource_names(surveyor: &mut Surveyor, about: &Path, record: &Sanlock, resource: &str) {
+    let id = surveyor.id.clone();
+    for (what, name, expected) in [
+        ("lockspace", &record.space, id.as_str()),
+        ("resource", &record.resource, resource),
+    ] {
+        if name != expected {
+            let problem = format!("the {what} is called {name:?}, expected {expected}");
+            surveyor.remark(about, problem, None);
+        }
+    }
+}
+
+/// The index of external leases, and those leases.
 fn external(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::io::Result<()> {
     let about = dom_md.name.join("xleases");
-    let header = dom_md.read("xleases", geometry.alignment, 512)?;
-    match locks::xleases(&header) {
+    let index = dom_md.read("xleases", geometry.alignment, XLEASES_INDEX)?;
+    match locks::xleases(&index) {
         Some(space) if space == surveyor.id => {}
         Some(space) => {
             let problem = format!(
                 "the lockspace is called {space:?}, expected {}",
                 surveyor.id
             );
-            surveyor.remark(about, problem, None);
+            surveyor.remark(&about, problem, None);
+            return Ok(());
         }
-        None => surveyor.remark(about, "no index of leases", None),
+        None => {
+            surveyor.remark(about, "no index of leases", None);
+            return Ok(());
+        }
+    }
+    let leases = locks::external(&index);
+    for (number, lease) in &leases {
+        let offset = (3 + *number as u64) * geometry.alignment;
+        let sector = dom_md.read("xleases", offset, geometry.sector)?;
+        match Sanlock::read(&sector) {
+            Some(record) if record.kind == Kind::Resource => {
+                resource_names(surveyor, &about, &record, lease);
+            }
+            _ => {
+                let problem = format!("no resource of sanlock at {offset}, expected {lease:?}");
+                surveyor.remark(&about, problem, None);
+            }
+        }
+    }
+    if !leases.is_empty() {
+        surveyor.fact("leases", leases.len().to_string());
     }
     Ok(())
+}
+
+/// The lock of a volume, which is in a file of its own.
+pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
+    let name = format!("{volume}.lease");
+    let about = image.name.join(&name);
+    let Geometry {
+        sanlock, sector, ..
+    } = geometry(surveyor);
+    // VDSM makes none where sanlock is not used.
+    if !sanlock || !matches!(image.look(&name), Ok(Some(_))) {
+        return;
+    }
+    match image
+        .read(&name, 0, sector)
+        .map(|sector| Sanlock::read(&sector))
+    {
+        Ok(Some(record)) if record.kind == Kind::Resource => {
+            resource_names(surveyor, &about, &record, volume);
+        }
+        Ok(_) => surveyor.remark(about, "no resource of sanlock", None),
+        Err(error) => surveyor.remark(about, error.to_string(), None),
+    }
 }
 
 /// Other domains beside this one: VDSM sees one only in each mount.

@@ -126,6 +126,16 @@ pub fn xleases(header: &[u8]) -> Option<String> {
     sound.then(|| name(&header[10..58]))
 }
 
+/// The leases in the index of `xleases`, each with its number, but for those that are being made.
+pub fn external(index: &[u8]) -> Vec<(usize, String)> {
+    let records = index.get(512..).unwrap_or_default().chunks_exact(64);
+    let made = |record: &&[u8]| record[0] != 0 && record[61] != b'u';
+    let numbered = records.enumerate().filter(|(_, record)| made(record));
+    numbered
+        .map(|(number, record)| (number, name(&record[..48])))
+        .collect()
+}
+
 /// The process that has locked a file with flock(2), as the kernel's table of locks says.
 pub(super) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
     let (major, minor) = device;
@@ -254,6 +264,14 @@ mod tests {
         assert_eq!(xleases(&header).as_deref(), Some("space"));
         header[3] = 0;
         assert_eq!(xleases(&header), None);
+        let mut index = header.to_vec();
+        index.resize(512 + 3 * 64 + 10, 0);
+        index[512 + 64..512 + 64 + 4].copy_from_slice(b"vm-1");
+        assert_eq!(external(&index), [(1, "vm-1".to_owned())]);
+        index[512 + 64 + 61] = b'u';
+        assert_eq!(external(&index), []);
+        assert_eq!(external(&header), []);
+        assert_eq!(external(b""), []);
     }
 
     #[test]

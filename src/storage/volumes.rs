@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::contents::{ISO_DIRECTORY, REMOVED};
 use super::inside::Dir;
 use super::is_uuid;
-use super::layout::{FILE_MODE, OWNER};
+use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
 use super::survey::{Image, Surveyor};
 use super::volume::{MOST_META, Volume};
 
@@ -16,6 +16,7 @@ const QCOW2: &[u8] = b"QFI\xfb";
 const FEATURES: std::ops::Range<usize> = 72..80;
 /// The feature of a data file of its own, which would be opened wherever it is.
 const DATA_FILE: u64 = 1 << 2;
+const READ_ONLY: u32 = 0o440;
 
 /// Looks at all volumes.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
@@ -109,33 +110,20 @@ fn agrees(
             None,
         );
     }
-    let about = dir.name.join(id);
-    match dir.look(id) {
-        Ok(Some(entry)) if entry.is_file() => {
-            if entry.owner() != OWNER {
-                let (user, group) = entry.owner();
-                let remedy = format!("chown 36:36 {}", surveyor.path(&about));
-                surveyor.remark(
-                    &about,
-                    format!("owner {user}:{group}, expected 36:36"),
-                    remedy,
-                );
-            }
-            if entry.mode() != FILE_MODE {
-                let remedy = format!("chmod 0660 {}", surveyor.path(&about));
-                surveyor.remark(
-                    &about,
-                    format!("mode {:04o}, expected 0660", entry.mode()),
-                    remedy,
-                );
-            }
-        }
-        Ok(Some(entry)) => {
-            return surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
-        }
-        Ok(None) => return,
-        Err(error) => return surveyor.remark(about, error.to_string(), None),
+    of_vdsm(surveyor, dir, &format!("{id}.meta"), METADATA_MODE);
+    if names.contains(&format!("{id}.lease").as_str()) {
+        of_vdsm(surveyor, dir, &format!("{id}.lease"), FILE_MODE);
+        layout::of_volume(surveyor, dir, id);
     }
+    // VDSM made what others build on read-only before version 3.
+    let mode = match (dir.look(id), volume.get("VOLTYPE")) {
+        (Ok(Some(entry)), Some("INTERNAL" | "SHARED")) if entry.mode() == READ_ONLY => READ_ONLY,
+        _ => FILE_MODE,
+    };
+    if !of_vdsm(surveyor, dir, id, mode) {
+        return;
+    }
+    let about = dir.name.join(id);
     let (Some(format), Some(capacity)) = (volume.get("FORMAT"), volume.capacity()) else {
         return;
     };
@@ -157,4 +145,29 @@ fn agrees(
         qcow2,
         capacity,
     });
+}
+
+/// Whether this is a file; remarks if it is none, or not VDSM's.
+fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
+    let about = dir.name.join(name);
+    let entry = match dir.look(name) {
+        Ok(Some(entry)) if entry.is_file() => entry,
+        Ok(Some(entry)) => {
+            surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
+            return false;
+        }
+        Ok(None) => return false,
+        Err(error) => {
+            surveyor.remark(about, error.to_string(), None);
+            return false;
+        }
+    };
+    if entry.owner() != OWNER {
+        let (user, group) = entry.owner();
+        let remedy = format!("chown 36:36 {}", surveyor.path(&about));
+        let problem = format!("owner {user}:{group}, expected 36:36");
+        surveyor.remark(&about, problem, remedy);
+    }
+    layout::mode(surveyor, &about, &entry, mode);
+    true
 }

@@ -109,6 +109,73 @@ impl Storage {
     }
 }
 
+/// What the tool did.
+pub(crate) struct Done {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `vdsm-hooks domain`.
+pub(crate) fn tool(arguments: &[&str]) -> Done {
+    run_tool(Command::new(env!("CARGO_BIN_EXE_vdsm-hooks")), arguments)
+}
+
+/// Runs `vdsm-hooks domain` by this command.
+pub(crate) fn run_tool(mut command: Command, arguments: &[&str]) -> Done {
+    let output = command
+        .arg("domain")
+        .args(arguments)
+        .current_dir("/")
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done {
+        status: output.status.code().expect("killed by a signal"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// Kills `vdsm-hooks domain`, or its child, at the first, second, third of each of these system
+/// calls and so on, until it is through. `attempt` gets a number, and what runs the tool with some
+/// arguments and says whether it was killed; that is what it gives back. Fails where nothing can
+/// be killed this way.
+pub(crate) fn kill_at_every_step(
+    calls: &[&str],
+    mut attempt: impl FnMut(usize, &dyn Fn(&[&str]) -> bool) -> bool,
+) -> Result<(), String> {
+    let strace = |rest: &[&str]| Command::new("strace").args(rest).output();
+    match strace(&["-f", "-o", "/dev/null", "true"]) {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => return Err(format!("strace: {error}")),
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let log = log.to_str().unwrap();
+    let mut number = 0;
+    for call in calls {
+        for step in 1.. {
+            number += 1;
+            let trace = format!("trace={call}");
+            let inject = format!("inject={call}:signal=KILL:when={step}");
+            let run = |arguments: &[&str]| {
+                let tool = [env!("CARGO_BIN_EXE_vdsm-hooks"), "domain"];
+                let options = ["-f", "-o", log, "-e", &trace, "-e", &inject];
+                strace(&[&options[..], &tool, arguments].concat()).unwrap();
+                fs::read_to_string(log).unwrap().contains("SIGKILL")
+            };
+            if !attempt(number, &run) {
+                break;
+            }
+            assert!(step < 1000, "{call} has no end");
+        }
+    }
+    Ok(())
+}
+
 /// Whether files can be given to VDSM's user.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()

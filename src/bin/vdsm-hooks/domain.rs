@@ -13,17 +13,30 @@ use vdsm_hooks::{Error, Result};
 
 mod check;
 mod checksum;
+mod create;
+mod find;
+mod mend;
 mod of;
 mod progress;
+mod release;
 mod report;
+mod seal;
+mod show;
 mod sizes;
+
+/// The manual of the whole: what administrators come for.
+pub(crate) const STORIES: &str = include_str!("domain/stories.txt");
 
 /// What can be done with a storage domain.
 #[derive(clap::Subcommand)]
 pub(crate) enum DomainCommand {
     Check(check::Arguments),
-    Checksum(checksum::Arguments),
+    Show(show::Arguments),
     Of(of::Arguments),
+    Create(create::Arguments),
+    Seal(seal::Arguments),
+    Release(release::Arguments),
+    Checksum(checksum::Arguments),
 }
 
 /// How long to wait for storage, and where VDSM has it.
@@ -63,8 +76,12 @@ impl Host {
 pub(crate) fn run(command: &DomainCommand) -> ExitCode {
     let done = match command {
         DomainCommand::Check(arguments) => check::run(arguments),
-        DomainCommand::Checksum(arguments) => checksum::run(arguments),
+        DomainCommand::Show(arguments) => show::run(arguments),
         DomainCommand::Of(arguments) => of::run(arguments),
+        DomainCommand::Create(arguments) => create::run(arguments),
+        DomainCommand::Seal(arguments) => seal::run(arguments),
+        DomainCommand::Release(arguments) => release::run(arguments),
+        DomainCommand::Checksum(arguments) => checksum::run(arguments),
     };
     done.unwrap_or_else(|error| {
         say(&error);

@@ -74,13 +74,13 @@ enum Command {
     GrowDisk(grow_disk::Arguments),
     Man(man::Arguments),
     Completion(man::CompletionArguments),
-    /// Judge storage domains, without writing to them
-    #[command(subcommand)]
+    /// Make, check and mend storage domains
+    #[command(subcommand, after_long_help = domain::STORIES)]
     Domain(domain::DomainCommand),
 }
 
 fn main() -> ExitCode {
-    // A look at storage, by a child of 'domain check'.
+    // Work on storage, by a child of 'domain'.
     if let Some(status) = probe::serve_tool() {
         return status;
     }

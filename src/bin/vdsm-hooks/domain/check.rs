@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use vdsm_hooks::storage::lvm::{Group, Lvm};
-use vdsm_hooks::storage::survey::{Content, Survey};
+use vdsm_hooks::storage::survey::Survey;
 use vdsm_hooks::storage::turns::Turns;
-use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
-use vdsm_hooks::{Error, Result, cmd};
+use vdsm_hooks::{Result, cmd};
 
+use super::find::{Finder, Seen};
 use super::progress::Progress;
 use super::report::Report;
 use super::sizes;
@@ -69,25 +68,23 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is to be checked.
 enum Target {
+    /// What the administrator calls it: a path, or a domain's id.
     Path(PathBuf),
-    Id(String),
     /// A mount of this host; one without a domain is nobody's fault.
     Mount(PathBuf),
     /// The volume groups of this host.
     Groups,
 }
 
-fn targets(arguments: &Arguments, roots: &Roots, end: Instant) -> Result<Vec<Target>> {
-    let mut targets: Vec<Target> = arguments
+fn targets(arguments: &Arguments, finder: &Finder) -> Result<Vec<Target>> {
+    let mut targets: Vec<_> = arguments
         .targets
         .iter()
-        .map(|target| match target.to_str() {
-            Some(id) if is_uuid(id) && !target.exists() => Target::Id(id.to_owned()),
-            _ => Target::Path(target.clone()),
-        })
+        .cloned()
+        .map(Target::Path)
         .collect();
     if arguments.all {
-        let mounts = probe::mounts(roots, end)?;
+        let mounts = finder.mounts()?;
         targets.extend(mounts.into_iter().map(Target::Mount));
         // A host without LVM has no groups.
         if cmd::find("lvm").is_ok() {
@@ -101,43 +98,29 @@ impl Target {
     fn name(&self) -> String {
         match self {
             Target::Path(path) | Target::Mount(path) => path.to_string_lossy().into_owned(),
-            Target::Id(id) => id.clone(),
             Target::Groups => "volume groups".to_owned(),
         }
     }
 }
 
-/// What was seen at a target.
-enum Seen {
-    File(Box<Survey>),
-    Group(Group),
-}
-
 /// Looks at targets.
 struct Checker<'c> {
-    with_volumes: bool,
+    finder: Finder,
     timeout: Duration,
-    roots: &'c Roots,
-    lvm: Lvm,
-    end: Instant,
     /// Those of qemu-img.
     turns: Turns,
     progress: &'c Progress,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let roots = arguments.host.roots()?;
-    let end = arguments.host.end();
-    let targets = targets(arguments, &roots, end)?;
+    let finder = Finder::new(&arguments.host, arguments.volumes)?;
+    let targets = targets(arguments, &finder)?;
     let mut status = 0;
     let mut objects = Vec::new();
     Progress::show(targets.len(), |progress| {
         let checker = Checker {
-            with_volumes: arguments.volumes,
+            finder,
             timeout: arguments.host.timeout(),
-            roots: &roots,
-            lvm: Lvm::new(end),
-            end,
             turns: Turns::new(sizes::at_once(), PATIENCE),
             progress,
         };
@@ -254,69 +237,9 @@ impl Checker<'_> {
 
     fn look(&self, target: &Target) -> Result<Vec<Seen>> {
         match target {
-            Target::Path(path) => {
-                let seen = self.at(path)?;
-                if seen.is_empty() {
-                    return Err(probe::no_domain(path));
-                }
-                Ok(seen)
-            }
-            Target::Mount(path) => self.at(path),
-            Target::Groups => {
-                let groups = self.lvm.groups().map_err(Error::clone)?;
-                let domains = groups
-                    .iter()
-                    .filter(|group| group.is_domain() || group.is_unready());
-                Ok(domains.cloned().map(Seen::Group).collect())
-            }
-            Target::Id(id) => {
-                let found = storage::check(&[Use::of_id(id)], self.roots, &self.lvm, self.end);
-                let mut seen = Vec::new();
-                for checked in &found {
-                    match &checked.place {
-                        Some(Place::File(file)) => seen.extend(self.at(file)?),
-                        Some(Place::Tags) => match self.lvm.group(id) {
-                            Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
-                            Ok(None) => {}
-                            Err(Some(error)) => return Err(error.clone()),
-                            Err(None) => {
-                                return Err(Error::new(format!("{checked}: no answer in time")));
-                            }
-                        },
-                        None => {
-                            let problems = checked.problems(self.roots, self.timeout.as_secs());
-                            let texts: Vec<String> =
-                                problems.into_iter().map(|problem| problem.text).collect();
-                            return Err(Error::new(texts.join("; ")));
-                        }
-                    }
-                }
-                Ok(seen)
-            }
+            Target::Path(path) => self.finder.meant(path),
+            Target::Mount(path) => self.finder.at(path),
+            Target::Groups => self.finder.groups(),
         }
-    }
-
-    /// What is at a path. Of a domain on block storage there are only links.
-    fn at(&self, path: &Path) -> Result<Vec<Seen>> {
-        let mut seen = Vec::new();
-        for survey in probe::survey(path, self.with_volumes, self.end)? {
-            let id = survey.directory().and_then(Path::file_name);
-            let id = id.map(|id| id.to_string_lossy().into_owned());
-            match (&survey.metadata, id) {
-                (Content::Block, Some(id)) => match self.lvm.group(&id) {
-                    Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
-                    Ok(None) => {
-                        return Err(Error::new(format!(
-                            "{}: a domain on block storage, and this host sees no volume group {id}",
-                            path.display()
-                        )));
-                    }
-                    Err(Some(error)) => return Err(error.clone()),
-                    Err(None) => return Err(Error::new("lvm: no answer in time")),
-                },
-                _ => seen.push(Seen::File(Box::new(survey))),
-            }
-        }
-        Ok(seen)
     }
 }

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use vdsm_hooks::describe::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
-use vdsm_hooks::storage::{Finding, Judgement, Reading, Verdict, findings, judge, tags};
+use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};
 use vdsm_hooks::{Error, Result, props};
+
+use super::mend;
 
 /// The verdict on a domain and everything else that was found.
 pub(super) struct Report {
@@ -71,9 +73,9 @@ impl Report {
         let mut remarks = values(&judgement, Some(&group.name));
         remarks.extend(tags::remarks(group, &judgement.metadata));
         let remedy = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => {
-                tags::command(group, &judgement.metadata)
-            }
+            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => mend::of_group(Mend::Seal, group)
+                .ok()
+                .and_then(|(_, _, command)| command),
             _ => None,
         };
         let mut report = Report {

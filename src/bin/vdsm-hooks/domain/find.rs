@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Finds the storage domains that the administrator means.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vdsm_hooks::storage::lvm::{Group, Lvm};
+use vdsm_hooks::storage::survey::{Content, Survey};
+use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
+use vdsm_hooks::{Error, Result};
+
+use super::Host;
+
+/// A domain that was found.
+pub(super) enum Seen {
+    /// On files.
+    File(Box<Survey>),
+    /// On block storage.
+    Group(Group),
+}
+
+/// Looks until one deadline.
+pub(super) struct Finder {
+    roots: Roots,
+    with_volumes: bool,
+    timeout: Duration,
+    lvm: Lvm,
+    end: Instant,
+}
+
+impl Finder {
+    /// Nothing is looked at yet.
+    pub(super) fn new(host: &Host, with_volumes: bool) -> Result<Finder> {
+        let end = host.end();
+        Ok(Finder {
+            roots: host.roots()?,
+            with_volumes,
+            timeout: host.timeout(),
+            lvm: Lvm::new(end),
+            end,
+        })
+    }
+
+    /// The mounts of the host.
+    pub(super) fn mounts(&self) -> Result<Vec<PathBuf>> {
+        probe::mounts(&self.roots, self.end)
+    }
+
+    /// The domains that a path or an id means; at least one.
+    pub(super) fn meant(&self, target: &Path) -> Result<Vec<Seen>> {
+        match target.to_str() {
+            Some(id) if is_uuid(id) && !target.exists() => self.of_id(id),
+            _ => {
+                let seen = self.at(target)?;
+                if seen.is_empty() {
+                    return Err(probe::no_domain(target));
+                }
+                Ok(seen)
+            }
+        }
+    }
+
+    /// The one domain that a path or an id means.
+    pub(super) fn one(&self, target: &Path) -> Result<Seen> {
+        let mut seen = self.meant(target)?;
+        match (seen.pop(), seen.len()) {
+            (Some(only), 0) => Ok(only),
+            (_, others) => Err(Error::new(format!(
+                "{}: {} storage domains, expected the path or the id of one",
+                target.display(),
+                others + 1
+            ))),
+        }
+    }
+
+    fn of_id(&self, id: &str) -> Result<Vec<Seen>> {
+        let found = storage::check(&[Use::of_id(id)], &self.roots, &self.lvm, self.end);
+        let mut seen = Vec::new();
+        for checked in &found {
+            match &checked.place {
+                Some(Place::File(file)) => seen.extend(self.at(file)?),
+                Some(Place::Tags) => match self.lvm.group(id) {
+                    Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
+                    Ok(None) => {}
+                    Err(Some(error)) => return Err(error.clone()),
+                    Err(None) => {
+                        return Err(Error::new(format!("{checked}: no answer in time")));
+                    }
+                },
+                None => {
+                    let problems = checked.problems(&self.roots, self.timeout.as_secs());
+                    let texts: Vec<String> =
+                        problems.into_iter().map(|problem| problem.text).collect();
+                    return Err(Error::new(texts.join("; ")));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What is at a path. Of a domain on block storage there are only links.
+    pub(super) fn at(&self, path: &Path) -> Result<Vec<Seen>> {
+        let mut seen = Vec::new();
+        for survey in probe::survey(path, self.with_volumes, self.end)? {
+            let id = survey.directory().and_then(Path::file_name);
+            let id = id.map(|id| id.to_string_lossy().into_owned());
+            match (&survey.metadata, id) {
+                (Content::Block, Some(id)) => match self.lvm.group(&id) {
+                    Ok(Some(group)) => seen.push(Seen::Group(group.clone())),
+                    Ok(None) => {
+                        return Err(Error::new(format!(
+                            "{}: a domain on block storage, and this host sees no volume group {id}",
+                            path.display()
+                        )));
+                    }
+                    Err(Some(error)) => return Err(error.clone()),
+                    Err(None) => return Err(Error::new("lvm: no answer in time")),
+                },
+                _ => seen.push(Seen::File(Box::new(survey))),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// All volume groups of the host that are domains.
+    pub(super) fn groups(&self) -> Result<Vec<Seen>> {
+        let groups = self.lvm.groups().map_err(Error::clone)?;
+        let domains = groups
+            .iter()
+            .filter(|group| group.is_domain() || group.is_unready());
+        Ok(domains.cloned().map(Seen::Group).collect())
+    }
+}
