@@ -159,7 +159,7 @@ fn wait(
         }),
         _ => Err(Error::new(format!(
             "{program}: gave up after {} ms",
-            deadline.as_millis()
+            deadline.as_secs() * 1000 + u64::from(deadline.subsec_millis())
         ))),
     }
 }

@@ -57,8 +57,8 @@ impl<E: std::error::Error> From<E> for Error {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            // Some libraries repeat their cause in their own text.
-            if !message.contains(&text) {
+            // Some libraries end their own text with that of the cause.
+            if !message.ends_with(&text) {
                 message = format!("{message}: {text}");
             }
             source = cause.source();

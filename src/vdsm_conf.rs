@@ -198,7 +198,8 @@ impl VdsmConf {
             }
             let reference = after
                 .strip_prefix('(')
-                .and_then(|name| name.split_once(")s"));
+                .and_then(|name| name.split_once(')'))
+                .and_then(|(name, after)| Some((name, after.strip_prefix('s')?)));
             let (name, after) = reference.ok_or_else(|| {
                 Error::new(format!(
                     "{value:?}: expected '%%' or '%(option)s' at every '%'"

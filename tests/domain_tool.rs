@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use domains::{
     DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, Storage, assert_nobody_works_on,
+    is_root,
 };
 
 const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
@@ -38,12 +39,16 @@ fn domain(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn every_way_to_name_a_domain() {
+    let name = "every_way_to_name_a_domain";
+    if !is_root() {
+        return support::not_run(name, "needs root, to give files to VDSM");
+    }
     let storage = Storage::new();
-    let good = storage.domain("nas:_x", EXPORT_ID, EXPORT);
+    let good = storage.whole("nas:_x", EXPORT_ID, EXPORT);
     let file = good.join("dom_md/metadata");
     let before = storage.snapshot();
     let expected = format!(
-        "{}\n  name:         \"Export\"\n  verdict:      ok\n  declared:     {EXPORT_SEAL}\n  computed:     {EXPORT_SEAL}\n",
+        "{}\n  name:         \"Export\"\n  verdict:      ok\n  declared:     {EXPORT_SEAL}\n  computed:     {EXPORT_SEAL}\n  lock:         free\n  images:       1\n",
         file.display()
     );
     let absolute = |path: &Path| path.to_string_lossy().into_owned();
@@ -188,13 +193,14 @@ fn what_is_no_domain() {
     let block = storage.bare("blockSD", DATA_ID);
     std::os::unix::fs::symlink("/dev/x/metadata", block.join("dom_md/metadata")).unwrap();
     let two = storage.mount("two");
-    for (path, said) in [
-        (storage.path().join("nothing"), "nothing: No such file or directory (os error 2)".to_owned()),
-        (storage.run(), "run: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in".to_owned()),
-        (two, format!("two: 2 storage domains, of which VDSM sees one only; name one of them: {EXPORT_ID}, {DATA_ID}")),
-        (block, "metadata: a domain on block storage: its metadata is in the tags of its volume group, expected a domain on file storage".to_owned()),
+    let both = ["check", "checksum"].as_slice();
+    for (commands, path, said) in [
+        (both, storage.path().join("nothing"), "nothing: No such file or directory (os error 2)".to_owned()),
+        (both, storage.run(), "run: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in".to_owned()),
+        (&both[1..], two, format!("two: 2 storage domains, of which VDSM sees one only; name one of them: {EXPORT_ID}, {DATA_ID}")),
+        (&both[1..], block, "metadata: a domain on block storage: its metadata is in the tags of its volume group, expected a domain on file storage".to_owned()),
     ] {
-        for command in ["check", "checksum"] {
+        for command in commands {
             let (code, stdout, stderr) = domain(storage.path(), &[command, &path.to_string_lossy()]);
             assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
             assert!(stderr.starts_with("vdsm-hooks: ") && stderr.ends_with(&format!("{said}\n")), "{stderr}");
@@ -204,8 +210,11 @@ fn what_is_no_domain() {
 
 #[test]
 fn json_for_scripts() {
+    if !is_root() {
+        return support::not_run("json_for_scripts", "needs root, to give files to VDSM");
+    }
     let storage = Storage::new();
-    let good = storage.domain("nas:_x", EXPORT_ID, EXPORT);
+    let good = storage.whole("nas:_x", EXPORT_ID, EXPORT);
     let upper = EXPORT.replace(EXPORT_SEAL, &EXPORT_SEAL.to_uppercase());
     fs::write(storage.path().join("upper"), upper).unwrap();
     let (code, stdout, stderr) = domain(
@@ -234,17 +243,22 @@ fn json_for_scripts() {
     assert_eq!(reports[2]["verdict"], "ok");
     assert_eq!(reports[2]["findings"], json!([]));
     assert_eq!(reports[2]["cause"], Value::Null);
+    assert_eq!(reports[2]["remedy"], Value::Null);
+    assert_eq!(reports[2]["facts"], json!({"lock": "free", "images": "1"}));
 }
 
 /// The recipe of the help, as a shell runs it.
 #[test]
 fn the_recipe_mends_a_broken_seal() {
+    if !is_root() {
+        return support::not_run(
+            "the_recipe_mends_a_broken_seal",
+            "needs root, to give files to VDSM",
+        );
+    }
     let storage = Storage::new();
-    let broken = storage.domain(
-        "nas:_x",
-        EXPORT_ID,
-        EXPORT.replace("=Export\n", "=Import\n"),
-    );
+    let edited = EXPORT.replace("=Export\n", "=Import\n");
+    let broken = storage.whole("nas:_x", EXPORT_ID, &edited);
     let help = domain(storage.path(), &["checksum", "--help"]).1;
     let recipe: Vec<&str> = help
         .lines()
@@ -314,29 +328,20 @@ fn the_checksum_of_anything_readable() {
 
 #[test]
 fn storage_that_does_not_answer_is_given_up() {
+    let name = "storage_that_does_not_answer_is_given_up";
     let storage = Storage::new();
     let good = storage.domain("nas:_x", EXPORT_ID, EXPORT);
-    let fifo = storage.blocked("nas:_blocked", DATA_ID);
-    let good = good.to_string_lossy();
-    let (code, stdout, stderr) = domain(
-        storage.path(),
-        &["check", "--timeout", "1", &good, &fifo.to_string_lossy()],
-    );
-    assert_eq!(code, 2);
-    assert!(stdout.contains("verdict:      ok"), "{stdout}");
-    assert_eq!(
-        stderr,
-        format!("vdsm-hooks: {}: no answer in time\n", fifo.display())
-    );
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
-        Err(reason) => {
-            return support::not_run("storage_that_does_not_answer_is_given_up", &reason);
-        }
+        Err(reason) => return support::not_run(name, &reason),
     };
+    let (good, path) = (good.to_string_lossy(), mount.to_string_lossy());
+    let (code, stdout, stderr) = domain(storage.path(), &["check", "--timeout", "1", &good, &path]);
+    assert_eq!(code, 2);
+    assert!(stdout.contains("verdict:      ok"), "{stdout}");
+    assert_eq!(stderr, format!("vdsm-hooks: {path}: no answer in time\n"));
     for command in ["check", "checksum"] {
-        let path = mount.to_string_lossy();
         let (code, _, stderr) = domain(storage.path(), &[command, "--timeout", "1", &path]);
         assert_eq!(code, 2);
         assert_eq!(stderr, format!("vdsm-hooks: {path}: no answer in time\n"));

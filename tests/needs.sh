@@ -80,7 +80,8 @@ debian() {
         libvirt-daemon-system libvirt-clients libvirt-daemon-config-nwfilter qemu-system-x86
         qemu-utils seabios ebtables iproute2 jq libxml2-utils'
     [ "$purpose" = demo ] || packages="$packages
-        hyperfine iputils-ping mandoc openssl openvswitch-switch ovmf python3 qemu-block-extra rpm sasl2-bin shellcheck sudo time"
+        hyperfine iputils-ping lvm2 mandoc openssl openvswitch-switch ovmf python3 qemu-block-extra rpm
+        sasl2-bin shellcheck strace sudo time"
     # In Debian 12 these are parts of the packages above, in Debian 13 only recommended by them.
     if [ "$(sed -n 's/^VERSION_ID="\([0-9]*\)"/\1/p' /etc/os-release)" -ge 13 ] 2>/dev/null; then
         packages="$packages libvirt-daemon-driver-network libvirt-daemon-driver-nwfilter
@@ -111,7 +112,8 @@ enterprise_linux() {
         qemu-kvm qemu-img seabios-bin iptables-nft iproute jq libxml2'
     # Some of these are in EPEL and in oVirt's repositories.
     [ "$purpose" = demo ] || packages="$packages
-        cyrus-sasl edk2-ovmf hyperfine iputils mandoc openssl openvswitch python3 qemu-kvm-block-curl rpm-build ShellCheck time"
+        cyrus-sasl edk2-ovmf hyperfine iputils lvm2 mandoc openssl openvswitch python3 qemu-kvm-block-curl
+        rpm-build ShellCheck strace sudo time"
     ! has_rust || packages=${packages#cargo }
     missing=$(rpm -q --qf '' $packages | sed -n 's/^package \(.*\) is not installed$/\1/p')
     [ -n "$missing" ] || return 0

@@ -124,6 +124,15 @@ fn every_verdict_under_every_policy() {
     let directory = storage.bare("nas:_unreadable", EXPORT_ID);
     fs::create_dir(directory.join("dom_md/metadata")).unwrap();
     storage.blocked("nas:_blocked", EXPORT_ID);
+    // Links to a sound domain, from which nothing is read.
+    let sound = storage
+        .domain("nas:_sound", EXPORT_ID, EXPORT)
+        .join("dom_md");
+    let linked = storage.bare("nas:_linked", EXPORT_ID);
+    symlink(sound.join("metadata"), linked.join("dom_md/metadata")).unwrap();
+    let moved = storage.mount("nas:_moved").join(EXPORT_ID);
+    fs::create_dir_all(&moved).unwrap();
+    symlink(&sound, moved.join("dom_md")).unwrap();
     let other = "99999999-5445-4bc3-8675-ceff4637e8e3";
     let file = |mount: &str, metadata: &[u8]| disk(&storage.domain(mount, EXPORT_ID, metadata));
     // What the VM uses; whether that is fatal; what is said.
@@ -192,6 +201,16 @@ fn every_verdict_under_every_policy() {
             disk(&directory),
             Some(false),
             ": cannot be read, Is a directory (os error 21)".into(),
+        ),
+        (
+            disk(&linked),
+            Some(false),
+            ": cannot be read, metadata is a symbolic link, expected a file".into(),
+        ),
+        (
+            disk(&moved),
+            Some(false),
+            ": cannot be read, dom_md is a symbolic link, expected a directory".into(),
         ),
         (
             file("nas:_huge", &vec![b'x'; (64 << 10) + 1]),
@@ -463,58 +482,6 @@ fn a_domain_is_found_in_every_way() {
     ]);
     let (_, stderr) = check(&storage, &both, &[]);
     assert_eq!(stderr.matches("seal is broken").count(), 1, "{stderr}");
-}
-
-#[test]
-fn block_domains_are_named_at_debug_level_only() {
-    let storage = Storage::new();
-    // As VDSM makes it: every entry is a link to a logical volume, the one called metadata too.
-    let block = storage.bare("blockSD", DATA_ID);
-    symlink(
-        format!("/dev/{DATA_ID}/metadata"),
-        block.join("dom_md/metadata"),
-    )
-    .unwrap();
-    storage.link_into_pool(&block, DATA_ID);
-    let prepared = storage.run().join(EXPORT_ID).join(IMAGE);
-    fs::create_dir_all(&prepared).unwrap();
-    symlink(format!("/dev/{EXPORT_ID}/{VOLUME}"), prepared.join(VOLUME)).unwrap();
-    let mapped = DATA_ID.replace('-', "--");
-    for (used, id) in [
-        (disk(&block), DATA_ID),
-        (
-            disk(&storage.repository().join(POOL).join(DATA_ID)),
-            DATA_ID,
-        ),
-        (disk_of(&prepared.join(VOLUME)), EXPORT_ID),
-        (
-            disk_of(Path::new(&format!("/dev/{DATA_ID}/{VOLUME}"))),
-            DATA_ID,
-        ),
-        (
-            disk_of(Path::new(&format!("/dev/mapper/{mapped}-x"))),
-            DATA_ID,
-        ),
-        (lease(DATA_ID), DATA_ID),
-    ] {
-        let xml = vm(&[used]);
-        assert_eq!(
-            check(&storage, &xml, &[("sdcheck", "strict")]),
-            (0, String::new()),
-            "{xml}"
-        );
-        let (status, stderr) = check(&storage, &xml, &[("VDSM_HOOK_LOG", "debug")]);
-        assert_eq!(status, 0);
-        assert_eq!(lines(&stderr).len(), 1, "{stderr}");
-        assert!(
-            stderr.starts_with(&format!("sdcheck: debug: storage domain {id}")),
-            "{stderr}"
-        );
-        assert!(
-            stderr.ends_with(": on block storage, not checked\n"),
-            "{stderr}"
-        );
-    }
 }
 
 #[test]

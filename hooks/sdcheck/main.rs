@@ -7,13 +7,14 @@
 //! Property: `sdcheck=off|warn|enforce|strict`, of the VM or of VDSM's environment; `enforce` if it
 //! is not set. `off` does not even parse. `sdcheck_timeout`: seconds to wait for storage.
 //!
-//! The file systems are looked at by children of this program, which are given up after that time.
-//! Nothing is ever written. Domains on block storage are left alone.
+//! The file systems are looked at by children of this program, and the tags of volume groups by one
+//! call of LVM; both are given up after that time. Nothing is ever written.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::storage::lvm::Lvm;
 use vdsm_hooks::storage::{self, Problem, Roots, Weight, probe};
 use vdsm_hooks::xml::Document;
 use vdsm_hooks::{Error, Result, hook, program, props};
@@ -70,7 +71,7 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
         )));
     }
     let end = Instant::now() + Duration::from_secs(seconds);
-    let checked = storage::check(&uses, &roots, end);
+    let checked = storage::check(&uses, &roots, &Lvm::new(end), end);
     let mut problems: Vec<Problem> = Vec::new();
     for problem in checked
         .iter()

@@ -7,19 +7,32 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
+use super::lvm::Lvm;
 use super::probe::{self, Answer};
-use super::{Judgement, Kind, METADATA_FILE, Roots, Use, judge};
+use super::{Judgement, Kind, METADATA_FILE, Roots, Use, judge, tags};
 use crate::props;
 
 /// A storage domain and what came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The domain's id: the name of its directory.
+    /// The domain's id: the name of its directory or volume group.
     pub id: String,
-    /// The metadata file, if it is known where that is.
-    pub file: Option<PathBuf>,
+    /// Where the metadata is, if that is known.
+    pub place: Option<Place>,
     /// What came out.
     pub outcome: Outcome,
+}
+
+/// Why a domain on block storage cannot be checked, in most cases.
+const NOT_SEEN: &str = "this host sees no volume group of this name";
+
+/// Where a domain has its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In this file.
+    File(PathBuf),
+    /// In the tags of the volume group that is called like the domain.
+    Tags,
 }
 
 /// What came out of checking one storage domain.
@@ -27,8 +40,8 @@ pub struct Checked {
 pub enum Outcome {
     /// There is a verdict.
     Judged(Box<Judgement>),
-    /// Block storage, whose metadata is in LVM's tags.
-    Block,
+    /// On block storage, and no volume group that is a storage domain; why, in words.
+    NoGroup(&'static str),
     /// The metadata is there and cannot be read, and why.
     Unreadable(String),
     /// The storage did not answer in time.
@@ -38,96 +51,123 @@ pub enum Outcome {
 }
 
 /// Checks every one of `uses` until `end`. A domain is looked for where the XML has it, behind
-/// VDSM's links, and then in every mount; the file of one domain is judged once.
-pub fn check(uses: &[Use], roots: &Roots, end: Instant) -> Vec<Checked> {
-    let mut all: Vec<Checked> = thread::scope(|scope| {
+/// VDSM's links, in every mount, and then among the volume groups; a domain is judged once.
+pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
+    let all: Vec<Vec<Checked>> = thread::scope(|scope| {
         let running: Vec<_> = uses
             .iter()
-            .map(|used| scope.spawn(move || check_one(used, roots, end)))
+            .map(|used| scope.spawn(move || check_one(used, roots, lvm, end)))
             .collect();
         running
             .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
+            .map(|thread| thread.join().unwrap_or_default())
             .collect()
     });
     // The pool's master domain is often one that the XML names by its id as well.
-    let mut files: Vec<PathBuf> = Vec::new();
-    all.retain(|checked| match &checked.file {
-        Some(file) if files.contains(file) => false,
-        Some(file) => {
-            files.push(file.clone());
-            true
+    let mut once: Vec<Checked> = Vec::new();
+    for checked in all.into_iter().flatten() {
+        let same = |other: &Checked| other.id == checked.id && other.place == checked.place;
+        if !once.iter().any(same) {
+            once.push(checked);
         }
-        None => true,
-    });
-    all
+    }
+    once
 }
 
-fn check_one(used: &Use, roots: &Roots, end: Instant) -> Vec<Checked> {
-    if used.kind == Kind::Block {
-        return vec![without_file(used, Outcome::Block)];
+fn check_one(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
+    if let (Kind::Block, Some(id)) = (used.kind, &used.id) {
+        return vec![in_group(id, lvm)];
     }
     // Where the VM itself looks. All of them count, should there be several.
     if let Err(answers) = probe::first(&used.directories, end, |_| false) {
         let checked: Vec<_> = answers
             .into_iter()
             .filter(|(_, answer)| *answer != Answer::Absent)
-            .map(|(directory, answer)| at(directory, answer))
+            .map(|(directory, answer)| at(directory, answer, lvm))
             .collect();
         if !checked.is_empty() {
             return checked;
         }
     }
-    vec![find(used, roots, end)]
+    vec![find(used, roots, lvm, end)]
 }
 
 /// Checks a domain whose directory the XML does not say.
-fn find(used: &Use, roots: &Roots, end: Instant) -> Checked {
+fn find(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
     let located = match probe::locate(used, roots, end) {
         Ok(located) => located,
-        Err(answer) => return without_file(used, outcome_of(answer)),
+        Err(answer) => return nowhere(used, outcome_of(answer)),
     };
     let directories = [&located.directories[..], &used.guesses[..]].concat();
     match probe::first(&directories, end, is_there) {
-        Ok((directory, answer)) => return at(directory, answer),
+        Ok((directory, answer)) => return at(directory, answer, lvm),
         Err(answers) => {
             let trouble = answers
                 .into_iter()
                 .find(|(_, answer)| *answer != Answer::Absent);
             if let Some((directory, answer)) = trouble {
-                return at(directory, answer);
+                return at(directory, answer, lvm);
             }
         }
     }
-    if located.block {
-        return without_file(used, Outcome::Block);
-    }
     let Some(id) = &used.id else {
-        return without_file(used, Outcome::Absent(0));
+        return nowhere(used, Outcome::Absent(0));
     };
-    let directories: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
-    match probe::first(&directories, end, is_there) {
-        Ok((directory, answer)) => at(directory, answer),
-        Err(answers) => {
-            let silent = answers
-                .iter()
-                .filter(|(_, answer)| *answer == Answer::Silent)
-                .count();
-            without_file(used, Outcome::Absent(silent))
-        }
+    if located.block {
+        return in_group(id, lvm);
     }
+    let directories: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
+    let answers = match probe::first(&directories, end, is_there) {
+        Ok((directory, answer)) => return at(directory, answer, lvm),
+        Err(answers) => answers,
+    };
+    // That LVM does not know it either, or cannot say, is not worth a word.
+    let group = in_group(id, lvm);
+    match group.outcome {
+        Outcome::Judged(_) => return group,
+        Outcome::NoGroup(why) if why != NOT_SEEN => return group,
+        _ => {}
+    }
+    let silent = answers
+        .iter()
+        .filter(|(_, answer)| *answer == Answer::Silent)
+        .count();
+    nowhere(used, Outcome::Absent(silent))
 }
 
 fn is_there(answer: &Answer) -> bool {
     matches!(answer, Answer::Found(_) | Answer::Missing | Answer::Block)
 }
 
-fn at(directory: &Path, answer: Answer) -> Checked {
+fn at(directory: &Path, answer: Answer, lvm: &Lvm) -> Checked {
     let name = directory.file_name().unwrap_or_default();
+    let id = name.to_string_lossy().into_owned();
+    if answer == Answer::Block {
+        return in_group(&id, lvm);
+    }
     Checked {
-        id: name.to_string_lossy().into_owned(),
-        file: Some(directory.join(METADATA_FILE)),
+        id,
+        place: Some(Place::File(directory.join(METADATA_FILE))),
         outcome: outcome_of(answer),
+    }
+}
+
+/// Checks a domain on block storage.
+fn in_group(id: &str, lvm: &Lvm) -> Checked {
+    let outcome = match lvm.group(id) {
+        Err(None) => Outcome::Silent,
+        Err(Some(reason)) => Outcome::Unreadable(reason.to_string()),
+        Ok(None) => Outcome::NoGroup(NOT_SEEN),
+        Ok(Some(group)) if group.is_domain() => Outcome::Judged(Box::new(tags::judge(&group.tags))),
+        Ok(Some(group)) if group.is_unready() => {
+            Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")
+        }
+        Ok(Some(_)) => Outcome::NoGroup("its volume group has no tag RHAT_storage_domain"),
+    };
+    Checked {
+        id: id.to_owned(),
+        place: (!matches!(outcome, Outcome::NoGroup(_))).then_some(Place::Tags),
+        outcome,
     }
 }
 
@@ -135,14 +175,14 @@ fn outcome_of(answer: Answer) -> Outcome {
     match answer {
         Answer::Found(content) => Outcome::Judged(Box::new(judge(Some(&content)))),
         Answer::Missing => Outcome::Judged(Box::new(judge(None))),
-        Answer::Block => Outcome::Block,
         Answer::Unreadable(reason) => Outcome::Unreadable(reason),
         Answer::Silent => Outcome::Silent,
-        Answer::Absent => Outcome::Absent(0),
+        Answer::Absent | Answer::Block => Outcome::Absent(0),
     }
 }
 
-fn without_file(used: &Use, outcome: Outcome) -> Checked {
+/// A domain of which it is not known where it is.
+fn nowhere(used: &Use, outcome: Outcome) -> Checked {
     let id = match (&used.id, used.links.first()) {
         (Some(id), _) => id.clone(),
         (None, link) => link
@@ -151,13 +191,13 @@ fn without_file(used: &Use, outcome: Outcome) -> Checked {
     };
     Checked {
         id,
-        file: None,
+        place: None,
         outcome,
     }
 }
 
 impl fmt::Display for Checked {
-    /// The domain for a message: id, name and file, as far as they are known.
+    /// The domain for a message: id, name and place, as far as they are known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "storage domain {}", self.id)?;
         if let Outcome::Judged(judgement) = &self.outcome {
@@ -165,8 +205,9 @@ impl fmt::Display for Checked {
                 write!(f, " {}", props::quoted(description))?;
             }
         }
-        match &self.file {
-            Some(file) => write!(f, " in {}", file.display()),
+        match &self.place {
+            Some(Place::File(file)) => write!(f, " in {}", file.display()),
+            Some(Place::Tags) => f.write_str(" in the tags of its volume group"),
             None => Ok(()),
         }
     }

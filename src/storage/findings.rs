@@ -295,7 +295,7 @@ impl<'m> Findings<'m> {
 }
 
 /// A decimal number as Python's `int()` reads it: a sign and blanks around it are allowed.
-fn integer(text: &str) -> Option<i64> {
+pub(super) fn integer(text: &str) -> Option<i64> {
     text.trim_matches(super::metadata::is_blank).parse().ok()
 }
 

@@ -10,22 +10,25 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{METADATA_FILE, Roots, Use, is_uuid};
+use nix::fcntl::OFlag;
+
+use super::create::{self, Plan};
+use super::survey::{self, Survey, looks_like_domain};
+use super::turns::Turns;
+use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
 use crate::{Context, Error, Result, child};
 
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
 pub const MOST_METADATA: u64 = 64 << 10;
-/// How many children look at the same time.
-const MOST_CHILDREN: usize = 32;
-/// After this time a child counts as blocked: it needs no CPU, and must not keep others waiting.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The children that look at the same time. One that is blocked must not keep others waiting.
+static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
 
 /// What was found where a domain should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +106,25 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> std::result::Result<
     Ok(located)
 }
 
+/// Every mount of the host.
+///
+/// # Errors
+/// No answer until `end`.
+pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
+    let nothing = Use {
+        id: None,
+        ..Use::of_id("")
+    };
+    match locate(&nothing, roots, end) {
+        Ok(located) => Ok(located.mounts),
+        Err(Answer::Unreadable(reason)) => Err(Error::new(reason)),
+        Err(_) => {
+            let repository = roots.repository.display();
+            Err(Error::new(format!("{repository}: no answer in time")))
+        }
+    }
+}
+
 /// Finds the metadata that an administrator means by `path` (a domain's directory, its `dom_md`, a
 /// metadata file, or a mount with one domain): the file, and what is there.
 ///
@@ -125,6 +147,82 @@ pub fn meant(path: &Path, end: Instant) -> Result<(PathBuf, Answer)> {
     }
 }
 
+/// Everything about the domains that an administrator means by `path`, see [`survey::survey`].
+///
+/// # Errors
+/// It cannot be read, or there is no answer until `end`.
+pub fn survey(path: &Path, with_volumes: bool, end: Instant) -> Result<Vec<Survey>> {
+    // The child works in another directory.
+    let path = std::path::absolute(path).context(path.display())?;
+    let volumes = if with_volumes { "volumes" } else { "" };
+    let message = run(
+        &["survey".as_ref(), path.as_os_str(), volumes.as_ref()],
+        end,
+    );
+    match &message[..] {
+        b"s" => Err(Error::new(format!("{}: no answer in time", path.display()))),
+        [b'u', reason @ ..] => Err(Error::new(String::from_utf8_lossy(reason))),
+        message => survey::of_message(message),
+    }
+}
+
+/// Makes the domain of `plan` in `target`. Gives its directory, and what is wrong with `target`
+/// if something is.
+///
+/// # Errors
+/// There is a domain already, something could not be made, or there is no answer until `end`.
+pub fn create(target: &Path, plan: &Plan, end: Instant) -> Result<(PathBuf, Option<String>)> {
+    let target = std::path::absolute(target).context(target.display())?;
+    let (user, group) = plan.owner;
+    let (text, owner) = (plan.text(), format!("{user}:{group}"));
+    let arguments: [&OsStr; 4] = [
+        "create".as_ref(),
+        target.as_os_str(),
+        text.as_ref(),
+        owner.as_ref(),
+    ];
+    let answer = path_in(&run(&arguments, end), &target)?;
+    let mut parts = answer.as_os_str().as_bytes().splitn(2, |byte| *byte == 0);
+    let domain = path_of(parts.next().unwrap_or_default());
+    let wrong = parts.next().filter(|wrong| !wrong.is_empty());
+    Ok((
+        domain,
+        wrong.map(|wrong| String::from_utf8_lossy(wrong).into_owned()),
+    ))
+}
+
+/// Mends a metadata file that has this content; the copy of the old one.
+///
+/// # Errors
+/// It cannot be mended this way or written, it has another content by now, or there is no answer
+/// until `end`.
+pub fn mend(file: &Path, mend: Mend, content: &[u8], end: Instant) -> Result<PathBuf> {
+    let digest = rewrite::digest(content);
+    let arguments: [&OsStr; 4] = [
+        "mend".as_ref(),
+        file.as_os_str(),
+        mend.word().as_ref(),
+        digest.as_ref(),
+    ];
+    path_in(&run(&arguments, end), file)
+}
+
+/// The path in the message of a child that has worked on `place`.
+fn path_in(message: &[u8], place: &Path) -> Result<PathBuf> {
+    match message.split_first() {
+        Some((b'f', path)) => Ok(path_of(path)),
+        Some((b's', _)) => Err(Error::new(format!(
+            "{0}: no answer in time, and what was done is not known; once it answers: vdsm-hooks domain check {0}",
+            place.display()
+        ))),
+        Some((_, reason)) => Err(Error::new(String::from_utf8_lossy(reason))),
+        None => Err(Error::new(format!(
+            "{}: the child that works there died",
+            place.display()
+        ))),
+    }
+}
+
 /// Looks into several directories side by side. Gives the first domain whose answer is `wanted`,
 /// without waiting for the others; else all answers, in the order of `directories`.
 pub fn first(
@@ -132,21 +230,28 @@ pub fn first(
     end: Instant,
     wanted: fn(&Answer) -> bool,
 ) -> std::result::Result<(&Path, Answer), Vec<(&Path, Answer)>> {
-    let (sender, receiver) = mpsc::channel();
+    // The standard library's channels are 6 KB of program.
+    let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
     for (number, directory) in directories.iter().cloned().enumerate() {
-        let sender = sender.clone();
+        let messages = Arc::clone(&messages);
         thread::spawn(move || {
             let message = run(&["domain".as_ref(), directory.as_os_str()], end);
-            // Nobody listens any more once one has been chosen.
-            let _ = sender.send((number, message));
+            let (messages, came) = &*messages;
+            lock(messages).push((number, message));
+            came.notify_one();
         });
     }
-    drop(sender);
+    let (messages, came) = &*messages;
     let mut answers: Vec<_> = directories
         .iter()
         .map(|directory| (directory.as_path(), Answer::Silent))
         .collect();
-    for (number, message) in receiver {
+    for _ in directories {
+        let waiting = came.wait_while(lock(messages), |messages| messages.is_empty());
+        let next = waiting.unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((number, message)) = next else {
+            continue;
+        };
         let answer = Answer::of(&message);
         if wanted(&answer) {
             return Ok((answers[number].0, answer));
@@ -162,7 +267,7 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 
 /// Runs a child; its message, or one in its place if it does not end until `end`.
 fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
-    let _place = Place::take(end);
+    let _turn = CHILDREN.take(end);
     match child::run(arguments, end) {
         Ok(Some(message)) => message,
         Ok(None) => message(b's', b""),
@@ -170,43 +275,8 @@ fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
     }
 }
 
-/// A place among the children that run at the same time.
-struct Place(Instant);
-
-/// When each child that has not ended began.
-static RUNNING: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
-static ENDED: Condvar = Condvar::new();
-
-impl Place {
-    /// Waits for a place, but not beyond `end`. A child that is blocked gives its place up.
-    fn take(end: Instant) -> Place {
-        let mut running = running();
-        loop {
-            let now = Instant::now();
-            let busy = |began: &&Instant| now.duration_since(**began) < PATIENCE;
-            if now >= end || running.iter().filter(busy).count() < MOST_CHILDREN {
-                running.push(now);
-                return Place(now);
-            }
-            running = ENDED
-                .wait_timeout(running, PATIENCE / 10)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |woken| woken.0);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut running = running();
-        if let Some(at) = running.iter().position(|began| *began == self.0) {
-            running.swap_remove(at);
-        }
-        ENDED.notify_one();
-    }
-}
-
-fn running() -> MutexGuard<'static, Vec<Instant>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does a child's work for [`locate`], [`domain`] and [`first`] if the program was started as one.
@@ -215,14 +285,28 @@ pub fn serve() -> Option<ExitCode> {
     serve_also(|_, _| None)
 }
 
-/// [`serve`], and the work for [`meant`] besides, which only the administrator's tool asks for.
+/// [`serve`], and the work besides that only the administrator's tool asks for.
 pub fn serve_tool() -> Option<ExitCode> {
     serve_also(|what, arguments| match (what, arguments) {
         ("file", [file]) => Some(read(file)),
-        ("meant", [path]) => Some(match find_metadata(path) {
-            Ok(file) => message(b'f', file.as_os_str().as_bytes()),
-            Err(error) => message(b'e', error.to_string().as_bytes()),
-        }),
+        ("survey", [path, volumes]) => {
+            let with_volumes = !volumes.as_os_str().is_empty();
+            Some(survey::to_message(survey::survey(path, with_volumes)))
+        }
+        ("meant", [path]) => Some(path_or_error(find_metadata(path))),
+        ("create", [target, text, owner]) => {
+            let made = create::serve(target, &text.to_string_lossy(), &owner.to_string_lossy());
+            Some(path_or_error(made.map(|(domain, wrong)| {
+                let mut answer = domain.into_os_string();
+                answer.push(format!("\0{wrong}"));
+                PathBuf::from(answer)
+            })))
+        }
+        ("mend", [file, word, digest]) => {
+            let mend = Mend::of_word(&word.to_string_lossy())?;
+            let copy = rewrite::serve(file, mend, &digest.to_string_lossy());
+            Some(path_or_error(copy))
+        }
         _ => None,
     })
 }
@@ -243,6 +327,13 @@ fn message(kind: u8, content: &[u8]) -> Vec<u8> {
     message
 }
 
+fn path_or_error(path: Result<PathBuf>) -> Vec<u8> {
+    match path {
+        Ok(path) => message(b'f', path.as_os_str().as_bytes()),
+        Err(error) => message(b'e', error.to_string().as_bytes()),
+    }
+}
+
 fn unreadable(error: &io::Error) -> Vec<u8> {
     message(b'u', error.to_string().as_bytes())
 }
@@ -260,11 +351,26 @@ fn look(directory: &Path) -> Vec<u8> {
     }
 }
 
-/// The metadata in `file`. On block storage a link to a logical volume has its name, whether the
-/// volume is active or not.
+/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
+/// the metadata.
+pub(super) fn is_volume(file: &Path) -> bool {
+    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
+}
+
+/// The metadata in `file`.
 fn read(file: &Path) -> Vec<u8> {
-    if fs::read_link(file).is_ok_and(|target| target.starts_with("/dev")) {
+    if is_volume(file) {
         return message(b'b', b"");
+    }
+    // A link could lead to any file of this host.
+    let dom_md = file.parent().filter(|_| file.ends_with(METADATA_FILE));
+    for (path, expected) in [(dom_md, "directory"), (Some(file), "file")] {
+        if path.is_some_and(Path::is_symlink) {
+            let name = path.and_then(Path::file_name).unwrap_or_default();
+            let name = name.to_string_lossy();
+            let reason = format!("{name} is a symbolic link, expected a {expected}");
+            return message(b'u', reason.as_bytes());
+        }
     }
     match fs::metadata(file) {
         Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
@@ -286,9 +392,14 @@ fn read(file: &Path) -> Vec<u8> {
     }
 }
 
-fn content(file: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let file = File::open(file)?;
+    // A link may have been put there since.
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    let file = File::options()
+        .read(true)
+        .custom_flags(no_link)
+        .open(file)?;
     file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
     Ok(content)
 }
@@ -398,6 +509,35 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
 
 /// The metadata file that an administrator means by `path`.
 fn find_metadata(given: &Path) -> Result<PathBuf> {
+    let mut files = find_all(given)?;
+    match files.len() {
+        0 => Err(no_domain(given)),
+        1 => Ok(files.swap_remove(0)),
+        several => {
+            let domains = files
+                .iter()
+                .filter_map(|file| file.ancestors().nth(2)?.file_name());
+            let names: Vec<_> = domains.map(OsStr::to_string_lossy).collect();
+            Err(Error::new(format!(
+                "{}: {several} storage domains, of which VDSM sees one only; name one of them: {}",
+                given.display(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The error of a path at which there is no domain.
+pub fn no_domain(path: &Path) -> Error {
+    Error::new(format!(
+        "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
+        path.display()
+    ))
+}
+
+/// The metadata files that an administrator means by `path`: that of a domain, or those of all
+/// domains in a mount.
+pub(super) fn find_all(given: &Path) -> Result<Vec<PathBuf>> {
     // A name such as `.` says nothing about the domain.
     let real = match fs::canonicalize(given) {
         // The file may be what is missing.
@@ -405,42 +545,36 @@ fn find_metadata(given: &Path) -> Result<PathBuf> {
             let directory = given.parent().unwrap_or(given);
             fs::canonicalize(directory).map(|directory| directory.join("metadata"))
         }
+        // A link of that name is not followed.
+        Ok(_) if given.ends_with(METADATA_FILE) => {
+            let directory = given.ancestors().nth(2).unwrap_or(given);
+            fs::canonicalize(directory).map(|directory| directory.join(METADATA_FILE))
+        }
         other => other,
     };
     let path = real.context(given.display())?;
     if path.ends_with(METADATA_FILE) {
-        return Ok(path);
+        return Ok(vec![path]);
     }
     if !fs::metadata(&path).context(path.display())?.is_dir() {
-        return Ok(path);
+        return Ok(vec![path]);
     }
     if path.ends_with("dom_md") {
-        return Ok(path.join("metadata"));
+        return Ok(vec![path.join("metadata")]);
     }
     if path.join("dom_md").is_dir() {
-        return Ok(path.join(METADATA_FILE));
+        return Ok(vec![path.join(METADATA_FILE)]);
     }
-    let domains: Vec<PathBuf> = entries(&path)
-        .into_iter()
-        .filter(|entry| ends_in_uuid(entry) && entry.join("dom_md").is_dir())
-        .collect();
-    match &domains[..] {
-        [domain] => Ok(domain.join(METADATA_FILE)),
-        [] if ends_in_uuid(&path) => Ok(path.join(METADATA_FILE)),
-        [] => Err(Error::new(format!(
-            "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
-            path.display()
-        ))),
-        several => Err(Error::new(format!(
-            "{}: {} storage domains, of which VDSM sees one only; name one of them: {}",
-            path.display(),
-            several.len(),
-            several
-                .iter()
-                .filter_map(|domain| domain.file_name())
-                .map(|name| name.to_string_lossy())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ))),
+    let mut domains = entries(&path);
+    domains.retain(|entry| {
+        let name = entry.file_name().unwrap_or_default();
+        looks_like_domain(&name.to_string_lossy()) && entry.join("dom_md").is_dir()
+    });
+    if domains.is_empty() && ends_in_uuid(&path) {
+        domains.push(path);
     }
+    Ok(domains
+        .iter()
+        .map(|domain| domain.join(METADATA_FILE))
+        .collect())
 }

@@ -2,7 +2,7 @@
 
 //! What is to be said about a checked domain before a VM may use it.
 
-use super::{Checked, Judgement, Outcome, Roots, Verdict};
+use super::{Checked, Judgement, Outcome, Place, Roots, Verdict};
 use crate::props;
 
 /// How bad it is, the worst first.
@@ -55,17 +55,18 @@ impl Checked {
                 let id = judgement.metadata.get("SDUUID");
                 let other = id.filter(|id| *id != self.id).map(|id| {
                     let id = props::quoted(id);
+                    let named = match self.place {
+                        Some(Place::Tags) => "volume group",
+                        _ => "directory",
+                    };
                     problem(
                         Weight::OtherId,
-                        &format!("its SDUUID is {id}, not the name of its directory"),
+                        &format!("its SDUUID is {id}, not the name of its {named}"),
                     )
                 });
                 verdict.into_iter().chain(other).collect()
             }
-            Outcome::Block => {
-                log::debug!("{self}: on block storage, not checked");
-                Vec::new()
-            }
+            Outcome::NoGroup(why) => vec![problem(Weight::Absent, why)],
             Outcome::Unreadable(reason) => {
                 vec![problem(
                     Weight::Unread,
@@ -104,6 +105,10 @@ fn of_verdict(judgement: &Judgement) -> Option<(Weight, String)> {
         Verdict::NotUtf8 => (
             Weight::NotUtf8,
             format!("the metadata is not UTF-8, {cause}"),
+        ),
+        Verdict::Undecodable => (
+            Weight::NotUtf8,
+            format!("the metadata cannot be decoded, {cause}"),
         ),
         Verdict::Empty => (Weight::Empty, "the metadata is empty".to_owned()),
         Verdict::Missing => (Weight::Missing, "the metadata file is missing".to_owned()),

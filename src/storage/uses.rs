@@ -77,9 +77,20 @@ pub struct Use {
 
 /// Every storage domain that `document` names, in the order of their first mention.
 pub fn uses(document: &Document<'_>, roots: &Roots) -> Vec<Use> {
+    uses_with(document, roots, |_, _, _| ())
+}
+
+/// [`uses`], which tells `note` every mention: the domain's id, the image, and what stands behind
+/// the image or, of block storage, the group.
+pub fn uses_with(
+    document: &Document<'_>,
+    roots: &Roots,
+    note: impl FnMut(&str, Option<&str>, &[&str]),
+) -> Vec<Use> {
     let mut finder = Finder {
         roots,
         found: Vec::new(),
+        note,
     };
     for disk in xml::devices(document, "disk") {
         finder.disk(disk);
@@ -121,12 +132,13 @@ fn ovirt_text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
         .map(|child| xml::text(child).trim().to_owned())
 }
 
-struct Finder<'r> {
+struct Finder<'r, N> {
     roots: &'r Roots,
     found: Vec<Use>,
+    note: N,
 }
 
-impl Finder<'_> {
+impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
     /// The entry of a domain id.
     fn domain(&mut self, id: &str) -> &mut Use {
         self.entry(Some(id), None)
@@ -176,6 +188,7 @@ impl Finder<'_> {
         if let Some(space) = xml::child(lease, "lockspace").map(xml::text) {
             if is_uuid(space.trim()) {
                 self.domain(space.trim());
+                (self.note)(space.trim(), None, &[]);
             }
         }
         for target in xml::children(lease, "target") {
@@ -194,9 +207,12 @@ impl Finder<'_> {
             if let Some(pool) = uuid("poolID") {
                 add(&mut domain.links, roots.repository.join(pool).join(&id));
             }
-            if let Some(image) = uuid("imageID") {
+            let image = uuid("imageID");
+            if let Some(image) = &image {
                 add(&mut domain.images, roots.run.join(&id).join(image));
             }
+            let volume = uuid("volumeID");
+            (self.note)(&id, image.as_deref(), volume.as_deref().as_slice());
         }
         let chains = ovirt(device, "volumeChain");
         for node in chains.flat_map(|chain| ovirt(chain, "volumeChainNode")) {
@@ -218,6 +234,7 @@ impl Finder<'_> {
         let Some((at, id)) = before_images(&parts) else {
             return;
         };
+        (self.note)(id, Some(parts[at + 2]), &parts[at + 3..]);
         let volume = parts[..at].join("/").replace('_', "__").replace('/', "_");
         let mounts = self.roots.repository.join("mnt").join("glusterSD");
         let domain = self.domain(id);
@@ -234,8 +251,9 @@ impl Finder<'_> {
     /// A path, matched from its right end.
     fn path(&mut self, path: &str) {
         let parts = split(path);
-        if let Some(id) = unresolved_lease(path) {
+        if let Some((volume, id)) = unresolved_lease(path) {
             self.domain(id);
+            (self.note)(id, None, &[volume]);
             return;
         }
         if !path.starts_with('/') {
@@ -243,15 +261,25 @@ impl Finder<'_> {
         }
         match parts[..] {
             ["dev", "mapper", name] => {
-                if let Some(group) = mapped_group(name) {
+                if let Some((group, volume)) = mapped_group(name) {
                     self.domain(&group).is(Kind::Block);
+                    (self.note)(&group, None, &[volume]);
                 }
                 return;
             }
-            ["dev", group, _] if is_uuid(group) => return self.domain(group).is(Kind::Block),
+            ["dev", group, volume] if is_uuid(group) => {
+                self.domain(group).is(Kind::Block);
+                (self.note)(group, None, &[volume]);
+                return;
+            }
             _ => {}
         }
-        if let Some((at, id)) = before_images(&parts).or_else(|| before_dom_md(&parts)) {
+        if let Some((at, id)) = before_images(&parts) {
+            (self.note)(id, Some(parts[at + 2]), &parts[at + 3..]);
+            self.directory(&parts[..at], id);
+            return;
+        }
+        if let Some((at, id)) = before_dom_md(&parts) {
             self.directory(&parts[..at], id);
             return;
         }
@@ -260,12 +288,14 @@ impl Finder<'_> {
             return;
         }
         if let Some((id, image)) = self.prepared(path) {
+            (self.note)(&id, Some(&image), parts.last().copied().as_slice());
             let link = self.roots.run.join(&id).join(image);
             add(&mut self.domain(&id).images, link);
             return;
         }
-        if let Some(id) = parts.last().and_then(|name| transient(name)) {
+        if let Some((id, volume)) = parts.last().and_then(|name| transient(name)) {
             self.domain(id);
+            (self.note)(id, None, &[volume]);
         }
     }
 
@@ -297,6 +327,18 @@ impl Finder<'_> {
 }
 
 impl Use {
+    /// A domain of which nothing but the id is known.
+    pub fn of_id(id: &str) -> Use {
+        Use {
+            id: Some(id.to_owned()),
+            kind: Kind::Unknown,
+            directories: Vec::new(),
+            links: Vec::new(),
+            images: Vec::new(),
+            guesses: Vec::new(),
+        }
+    }
+
     /// Settles the kind. A directory that the XML names can be checked, so it wins.
     fn is(&mut self, kind: Kind) {
         if self.kind != Kind::File {
@@ -343,22 +385,23 @@ fn master(parts: &[&str]) -> Option<PathBuf> {
     Some(absolute(&parts[..at + 2]))
 }
 
-/// In `LEASE-PATH:<volume>:<domain>`, which VDSM replaces by a path before hooks run: the domain.
-fn unresolved_lease(text: &str) -> Option<&str> {
-    let (_, id) = text.strip_prefix("LEASE-PATH:")?.split_once(':')?;
-    is_uuid(id).then_some(id)
+/// In `LEASE-PATH:<volume>:<domain>`, which VDSM replaces by a path before hooks run: volume and
+/// domain.
+fn unresolved_lease(text: &str) -> Option<(&str, &str)> {
+    let (volume, id) = text.strip_prefix("LEASE-PATH:")?.split_once(':')?;
+    is_uuid(id).then_some((volume, id))
 }
 
-/// In `<domain>-<volume>.<random>`, the file of a transient disk: the domain.
-fn transient(name: &str) -> Option<&str> {
+/// In `<domain>-<volume>.<random>`, the file of a transient disk: domain and volume.
+fn transient(name: &str) -> Option<(&str, &str)> {
     let (id, rest) = name.split_at_checked(36)?;
     let volume = rest.strip_prefix('-')?.get(..36)?;
-    (is_uuid(id) && is_uuid(volume)).then_some(id)
+    (is_uuid(id) && is_uuid(volume)).then_some((id, volume))
 }
 
 /// In a device mapper name of LVM's, where `-` stands between group and volume and `--` for a `-`
-/// in either: the group, if it is a domain.
-fn mapped_group(name: &str) -> Option<String> {
+/// in either: the group, if it is a domain, and the volume as it is spelt.
+fn mapped_group(name: &str) -> Option<(String, &str)> {
     let mut group = String::new();
     let mut rest = name;
     loop {
@@ -369,7 +412,7 @@ fn mapped_group(name: &str) -> Option<String> {
                 group.push('-');
                 rest = after;
             }
-            None => return is_uuid(&group).then_some(group),
+            None => return is_uuid(&group).then_some((group, after)),
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Verdict {
     Missing,
     /// VDSM cannot decode the text.
     NotUtf8,
+    /// VDSM cannot decode a tag of the volume group.
+    Undecodable,
     /// The seal is not that of the keys: VDSM refuses the domain.
     Broken,
 }
@@ -35,6 +37,7 @@ impl Verdict {
             Verdict::Empty => "empty",
             Verdict::Missing => "missing file",
             Verdict::NotUtf8 => "not UTF-8",
+            Verdict::Undecodable => "undecodable tag",
             Verdict::Broken => "broken",
         }
     }
@@ -73,7 +76,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    fn without_digests(verdict: Verdict) -> Reading {
+    pub(super) fn without_digests(verdict: Verdict) -> Reading {
         Reading {
             verdict,
             declared: None,
@@ -122,34 +125,57 @@ pub fn judge(content: Option<&[u8]>) -> Judgement {
         return not_utf8(content);
     };
     let (metadata, declared) = Metadata::read(without_padding(text));
-    let reading = if metadata.is_empty() {
-        Reading::without_digests(Verdict::Empty)
-    } else {
-        Reading::compare(declared, seal(&metadata))
-    };
+    judged(text, metadata, declared, || {
+        vec![
+            (Reader::Vdsm43, read_as_4_3(text)),
+            (Reader::LineScript, read_by_line(text)),
+        ]
+    })
+}
+
+/// The verdict on what was read from `text`, and from whatever `others` read.
+pub(super) fn judged(
+    text: &str,
+    metadata: Metadata,
+    declared: Option<String>,
+    others: impl FnOnce() -> Vec<(Reader, Reading)>,
+) -> Judgement {
+    if metadata.is_empty() {
+        return Judgement {
+            reading: Reading::without_digests(Verdict::Empty),
+            metadata,
+            cause: None,
+            others: Vec::new(),
+        };
+    }
+    let reading = Reading::compare(declared, seal(&metadata));
     let cause = match (&reading.declared, &reading.computed) {
         (Some(declared), Some(computed)) if reading.verdict == Verdict::Broken => {
             Some(cause::of_broken(text, &metadata, declared, computed))
         }
         _ => None,
     };
-    let others = if reading.verdict == Verdict::Empty {
-        Vec::new()
-    } else {
-        [
-            (Reader::Vdsm43, read_as_4_3(text)),
-            (Reader::LineScript, read_by_line(text)),
-        ]
-        .into_iter()
-        .filter(|(_, other)| other.verdict != reading.verdict || other.computed != reading.computed)
-        .collect()
-    };
+    let mut others = others();
+    others.retain(|(_, other)| {
+        other.verdict != reading.verdict || other.computed != reading.computed
+    });
     Judgement {
         reading,
         metadata,
         cause,
         others,
     }
+}
+
+/// The seal that `reader` computes for the text of a metadata file.
+pub fn checksum(text: &str, reader: Reader) -> String {
+    let computed = match reader {
+        Reader::Vdsm44 => None,
+        Reader::Vdsm43 => read_as_4_3(text).computed,
+        Reader::LineScript => read_by_line(text).computed,
+    };
+    // The old reader too takes a text without keys for the map that it is.
+    computed.unwrap_or_else(|| seal(&Metadata::read(without_padding(text)).0))
 }
 
 /// Without the NULs that Gluster pads files with.
@@ -177,12 +203,14 @@ fn not_utf8(content: &[u8]) -> Judgement {
 
 /// VDSM 4.3 and older: lines end at LF and CR only, values are stripped and keys are not.
 pub(super) fn read_as_4_3(text: &str) -> Reading {
+    lines_as_4_3(text.split(['\n', '\r']))
+}
+
+/// VDSM 4.3 and older on lines that have been split.
+pub(super) fn lines_as_4_3<'t>(lines: impl Iterator<Item = &'t str>) -> Reading {
     let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut metadata = Metadata::default();
-    for (key, value) in text
-        .split(['\n', '\r'])
-        .filter_map(|line| line.split_once('='))
-    {
+    for (key, value) in lines.filter_map(|line| line.split_once('=')) {
         metadata.put(key, value.trim_matches(ascii_blank));
     }
     let declared = metadata.take(CHECKSUM);

@@ -3,10 +3,14 @@
 //! A host's storage made up in a temporary directory: mounts, links, broken files, dead storage.
 #![allow(dead_code)] // Each test program uses its part.
 
-use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
+pub(crate) mod lvm;
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use vdsm_hooks::storage::locks;
 
 /// Far longer than anything here takes, and much shorter than a time limit of 120 s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,6 +79,13 @@ impl Storage {
         domain
     }
 
+    /// Makes a domain as VDSM does, with all files and their owners; its directory. Needs root.
+    pub(crate) fn whole(&self, mount: &str, id: &str, metadata: &str) -> PathBuf {
+        let domain = self.domain(mount, id, metadata);
+        complete(&domain, id, metadata);
+        domain
+    }
+
     /// Makes a domain whose metadata cannot be opened before somebody writes to it: the FIFO.
     pub(crate) fn blocked(&self, mount: &str, id: &str) -> PathBuf {
         let fifo = self.bare(mount, id).join("dom_md/metadata");
@@ -94,6 +106,78 @@ impl Storage {
         list(self.path(), &mut lines);
         lines.sort();
         lines
+    }
+}
+
+/// Whether files can be given to VDSM's user.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Gives a domain the files that its metadata demands.
+pub(crate) fn complete(domain: &Path, id: &str, metadata: &str) {
+    let dom_md = domain.join("dom_md");
+    let local = metadata.contains("TYPE=LOCALFS");
+    let sanlock = !metadata.contains("VERSION=0") && !local;
+    let unit = if metadata.contains("ALIGNMENT=2097152") {
+        2 << 20
+    } else {
+        1 << 20
+    };
+    let mut ids = Vec::new();
+    let mut leases = locks::free_record().to_vec();
+    if sanlock {
+        ids = record(0x1221_2010, id, "");
+        ids.resize(unit, 0);
+        leases = vec![0; 2 * unit];
+        leases[unit..unit + 512].copy_from_slice(&record(0x0615_2010, id, "SDM"));
+        let mut xleases = vec![0; unit + 62 * 4096];
+        xleases[unit..unit + 10].copy_from_slice(b"\x12\x15\x20\x16\x000001\0");
+        xleases[unit + 10..unit + 46].copy_from_slice(id.as_bytes());
+        xleases[unit + 511] = b'\n';
+        fs::write(dom_md.join("xleases"), xleases).unwrap();
+    }
+    fs::write(dom_md.join("ids"), ids).unwrap();
+    fs::write(dom_md.join("leases"), leases).unwrap();
+    for name in ["inbox", "outbox"] {
+        let file = File::create(dom_md.join(name)).unwrap();
+        file.set_len(16 << 20).unwrap();
+    }
+    if metadata.contains("CLASS=Iso") {
+        fs::create_dir_all(domain.join("images/11111111-1111-1111-1111-111111111111")).unwrap();
+    }
+    hand_over(domain);
+}
+
+/// The start of a record of sanlock's.
+fn record(magic: u32, space: &str, resource: &str) -> Vec<u8> {
+    let mut record = vec![0; 512];
+    record[..4].copy_from_slice(&magic.to_le_bytes());
+    record[0x38..0x38 + space.len()].copy_from_slice(space.as_bytes());
+    record[0x68..0x68 + resource.len()].copy_from_slice(resource.as_bytes());
+    record
+}
+
+/// Gives everything below `path` the owner and the mode that VDSM gives it.
+pub(crate) fn hand_over(path: &Path) {
+    let found = fs::symlink_metadata(path).unwrap();
+    if found.is_symlink() {
+        return;
+    }
+    chown(path, Some(36), Some(36)).unwrap();
+    let text = ["metadata", "ovf", "meta", "iso"].map(Some);
+    let is_text =
+        path.ends_with("metadata") || text.contains(&path.extension().and_then(OsStr::to_str));
+    let mode = match found.is_dir() {
+        true => 0o755,
+        false if is_text => 0o644,
+        false => 0o660,
+    };
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    if found.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            hand_over(&entry.unwrap().path());
+        }
     }
 }
 

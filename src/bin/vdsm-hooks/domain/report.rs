@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What is said about one storage domain: line by line for people, or an object for scripts.
+
+use std::io::Write;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+use vdsm_hooks::describe::shell_quoted;
+use vdsm_hooks::storage::lvm::Group;
+use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::{Finding, Judgement, Reading, Verdict, findings, judge, tags};
+use vdsm_hooks::{Error, Result, props};
+
+/// The verdict on a domain and everything else that was found.
+pub(super) struct Report {
+    /// The metadata file, or the volume group.
+    place: String,
+    judgement: Judgement,
+    remarks: Vec<Remark>,
+    unsaid: usize,
+    facts: Vec<(String, String)>,
+    /// The command that mends the seal.
+    remedy: Option<String>,
+}
+
+impl Report {
+    /// On a domain of which everything was looked at, or on a copy of its metadata.
+    pub(super) fn of_survey(survey: Survey) -> Result<Report> {
+        let name = survey.directory().and_then(Path::file_name);
+        let name = name.map(|name| name.to_string_lossy().into_owned());
+        let place = Path::new(&survey.file).display().to_string();
+        let content = match survey.metadata {
+            Content::Found(content) => Some(content),
+            Content::Missing => None,
+            Content::Block => {
+                return Err(Error::new(format!(
+                    "{place}: a domain on block storage, expected its id in place of the path"
+                )));
+            }
+            Content::Unreadable(reason) => {
+                return Err(Error::new(format!("{place}: cannot be read, {reason}")));
+            }
+        };
+        let judgement = judge(content.as_deref());
+        let mut remarks = values(&judgement, name.as_deref());
+        remarks.extend(survey.remarks);
+        let path = shell_quoted(&place);
+        let can_be_sealed = match judgement.reading.verdict {
+            Verdict::Broken | Verdict::Unsealed => true,
+            Verdict::Ok => !judgement.others.is_empty(),
+            _ => false,
+        };
+        let remedy = can_be_sealed.then(|| format!("vdsm-hooks domain seal {path}"));
+        let mut report = Report {
+            place,
+            judgement,
+            remarks,
+            unsaid: survey.unsaid,
+            facts: survey.facts,
+            remedy,
+        };
+        report.pools(&path);
+        Ok(report)
+    }
+
+    /// On a domain on block storage.
+    pub(super) fn of_group(group: &Group) -> Report {
+        let judgement = tags::judge(&group.tags);
+        let mut remarks = values(&judgement, Some(&group.name));
+        remarks.extend(tags::remarks(group, &judgement.metadata));
+        let remedy = match judgement.reading.verdict {
+            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => {
+                tags::command(group, &judgement.metadata)
+            }
+            _ => None,
+        };
+        let mut report = Report {
+            place: format!("volume group {}", group.name),
+            judgement,
+            remarks,
+            unsaid: 0,
+            facts: Vec::new(),
+            remedy,
+        };
+        report.pools("");
+        report
+    }
+
+    /// More that is wrong.
+    pub(super) fn add(&mut self, mut remarks: Vec<Remark>) {
+        let room = MOST_REMARKS.saturating_sub(self.remarks.len());
+        self.unsaid += remarks.len().saturating_sub(room);
+        remarks.truncate(room);
+        self.remarks.append(&mut remarks);
+    }
+
+    /// Which data centres the domain is attached to, and what to do if they are no more.
+    fn pools(&mut self, path: &str) {
+        let pools = self.judgement.metadata.get("POOL_UUID").unwrap_or_default();
+        if pools.is_empty() {
+            return;
+        }
+        let mut words = props::quoted(pools).trim_matches('"').to_owned();
+        if self.judgement.metadata.get("CLASS") == Some("Backup") && !path.is_empty() {
+            words += &format!("; if that is no more: vdsm-hooks domain release {path}");
+        }
+        self.facts.push(("attached to".to_owned(), words));
+    }
+
+    /// The exit status for this domain.
+    pub(super) fn status(&self) -> u8 {
+        match self.judgement.reading.verdict {
+            Verdict::Ok => u8::from(!self.remarks.is_empty()),
+            Verdict::Unsealed => 1,
+            _ => 2,
+        }
+    }
+
+    pub(super) fn print(&self, out: &mut impl Write) -> Result {
+        let reading = &self.judgement.reading;
+        writeln!(out, "{}", self.place)?;
+        let mut line =
+            |name: &str, text: &str| writeln!(out, "  {:<13} {text}", format!("{name}:"));
+        if let Some(description) = self.judgement.metadata.get("DESCRIPTION") {
+            line("name", &props::quoted(description))?;
+        }
+        let color = match self.status() {
+            0 => AnsiColor::Green,
+            1 => AnsiColor::Yellow,
+            _ => AnsiColor::Red,
+        };
+        let style = Style::new().bold().fg_color(Some(color.into()));
+        line(
+            "verdict",
+            &format!("{style}{}{style:#}", reading.verdict.words()),
+        )?;
+        if let Some(declared) = &reading.declared {
+            line("declared", props::quoted(declared).trim_matches('"'))?;
+        }
+        if let Some(computed) = &reading.computed {
+            line("computed", computed)?;
+        }
+        if let Some(cause) = &self.judgement.cause {
+            line("likely cause", cause)?;
+        }
+        for (reader, other) in &self.judgement.others {
+            line("otherwise", &format!("{reader}: {}", in_words(other)))?;
+        }
+        if let Some(remedy) = &self.remedy {
+            line("mend", remedy)?;
+        }
+        for (name, words) in &self.facts {
+            line(name, words)?;
+        }
+        for remark in &self.remarks {
+            line("finding", &format!("{}: {}", remark.about, remark.problem))?;
+            if let Some(remedy) = &remark.remedy {
+                line("  mend", remedy)?;
+            }
+        }
+        if self.unsaid > 0 {
+            line("finding", &format!("{} more", self.unsaid))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn to_json(&self, target: &str) -> Value {
+        let judgement = &self.judgement;
+        let others = judgement.others.iter().map(|(reader, other)| {
+            json!({
+                "reader": reader.to_string(),
+                "verdict": other.verdict.words(),
+                "declared": other.declared,
+                "computed": other.computed,
+            })
+        });
+        let metadata = judgement.metadata.iter();
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.into()));
+        let facts = self.facts.iter();
+        let facts = facts.map(|(name, words)| (name.clone(), words.as_str().into()));
+        json!({
+            "path": target,
+            "file": self.place,
+            "verdict": judgement.reading.verdict.words(),
+            "status": self.status(),
+            "declared": judgement.reading.declared,
+            "computed": judgement.reading.computed,
+            "cause": judgement.cause,
+            "otherwise": others.collect::<Vec<_>>(),
+            "remedy": self.remedy,
+            "findings": self.remarks,
+            "more_findings": self.unsaid,
+            "facts": facts.collect::<serde_json::Map<String, Value>>(),
+            "metadata": metadata.collect::<serde_json::Map<String, Value>>(),
+        })
+    }
+}
+
+/// What is wrong with the values of the metadata. Text that cannot be decoded has none, and nothing
+/// at all has none that are wrong.
+fn values(judgement: &Judgement, name: Option<&str>) -> Vec<Remark> {
+    let remark = |finding: Finding| Remark {
+        about: finding.key.to_owned(),
+        problem: finding.problem,
+        remedy: None,
+    };
+    match judgement.reading.verdict {
+        Verdict::Ok | Verdict::Broken | Verdict::Unsealed => {
+            let found = findings(&judgement.metadata, name);
+            found.into_iter().map(remark).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn in_words(reading: &Reading) -> String {
+    match (reading.verdict, &reading.computed) {
+        (Verdict::Broken, Some(computed)) => format!("broken, computes {computed}"),
+        (verdict, _) => verdict.words().to_owned(),
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The virtual sizes of volumes, as qemu-img sees them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use vdsm_hooks::storage::survey::{Image, Remark};
+use vdsm_hooks::storage::turns::Turns;
+use vdsm_hooks::{Error, Result, cmd};
+
+use super::progress::Progress;
+
+/// Compares the sizes of a domain's volumes with their metadata; what is wrong. `turns` are those
+/// of all domains. Storage that has stopped to answer holds this up for `timeout` at most.
+pub(super) fn compare(
+    directory: &Path,
+    images: &[Image],
+    timeout: Duration,
+    turns: &Turns,
+    progress: &Progress,
+) -> Vec<Remark> {
+    if images.is_empty() {
+        return Vec::new();
+    }
+    if let Err(error) = cmd::find("qemu-img") {
+        let problem = format!("the sizes of the volumes are not looked at, {error}");
+        return vec![remark("images", problem)];
+    }
+    let next = AtomicUsize::new(0);
+    let silent = AtomicBool::new(false);
+    let remarks = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(image) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if silent.load(Ordering::Relaxed) {
+                break;
+            }
+            let _turn = turns.take(Instant::now() + timeout);
+            let end = Instant::now() + timeout;
+            let size = virtual_size(&directory.join(&image.name), image.qcow2, timeout);
+            progress.volume();
+            let mut problem = match size {
+                Ok(size) if size == image.capacity => continue,
+                Ok(size) => format!("virtual size {size}, but its .meta says {}", image.capacity),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= end {
+                // One that waits is enough to know.
+                if silent.swap(true, Ordering::Relaxed) {
+                    break;
+                }
+                problem += ", so the sizes of the volumes behind it are not looked at";
+            }
+            let mut remarks = remarks.lock().unwrap_or_else(PoisonError::into_inner);
+            remarks.push(remark(&image.name, problem));
+        }
+    };
+    thread::scope(|scope| {
+        let workers = at_once().min(images.len());
+        (0..workers).for_each(|_| drop(scope.spawn(work)));
+    });
+    let mut remarks = remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
+    remarks.sort_by(|one, other| one.about.cmp(&other.about));
+    remarks
+}
+
+/// How many of qemu-img run at the same time: there is work for a processor in each.
+pub(super) fn at_once() -> usize {
+    thread::available_parallelism().map_or(2, |number| number.get().clamp(2, 8))
+}
+
+fn remark(about: &str, problem: String) -> Remark {
+    Remark {
+        about: about.to_owned(),
+        problem,
+        remedy: None,
+    }
+}
+
+/// What qemu-img says. The format is named, so that a guest's data is not taken for a header, and
+/// no backing file is opened.
+fn virtual_size(file: &Path, qcow2: bool, timeout: Duration) -> Result<u64> {
+    let format = if qcow2 { "qcow2" } else { "raw" };
+    let arguments = ["info", "--force-share", "--output=json", "-f", format, "--"].map(Path::new);
+    let arguments = [&arguments[..], &[file]].concat();
+    let output = cmd::run("qemu-img", &arguments, timeout)?.success()?;
+    let info: Value = serde_json::from_slice(&output.stdout)?;
+    let size = info.get("virtual-size").and_then(Value::as_u64);
+    size.ok_or_else(|| Error::new("qemu-img: no virtual size in its answer"))
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Replaces a metadata file by a mended one, with a copy of the old one kept.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha1::{Digest as _, Sha1};
+
+use super::inside::Dir;
+use super::mend::Mend;
+use super::probe::MOST_METADATA;
+use super::seal::hex;
+use super::{METADATA_FILE, locks};
+use crate::{Context, Error, Result};
+
+/// What tells one content from another.
+pub(super) fn digest(content: &[u8]) -> String {
+    hex(&Sha1::digest(content))
+}
+
+/// Does the work of a child: mends `file`, whose content must have this digest. Gives the copy of
+/// the old content. At any moment there is the old file or the new one, whole.
+///
+/// # Errors
+/// It has changed, or cannot be written.
+pub(super) fn serve(file: &Path, mend: Mend, expected: &str) -> Result<PathBuf> {
+    let (dir, name) = open(file).context(file.display())?;
+    let content = dir.read(&name, 0, MOST_METADATA + 1);
+    let content = content.context(file.display())?;
+    if digest(&content) != expected {
+        return Err(Error::new(format!(
+            "{}: somebody has just changed it; look at it again",
+            file.display()
+        )));
+    }
+    let mended = mend.apply(&content).context(file.display())?;
+    let copy = replace(&dir, &name, &content, &mended.text).context(file.display())?;
+    Ok(file.with_file_name(copy))
+}
+
+/// The directory of a metadata file, and its name there. In a domain no link is followed.
+fn open(file: &Path) -> io::Result<(Dir, OsString)> {
+    let name = file.file_name().unwrap_or_default().to_owned();
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let dir = if file.ends_with(METADATA_FILE) {
+        Dir::of_domain(directory.parent().unwrap_or(directory))?.dir("dom_md")?
+    } else {
+        Dir::of_domain(directory)?
+    };
+    Ok((dir, name))
+}
+
+fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsString> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let entry = dir.look(name)?.ok_or_else(missing)?;
+    // Under this name VDSM writes too, and one that is left over is harmless.
+    let mut temporary = name.to_owned();
+    temporary.push(".new");
+    let copy = free_name(dir, name)?;
+    for (content, name) in [(old, copy.as_os_str()), (new, name)] {
+        dir.remove(&temporary)?;
+        let written = dir
+            .make_file(&temporary, content, 0, entry.mode(), entry.owner())
+            .and_then(|()| dir.rename(&temporary, name));
+        if let Err(error) = written {
+            let _ = dir.remove(&temporary);
+            return Err(error);
+        }
+    }
+    Ok(copy)
+}
+
+/// A name for the copy, with the time in it.
+fn free_name(dir: &Dir, name: &OsStr) -> io::Result<OsString> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut time = locks::utc(now.unwrap_or_default().as_secs());
+    time.retain(|c| c.is_ascii_digit());
+    for number in 0.. {
+        let mut copy = name.to_owned();
+        copy.push(format!(".{time}"));
+        if number > 0 {
+            copy.push(format!(".{number}"));
+        }
+        if dir.look(&copy)?.is_none() {
+            return Ok(copy);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}

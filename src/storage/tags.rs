@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The metadata of a domain on block storage: each line is a tag of its volume group.
+
+use std::fmt::Write as _;
+
+use super::lvm::{CONFIG, Group};
+use super::metadata::{CHECKSUM, Metadata, ends_line};
+use super::seal::seal;
+use super::survey::Remark;
+use super::verdict::{Judgement, Reader, Reading, Verdict, judged, lines_as_4_3};
+use crate::describe::shell_quoted;
+use crate::{Error, Result, props};
+
+/// The tag that makes a volume group a storage domain.
+pub const DOMAIN: &str = "RHAT_storage_domain";
+/// The tag of a domain that VDSM has not finished making.
+pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
+/// What the tag of a metadata line begins with.
+const LINE: &str = "MDT_";
+/// The size of the extents of a domain in bytes.
+const EXTENT: u64 = 128 << 20;
+
+/// The tag for a line of the metadata. What LVM does not allow in a tag stands there as `&NNNN&`.
+pub fn encode(line: &str) -> String {
+    let mut tag = LINE.to_owned();
+    for c in line.chars() {
+        if c.is_ascii_alphanumeric() || "_+.-/=!:#".contains(c) {
+            tag.push(c);
+        } else {
+            let _ = write!(tag, "&{}&", u32::from(c));
+        }
+    }
+    tag
+}
+
+/// The line of the metadata that is in `tag`; none if this is another tag.
+///
+/// # Errors
+/// A number that is no character.
+pub fn decode(tag: &str) -> Result<Option<String>> {
+    let Some(mut rest) = tag.strip_prefix(LINE) else {
+        return Ok(None);
+    };
+    let mut line = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once('&') {
+        line += before;
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after_number) = after.split_at(digits);
+        rest = match after_number.strip_prefix('&') {
+            Some(behind) if !number.is_empty() => {
+                let c = number.parse().ok().and_then(char::from_u32);
+                line.push(c.ok_or_else(|| {
+                    let tag = props::quoted(tag);
+                    Error::new(format!(
+                        "the tag {tag} has &{number}&, which is no character"
+                    ))
+                })?);
+                behind
+            }
+            _ => {
+                line.push('&');
+                after
+            }
+        };
+    }
+    line += rest;
+    Ok(Some(line))
+}
+
+/// The lines of the metadata in the tags of a volume group, as a file would have them.
+///
+/// # Errors
+/// A tag that cannot be decoded, or that no file could have as one line.
+pub fn text<S: AsRef<str>>(tags: &[S]) -> Result<String> {
+    let mut text = String::new();
+    for tag in tags {
+        let Some(line) = decode(tag.as_ref())? else {
+            continue;
+        };
+        if line.contains(ends_line) {
+            let tag = props::quoted(tag.as_ref());
+            return Err(Error::new(format!(
+                "the tag {tag} has the end of a line in it, expected none"
+            )));
+        }
+        text += &line;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Judges the metadata in the tags of a volume group. Lines are not split and not padded there,
+/// and scripts for files do not read them.
+pub fn judge<S: AsRef<str>>(tags: &[S]) -> Judgement {
+    let mut lines = Vec::new();
+    let mut undecodable = None;
+    for tag in tags {
+        match decode(tag.as_ref()) {
+            Ok(line) => lines.extend(line),
+            Err(error) => undecodable = undecodable.or(Some(error.to_string())),
+        }
+    }
+    let (metadata, declared) = Metadata::from_lines(lines.iter().map(String::as_str));
+    if undecodable.is_some() {
+        return Judgement {
+            reading: Reading::without_digests(Verdict::Undecodable),
+            metadata,
+            cause: undecodable,
+            others: Vec::new(),
+        };
+    }
+    // As a file would have it; nothing in a tag ends a line.
+    let mut text = String::new();
+    for line in &lines {
+        text.extend(
+            line.chars()
+                .map(|c| if ends_line(c) { '\u{fffd}' } else { c }),
+        );
+        text.push('\n');
+    }
+    judged(&text, metadata, declared, || {
+        vec![(
+            Reader::Vdsm43,
+            lines_as_4_3(lines.iter().map(String::as_str)),
+        )]
+    })
+}
+
+/// The arguments for `vgchange` that give a volume group with `tags` the metadata `metadata` and
+/// its seal; none if that is what it has. VDSM too deletes and adds in one go.
+pub fn change<S: AsRef<str>>(tags: &[S], metadata: &Metadata) -> Vec<String> {
+    let seal = format!("{CHECKSUM}={}", seal(metadata));
+    let right: Vec<String> = metadata
+        .lines()
+        .chain([seal])
+        .map(|line| encode(&line))
+        .collect();
+    let old = tags
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|tag| tag.starts_with(LINE));
+    let mut arguments = Vec::new();
+    for tag in old
+        .clone()
+        .filter(|tag| !right.iter().any(|line| line == tag))
+    {
+        arguments.extend(["--deltag".to_owned(), tag.to_owned()]);
+    }
+    for tag in right {
+        if !old.clone().any(|known| known == tag) {
+            arguments.extend(["--addtag".to_owned(), tag]);
+        }
+    }
+    arguments
+}
+
+/// The command that does what [`change`] says; none if there is nothing to do.
+pub fn command(group: &Group, metadata: &Metadata) -> Option<String> {
+    let change = change(&group.tags, metadata);
+    if change.is_empty() {
+        return None;
+    }
+    let words = ["lvm", "vgchange", "--config", CONFIG].map(str::to_owned);
+    let words = words.into_iter().chain(change).chain([group.name.clone()]);
+    let words: Vec<String> = words.map(|word| shell_quoted(&word)).collect();
+    Some(words.join(" "))
+}
+
+/// What is wrong with a volume group that is a domain with this metadata.
+pub fn remarks(group: &Group, metadata: &Metadata) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut add = |about: &str, problem: String| {
+        remarks.push(Remark {
+            about: about.to_owned(),
+            problem,
+            remedy: None,
+        });
+    };
+    if group.is_unready() {
+        add(
+            "tags",
+            format!("{UNREADY}: VDSM has not finished making it"),
+        );
+    }
+    if let Some(uuid) = metadata.get("VGUUID").filter(|uuid| *uuid != group.uuid) {
+        let uuid = props::quoted(uuid);
+        add(
+            "VGUUID",
+            format!("{uuid}, but that of the volume group is {}", group.uuid),
+        );
+    }
+    if group.extent != EXTENT.to_string() {
+        add(
+            "extents",
+            format!("of {} bytes, expected {EXTENT}", group.extent),
+        );
+    }
+    let kind = metadata.get("TYPE").unwrap_or_default();
+    if !["ISCSI", "FCP", ""].contains(&kind.to_uppercase().as_str()) {
+        let kind = props::quoted(kind);
+        add(
+            "TYPE",
+            format!("{kind}, but the domain is a volume group, expected ISCSI or FCP"),
+        );
+    }
+    for (key, value) in metadata.iter() {
+        let number = key.strip_prefix("PV").unwrap_or_default();
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let fields = value.split(',').filter_map(|field| field.split_once(':'));
+        let names: Vec<&str> = fields.map(|(name, _)| name).collect();
+        if names != ["pv", "uuid", "pestart", "pecount", "mapoffset"] {
+            let value = props::quoted(value);
+            add(
+                key,
+                format!("{value}, expected pv:,uuid:,pestart:,pecount:,mapoffset:"),
+            );
+        }
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::storage::findings;
+
+    const BLOCK_V5: &str = include_str!("../../tests/data/storage/block-v5.metadata");
+    const BLOCK_V5_TAGS: &str = include_str!("../../tests/data/storage/block-v5.tags");
+    const ID: &str = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
+
+    fn tags() -> Vec<String> {
+        BLOCK_V5_TAGS.lines().map(str::to_owned).collect()
+    }
+
+    fn decoded(tag: &str) -> String {
+        match decode(tag) {
+            Ok(Some(line)) => line,
+            Ok(None) => "none".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_example_in_both_directions() {
+        let of_lines: Vec<String> = BLOCK_V5.lines().map(encode).collect();
+        let mut with_mark = of_lines.clone();
+        with_mark.push(DOMAIN.to_owned());
+        assert_eq!(with_mark, tags());
+        let judgement = judge(&tags());
+        assert_eq!(judgement.reading.verdict, Verdict::Ok);
+        assert_eq!(judgement.others, []);
+        assert_eq!(judgement.metadata, Metadata::read(BLOCK_V5).0);
+        assert_eq!(findings(&judgement.metadata, Some(ID)), []);
+        // In whatever order.
+        let backwards: Vec<String> = tags().into_iter().rev().collect();
+        assert_eq!(judge(&backwards), judgement);
+        let seal = "7f8ac41fc2f2a83bf9f459eb2034f34169644cf4";
+        assert_eq!(judgement.reading.computed.as_deref(), Some(seal));
+    }
+
+    #[test]
+    fn single_tags() {
+        for (tag, line) in [
+            ("MDT_A=&32&", "A= "),
+            ("MDT_A=&38&32&", "A=&32&"),
+            ("MDT_A=&38&&32&", "A=& "),
+            ("MDT_A=&&225&&&", "A=&á&&"),
+            ("MDT_A=&12", "A=&12"),
+            ("MDT_A=&x&44&", "A=&x,"),
+            ("MDT_A=&128512&", "A=😀"),
+            ("MDT_A=&0032&", "A= "),
+            ("MDT__SHA_CKSUM=1", "_SHA_CKSUM=1"),
+            ("MDT_", ""),
+            ("RHAT_storage_domain", "none"),
+            ("XMDT_A=1", "none"),
+            (
+                "MDT_A=&1114112&",
+                "the tag \"MDT_A=&1114112&\" has &1114112&, which is no character",
+            ),
+            (
+                "MDT_A=&55296&",
+                "the tag \"MDT_A=&55296&\" has &55296&, which is no character",
+            ),
+            (
+                "MDT_A=&99999999999999999999&",
+                "the tag \"MDT_A=&99999999999999999999&\" has &99999999999999999999&, which is no character",
+            ),
+        ] {
+            assert_eq!(decoded(tag), line, "{tag}");
+        }
+        assert_eq!(
+            encode("DESCRIPTION=a, b & c"),
+            "MDT_DESCRIPTION=a&44&&32&b&32&&38&&32&c"
+        );
+    }
+
+    /// The tags of the example after `change`, which replaces a text everywhere.
+    fn changed(from: &str, to: &str) -> Judgement {
+        let tags: Vec<String> = tags().iter().map(|tag| tag.replace(from, to)).collect();
+        judge(&tags)
+    }
+
+    #[test]
+    fn verdicts() {
+        let without_seal: Vec<_> = tags()
+            .into_iter()
+            .filter(|tag| !tag.contains(CHECKSUM))
+            .collect();
+        assert_eq!(judge(&without_seal).reading.verdict, Verdict::Unsealed);
+        assert_eq!(judge(&[DOMAIN]).reading.verdict, Verdict::Empty);
+        assert_eq!(
+            judge(&[DOMAIN, "MDT__SHA_CKSUM=1"]).reading.verdict,
+            Verdict::Empty
+        );
+        assert_eq!(judge::<&str>(&[]).reading.verdict, Verdict::Empty);
+        let undecodable = changed("&225&", "&55296&");
+        assert_eq!(undecodable.reading.verdict, Verdict::Undecodable);
+        assert_eq!(undecodable.metadata.get("SDUUID"), Some(ID));
+        // The digest is that of the line, not of the tag.
+        let line = judge(&["MDT_DESCRIPTION=m&225&s"]).reading.computed;
+        assert_eq!(
+            line,
+            judge(&["MDT_DESCRIPTION=m&225&s", "other"])
+                .reading
+                .computed
+        );
+        assert_ne!(line, judge(&["MDT_DESCRIPTION=mas"]).reading.computed);
+    }
+
+    #[test]
+    fn version_4_of_the_example() {
+        let mut version_4 = Metadata::read(BLOCK_V5).0;
+        for (key, value) in [
+            ("ALIGNMENT", None),
+            ("BLOCK_SIZE", None),
+            ("LOGBLKSIZE", Some("512")),
+            ("PHYBLKSIZE", Some("512")),
+            ("VERSION", Some("4")),
+        ] {
+            version_4 = version_4.with(key, value.map(str::to_owned));
+        }
+        let seal = "0812638dc0e1ecd02fba6047423c4b6922b51f12";
+        let arguments = change(&tags(), &version_4);
+        assert_eq!(
+            arguments.join(" "),
+            format!(
+                "--deltag MDT_ALIGNMENT=1048576 --deltag MDT_BLOCK_SIZE=512 --deltag MDT_VERSION=5 \
+                 --deltag MDT__SHA_CKSUM=7f8ac41fc2f2a83bf9f459eb2034f34169644cf4 \
+                 --addtag MDT_LOGBLKSIZE=512 --addtag MDT_PHYBLKSIZE=512 --addtag MDT_VERSION=4 \
+                 --addtag MDT__SHA_CKSUM={seal}"
+            )
+        );
+        assert_eq!(change(&tags(), &judge(&tags()).metadata), [""; 0]);
+    }
+
+    #[test]
+    fn causes_and_other_readers() {
+        for (from, to, cause) in [
+            (
+                "_SHA_CKSUM=7f8ac",
+                "_SHA_CKSUM=7F8AC",
+                "the digest is written in upper case",
+            ),
+            (
+                "&32&m&225&s",
+                "&32&m&225&s&32&",
+                "a stray U+0020 (blank) at the end of the value of DESCRIPTION",
+            ),
+            (
+                "ROLE=Regular",
+                "ROLE=Master",
+                "the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"",
+            ),
+            // Nothing splits a line here.
+            (
+                "fc&32&data",
+                "fc&32&da&8232&ta",
+                "the line of DESCRIPTION was edited: it says \"fc da\\u{2028}ta & más\", the seal is that of \"fc data & más\"",
+            ),
+        ] {
+            let judgement = changed(from, to);
+            assert_eq!(judgement.reading.verdict, Verdict::Broken, "{to}");
+            assert_eq!(judgement.cause.as_deref(), Some(cause), "{to}");
+        }
+        // VDSM 4.3 strips values and sees no seal behind a blank.
+        let padded = judge(&["MDT_A=1&32&"]);
+        assert_eq!(padded.others.len(), 1);
+        let spaced = judge(&[
+            "MDT_A=1",
+            "MDT_&32&_SHA_CKSUM=dd4eaa2b3bbf9e4d1b8ad0bb4b7b3d7b3ba0a30b",
+        ]);
+        assert_eq!(spaced.reading.verdict, Verdict::Broken);
+        assert_eq!(spaced.others[0].1.verdict, Verdict::Unsealed);
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_comes_back(line in "\\PC{0,40}") {
+            let tag = encode(&line);
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "_+.-/=!:&#".contains(c);
+            prop_assert!(tag.chars().all(allowed), "{tag}");
+            prop_assert_eq!(decode(&tag), Ok(Some(line)));
+        }
+
+        #[test]
+        fn any_line_comes_back(line in any::<String>()) {
+            prop_assert_eq!(decode(&encode(&line)), Ok(Some(line)));
+        }
+
+        #[test]
+        fn any_tags_are_judged(tags in prop::collection::vec("(MDT_)?[A-C=&0-9_]{0,20}", 0..8)) {
+            judge(&tags);
+        }
+    }
+}

@@ -1,0 +1,1044 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! `vdsm-hooks domain check` on whole domains: files, locks, contents, volumes, bad storage; and
+//! `vdsm-hooks domain of`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
+mod domains;
+mod support;
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use domains::{
+    DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, IMAGE, POOL, Storage, VOLUME,
+    assert_nobody_works_on, hand_over, is_root, make_fifo,
+};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
+const ISO: &str = include_str!("data/storage/iso.metadata");
+const ISO_ID: &str = "0d1b6ae4-4f7f-4b0c-9f0c-2a6f6a4f2f11";
+const ISO_FILES: &str = "images/11111111-1111-1111-1111-111111111111";
+const LOCAL: &str = include_str!("data/storage/local-4k.metadata");
+const LOCAL_ID: &str = "a7d9b7c6-0d0c-4b6d-9c38-1f6b3a5d2e10";
+const MASTER: &str = include_str!("data/storage/master-v3.metadata");
+
+/// Tests that give files to VDSM's user need root.
+macro_rules! needs_root {
+    ($name:literal) => {
+        if !is_root() {
+            return support::not_run($name, "needs root, to give files to VDSM");
+        }
+    };
+}
+
+struct Done {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn tool(storage: &Storage, arguments: &[&str]) -> Done {
+    run(Command::new(TOOL), storage, arguments)
+}
+
+fn run(mut command: Command, storage: &Storage, arguments: &[&str]) -> Done {
+    let output = command
+        .arg("domain")
+        .args(arguments)
+        .arg("--repository")
+        .arg(storage.repository())
+        .current_dir("/")
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done {
+        status: output.status.code().expect("killed by a signal"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// The reports on `targets`, in JSON.
+fn reports(storage: &Storage, targets: &[&str]) -> Vec<Value> {
+    let done = tool(storage, &[&["check", "--json"], targets].concat());
+    assert_eq!(done.stderr, "");
+    serde_json::from_str(&done.stdout).unwrap()
+}
+
+/// The report on one domain.
+fn report(storage: &Storage, domain: &Path) -> Value {
+    let mut all = reports(storage, &[domain.to_str().unwrap()]);
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+/// What was found, each as `about: problem`.
+fn found(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap();
+    let words = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    findings
+        .iter()
+        .map(|finding| format!("{}: {}", words(finding, "about"), words(finding, "problem")))
+        .collect()
+}
+
+/// Runs a shell's command line in a directory.
+fn inside(directory: &Path, line: &str) {
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", line]).current_dir(directory);
+    assert!(shell.status().unwrap().success(), "{line}");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn domains_as_vdsm_makes_them() {
+    needs_root!("domains_as_vdsm_makes_them");
+    let storage = Storage::new();
+    for (mount, id, metadata, facts) in [
+        (
+            "export",
+            EXPORT_ID,
+            EXPORT,
+            json!({"lock": "free", "images": "1"}),
+        ),
+        (
+            "iso",
+            ISO_ID,
+            ISO,
+            json!({"lock": "free", "ISO files": "0"}),
+        ),
+        (
+            "nfs",
+            DATA_ID,
+            DATA,
+            json!({"hosts": "none", "SPM lock": "free", "images": "1"}),
+        ),
+        ("_local", LOCAL_ID, LOCAL, json!({"images": "1"})),
+        (
+            "master",
+            DATA_ID,
+            MASTER,
+            json!({"hosts": "none", "SPM lock": "free", "images": "1", "attached to": POOL}),
+        ),
+    ] {
+        let domain = storage.whole(mount, id, metadata);
+        if mount == "iso" {
+            fs::remove_dir(domain.join("images").join(IMAGE)).unwrap();
+        }
+        let report = report(&storage, &domain);
+        assert_eq!(found(&report), [""; 0], "{mount}");
+        assert_eq!(
+            (&report["verdict"], &report["status"]),
+            (&json!("ok"), &json!(0)),
+            "{mount}"
+        );
+        assert_eq!(report["facts"], facts, "{mount}");
+    }
+}
+
+/// What is changed in a whole domain, what is found then, and whether the command that is printed
+/// with it mends it.
+type Row = (&'static str, fn(&Path), &'static str, bool);
+
+#[test]
+fn what_is_wrong_with_files_and_what_mends_it() {
+    needs_root!("what_is_wrong_with_files_and_what_mends_it");
+    let storage = Storage::new();
+    let rows: &[Row] = &[
+        (
+            EXPORT,
+            |dir| set_mode(&dir.join("dom_md/ids"), 0o644),
+            "dom_md/ids: mode 0644, expected 0660",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| set_mode(&dir.join("dom_md/metadata"), 0o600),
+            "dom_md/metadata: mode 0600, expected 0644",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| set_mode(&dir.join("dom_md"), 0o700),
+            "dom_md: mode 0700, expected 0755",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| set_mode(dir, 0o700),
+            ": mode 0700, expected 0755",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| inside(dir, "chown 0:0 . dom_md/inbox"),
+            "owner: expected 36:36 for . (0:0), dom_md/inbox (0:0)",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| fs::remove_file(dir.join("dom_md/ids")).unwrap(),
+            "dom_md/ids: missing",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| fs::remove_file(dir.join("dom_md/leases")).unwrap(),
+            "dom_md/leases: missing",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| fs::remove_file(dir.join("dom_md/inbox")).unwrap(),
+            "dom_md/inbox: missing",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| inside(dir, "truncate -s 1M dom_md/outbox"),
+            "dom_md/outbox: 1048576 bytes, expected at least 16777216",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| inside(dir, "truncate -s 0 dom_md/leases"),
+            "dom_md/leases: 0 bytes, expected at least 512",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| inside(dir, "yes | head -c 512 > dom_md/leases"),
+            "dom_md/leases: no record of safelease",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| {
+                fs::remove_file(dir.join("dom_md/ids")).unwrap();
+                make_fifo(&dir.join("dom_md/ids"));
+            },
+            "dom_md/ids: a FIFO, expected a file",
+            false,
+        ),
+        (
+            EXPORT,
+            |dir| fs::remove_dir_all(dir.join("images")).unwrap(),
+            "images: missing",
+            false,
+        ),
+        (
+            EXPORT,
+            |dir| {
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
+                )
+            },
+            "images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4: left over from an image that was deleted",
+            true,
+        ),
+        (
+            EXPORT,
+            |dir| {
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 master master/vms master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4",
+                )
+            },
+            "master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4/4351c1d2-0d5e-469e-ab98-a0b31d7780e4.ovf: missing or empty, so that the engine cannot list what was exported",
+            true,
+        ),
+        (
+            ISO,
+            |dir| {
+                inside(
+                    dir,
+                    "install -m 600 -o 36 -g 36 /dev/null images/11111111-1111-1111-1111-111111111111/a.iso",
+                )
+            },
+            "images/11111111-1111-1111-1111-111111111111/a.iso: mode 0600 and group 36 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
+            true,
+        ),
+        (
+            ISO,
+            |dir| {
+                inside(
+                    dir,
+                    "mkdir images/11111111-1111-1111-1111-111111111111/sub; install -m 640 -g 0 /dev/null images/11111111-1111-1111-1111-111111111111/sub/a.iso",
+                )
+            },
+            "images/11111111-1111-1111-1111-111111111111/sub/a.iso: mode 0640 and group 0 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
+            true,
+        ),
+        (
+            ISO,
+            |dir| fs::remove_dir(dir.join(ISO_FILES)).unwrap(),
+            "images/11111111-1111-1111-1111-111111111111: missing",
+            false,
+        ),
+        (
+            DATA,
+            |dir| fs::remove_file(dir.join("dom_md/xleases")).unwrap(),
+            "dom_md/xleases: missing",
+            false,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "truncate -s 512 dom_md/leases"),
+            "dom_md/leases: 512 bytes, expected at least 2097152",
+            false,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "truncate -s 0 dom_md/ids; truncate -s 1M dom_md/ids"),
+            "dom_md/ids: no lockspace of sanlock",
+            false,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/ids"),
+            "dom_md/ids: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
+            false,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "sed -i s/SDM/XDM/ dom_md/leases"),
+            "dom_md/leases: the resource is called \"XDM\", expected SDM",
+            false,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/xleases"),
+            "dom_md/xleases: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
+            false,
+        ),
+        (
+            DATA,
+            |dir| {
+                inside(
+                    dir,
+                    "truncate -s 0 dom_md/xleases; truncate -s 2M dom_md/xleases",
+                )
+            },
+            "dom_md/xleases: no index of leases",
+            false,
+        ),
+    ];
+    for (number, (metadata, change, problem, mended)) in rows.iter().enumerate() {
+        let id = metadata
+            .lines()
+            .find_map(|line| line.strip_prefix("SDUUID="))
+            .unwrap();
+        let domain = storage.whole(&format!("nas:_{number}"), id, metadata);
+        if *metadata == ISO {
+            fs::remove_dir(domain.join("images").join(IMAGE)).unwrap();
+        }
+        change(&domain);
+        // sed -i makes a new file.
+        if *metadata == DATA {
+            hand_over(&domain);
+        }
+        let before = report(&storage, &domain);
+        assert_eq!(found(&before), [*problem]);
+        assert_eq!(before["status"], 1, "{problem}");
+        let remedy = &before["findings"][0]["remedy"];
+        if *mended {
+            let command = remedy.as_str();
+            let command = command.unwrap_or_else(|| panic!("{problem}: no remedy"));
+            inside(Path::new("/"), command);
+            assert_eq!(found(&report(&storage, &domain)), [""; 0], "{remedy}");
+        }
+    }
+}
+
+#[test]
+fn locks_and_other_facts() {
+    needs_root!("locks_and_other_facts");
+    let storage = Storage::new();
+    let export = storage.whole("export", EXPORT_ID, EXPORT);
+    for (record, words) in [
+        (
+            &b"1               0004f9451493a840"[..],
+            "held by host 1 since 2014-05-13 09:56:40 UTC",
+        ),
+        (
+            b"",
+            "never used, the first host to attach the domain waits 140 s",
+        ),
+    ] {
+        let mut record = record.to_vec();
+        record.resize(512, 0);
+        fs::write(export.join("dom_md/leases"), record).unwrap();
+        let report = report(&storage, &export);
+        assert_eq!(
+            (&report["facts"]["lock"], &report["status"]),
+            (&json!(words), &json!(0))
+        );
+    }
+    let iso = storage.whole("iso", ISO_ID, ISO);
+    fs::write(iso.join("dom_md/leases"), [0; 512]).unwrap();
+    let lock = &report(&storage, &iso)["facts"]["lock"];
+    assert_eq!(
+        *lock,
+        "never used, the first host to attach the domain waits 13 s"
+    );
+    // Two hosts, the second of which manages the pool.
+    let data = storage.whole("data", DATA_ID, DATA);
+    let taken = |file: &str, at: usize, host: u8, name: &str| {
+        let path = data.join("dom_md").join(file);
+        let mut content = fs::read(&path).unwrap();
+        let from = if file == "ids" { 0 } else { at };
+        let sector = content[from..from + 512].to_vec();
+        content[at..at + 512].copy_from_slice(&sector);
+        content[at + 0x20] = host;
+        content[at + 0x98] = 1;
+        if !name.is_empty() {
+            content[at + 0x68..at + 0x68 + name.len()].copy_from_slice(name.as_bytes());
+        }
+        fs::write(&path, content).unwrap();
+    };
+    taken("ids", 512, 2, "two");
+    taken("ids", 0, 1, "one");
+    taken("leases", 1 << 20, 2, "");
+    let report = report(&storage, &data);
+    assert_eq!(found(&report), [""; 0]);
+    assert_eq!(report["facts"]["hosts"], "1 (one), 2 (two)");
+    assert_eq!(report["facts"]["SPM lock"], "held by host 2");
+    // An attached export domain says how to let go of an engine that is no more.
+    let attached = EXPORT
+        .replace("POOL_UUID=", &format!("POOL_UUID={POOL}"))
+        .replace(
+            "5737f1270bf93fdd660fea819655b01a34c315b9",
+            "6e39683f46182b2520a541086f822f0ee0169154",
+        );
+    let attached = storage.whole("attached", EXPORT_ID, &attached);
+    let file = attached.join("dom_md/metadata");
+    let done = tool(&storage, &["check", attached.to_str().unwrap()]);
+    let line = format!(
+        "  attached to:  {POOL}; if that is no more: vdsm-hooks domain release {}\n",
+        file.display()
+    );
+    assert!(
+        done.status == 0 && done.stdout.contains(&line),
+        "{}",
+        done.stdout
+    );
+    // What is left of a write that was cut off.
+    fs::write(attached.join("dom_md/metadata.new"), "").unwrap();
+    let done = tool(&storage, &["check", attached.to_str().unwrap()]);
+    assert!(
+        done.stdout
+            .contains("remnant:      dom_md/metadata.new, harmless\n"),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
+fn the_seal_and_what_mends_it() {
+    let storage = Storage::new();
+    let padded = storage.domain("a", EXPORT_ID, EXPORT.replace("=Export\n", "=Export \n"));
+    let done = tool(&storage, &["check", padded.to_str().unwrap()]);
+    let mend = format!(
+        "  mend:         vdsm-hooks domain seal {}\n",
+        padded.join("dom_md/metadata").display()
+    );
+    assert!(
+        done.status == 2 && done.stdout.contains(&mend),
+        "{}",
+        done.stdout
+    );
+    // A name that a shell would split.
+    let odd = storage.domain("a b", EXPORT_ID, EXPORT.replace("_SHA", "#_SHA"));
+    let done = tool(&storage, &["check", odd.to_str().unwrap()]);
+    let mend = format!("domain seal '{}'\n", odd.join("dom_md/metadata").display());
+    assert!(done.stdout.contains(&mend), "{}", done.stdout);
+}
+
+#[test]
+fn by_id_all_of_a_host_and_several_in_a_mount() {
+    needs_root!("by_id_all_of_a_host_and_several_in_a_mount");
+    let storage = Storage::new();
+    let export = storage.whole("nas:_export", EXPORT_ID, EXPORT);
+    let gluster = storage.whole("glusterSD/host:_vol", DATA_ID, DATA);
+    fs::create_dir(storage.mount("nas:_empty")).unwrap();
+    let file = |domain: &Path| domain.join("dom_md/metadata").display().to_string();
+    let by_id = reports(&storage, &[DATA_ID, EXPORT_ID]);
+    assert_eq!(by_id[0]["file"], file(&gluster));
+    assert_eq!(by_id[1]["file"], file(&export));
+    let all = reports(&storage, &["--all"]);
+    let files: Vec<&Value> = all.iter().map(|report| &report["file"]).collect();
+    assert_eq!(files, [&json!(file(&export)), &json!(file(&gluster))]);
+    let nowhere = "99999999-5445-4bc3-8675-ceff4637e8e3";
+    let done = tool(&storage, &["check", nowhere]);
+    assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+    assert!(
+        done.stderr.starts_with(&format!(
+            "vdsm-hooks: storage domain {nowhere}: found nowhere under "
+        )),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(tool(&storage, &["check"]).status, 64);
+    // Two domains in one mount are looked at, and each of them says so.
+    let second = storage.whole("nas:_export", ISO_ID, ISO);
+    fs::remove_dir(second.join("images").join(IMAGE)).unwrap();
+    let both = reports(&storage, &[storage.mount("nas:_export").to_str().unwrap()]);
+    let beside = |other: &str| {
+        format!(".: VDSM sees one domain only in a mount, and there are others beside it: {other}")
+    };
+    assert_eq!(found(&both[0]), [beside(EXPORT_ID)]);
+    assert_eq!(found(&both[1]), [beside(ISO_ID)]);
+}
+
+#[test]
+fn two_hundred_domains_beside_a_dead_one() {
+    let name = "two_hundred_domains_beside_a_dead_one";
+    let storage = Storage::new();
+    for number in 0..200 {
+        storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
+    }
+    assert_eq!(reports(&storage, &["--all"]).len(), 200);
+    let mount = storage.mount("nas:_dead");
+    let dead = match DeadMount::on(&mount) {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let done = tool(&storage, &["check", "--all", "--timeout", "5"]);
+    assert_eq!(done.stdout.matches("verdict:      ok").count(), 200);
+    assert_eq!(
+        done.stderr,
+        format!("vdsm-hooks: {}: no answer in time\n", mount.display())
+    );
+    assert_eq!(done.status, 2);
+    drop(dead);
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn a_blocked_domain_delays_nobody() {
+    let name = "a_blocked_domain_delays_nobody";
+    let storage = Storage::new();
+    for number in 0..40 {
+        storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
+    }
+    // The first one, and more of them than are read at the same time.
+    let dead: Result<Vec<DeadMount>, String> = (0..40)
+        .map(|number| DeadMount::on(&storage.mount(&format!("dead:_{number:03}"))))
+        .collect();
+    let dead = match dead {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let mut check = Command::new(TOOL)
+        .args(["domain", "check", "--all", "--volumes", "--timeout", "3600"])
+        .arg("--repository")
+        .arg(storage.repository())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(check.stdout.take().unwrap()).lines();
+    let verdicts = lines.map(Result::unwrap);
+    let mut verdicts = verdicts.filter(|line| line == "  verdict:      ok");
+    assert_eq!(verdicts.by_ref().take(40).count(), 40);
+    // They are all there, and the others are still waited for.
+    assert_eq!(check.try_wait().unwrap(), None);
+    drop(dead);
+    assert_eq!(verdicts.count(), 0);
+    assert_eq!(check.wait().unwrap().code(), Some(2));
+    assert_nobody_works_on(storage.path());
+}
+
+fn meta(image: &str, capacity: u64, changes: &[(&str, &str)]) -> String {
+    let text = include_str!("data/storage/volume-v5.meta")
+        .replace("10737418240", &capacity.to_string())
+        .replace(IMAGE, image);
+    changes
+        .iter()
+        .fold(text, |text, (from, to)| text.replace(from, to))
+}
+
+/// A volume file, made by qemu-img, and its metadata.
+fn volume(domain: &Path, image: &str, id: &str, format: &str, size: u64, meta: &str) -> PathBuf {
+    let directory = domain.join("images").join(image);
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join(id);
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", format])
+        .arg(&file)
+        .arg(size.to_string())
+        .status();
+    assert!(made.unwrap().success());
+    fs::write(directory.join(format!("{id}.meta")), meta).unwrap();
+    file
+}
+
+#[test]
+fn volumes() {
+    needs_root!("volumes");
+    if Command::new("qemu-img").arg("--version").output().is_err() {
+        return support::not_run("volumes", "qemu-img is not installed");
+    }
+    let storage = Storage::new();
+    let domain = storage.whole("nas:_x", DATA_ID, DATA);
+    let image = |number: u32| format!("{number:08}-0d5e-469e-ab98-a0b31d7780e4");
+    let id = |number: u32| format!("{number:08}-8c1d-4a27-9e46-0d5b7a913c20");
+    let raw = [("FORMAT=COW", "FORMAT=RAW")];
+    let size = 1 << 20;
+    let good = |number: u32, changes: &[(&str, &str)]| {
+        let format = if changes.contains(&raw[0]) {
+            "raw"
+        } else {
+            "qcow2"
+        };
+        let meta = meta(&image(number), size, changes);
+        volume(&domain, &image(number), &id(number), format, size, &meta)
+    };
+    good(1, &[]);
+    good(2, &raw);
+    // A chain, and the volume of a template in another image.
+    let parent = id(1);
+    volume(
+        &domain,
+        &image(1),
+        &id(3),
+        "qcow2",
+        size,
+        &meta(
+            &image(1),
+            size,
+            &[(
+                "PUUID=00000000-0000-0000-0000-000000000000",
+                &format!("PUUID={parent}"),
+            )],
+        ),
+    );
+    let shared = good(4, &[("VOLTYPE=LEAF", "VOLTYPE=SHARED")]);
+    let building = domain.join("images").join(image(5));
+    fs::create_dir(&building).unwrap();
+    for name in [id(4), format!("{}.meta", id(4))] {
+        fs::hard_link(shared.with_file_name(&name), building.join(&name)).unwrap();
+    }
+    hand_over(&domain);
+    let check = || {
+        let all = reports(&storage, &["--volumes", DATA_ID]);
+        found(&all[0])
+    };
+    assert_eq!(check(), [""; 0]);
+    // One of each kind of trouble.
+    let place = |number: u32| format!("images/{}/{}", image(number), id(number));
+    let larger = meta(&image(6), 2 << 20, &[]);
+    volume(&domain, &image(6), &id(6), "qcow2", size, &larger);
+    let larger = meta(&image(7), 2 << 20, &raw);
+    volume(&domain, &image(7), &id(7), "raw", size, &larger);
+    volume(
+        &domain,
+        &image(8),
+        &id(8),
+        "raw",
+        size,
+        &meta(&image(8), size, &[]),
+    );
+    good(
+        9,
+        &[
+            ("DOMAIN=75", "DOMAIN=85"),
+            ("IMAGE=0", "IMAGE=1"),
+            ("PUUID=0", "PUUID=1"),
+            ("SEQ=1", "SEQ=x"),
+        ],
+    );
+    fs::remove_file(good(10, &[]).with_extension("meta")).unwrap();
+    fs::remove_file(good(11, &[])).unwrap();
+    let elsewhere = good(12, &[]);
+    fs::remove_file(&elsewhere).unwrap();
+    symlink("/etc/passwd", &elsewhere).unwrap();
+    let guest = good(13, &raw);
+    fs::write(&guest, b"QFI\xfb\0\0\0\x03 a guest's own data").unwrap();
+    File::options()
+        .write(true)
+        .open(&guest)
+        .unwrap()
+        .set_len(size)
+        .unwrap();
+    // qemu-img would open the file that the header names.
+    let data_file = storage.path().join("data");
+    let cow = domain.join(place(14));
+    good(14, &[]);
+    fs::remove_file(&cow).unwrap();
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-o"])
+        .arg(format!("data_file={}", data_file.display()))
+        .arg(&cow)
+        .arg(size.to_string())
+        .status();
+    assert!(made.unwrap().success());
+    hand_over(&domain);
+    fs::set_permissions(domain.join(place(1)), Permissions::from_mode(0o600)).unwrap();
+    let meta_of = |number: u32| format!("{}.meta", place(number));
+    let mut expected = vec![
+        format!("{}: mode 0600, expected 0660", place(1)),
+        format!(
+            "{}: virtual size 1048576, but its .meta says 2097152",
+            place(6)
+        ),
+        format!(
+            "{}: virtual size 1048576, but its .meta says 2097152",
+            place(7)
+        ),
+        format!("{}: no qcow2 image, which FORMAT=COW says", place(8)),
+        format!("{}: SEQ=\"x\" is no whole number", meta_of(9)),
+        format!(
+            "{}: DOMAIN=85f8a1bb-4504-4314-91ca-d9365a30692b, but it is in {DATA_ID}",
+            meta_of(9)
+        ),
+        format!(
+            "{}: IMAGE=10000009-0d5e-469e-ab98-a0b31d7780e4, but it is in {}",
+            meta_of(9),
+            image(9)
+        ),
+        format!(
+            "{}: its parent 10000000-0000-0000-0000-000000000000 is not in the image",
+            meta_of(9)
+        ),
+        format!("{}: a volume without its .meta", place(10)),
+        format!("{}: no volume belongs to it", meta_of(11)),
+        format!("{}: a symbolic link, expected a file", place(12)),
+        format!(
+            "{}: a qcow2 image with a data file elsewhere, which VDSM never makes",
+            place(14)
+        ),
+    ];
+    let mut all = check();
+    expected.sort();
+    all.sort();
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn a_directory_of_ten_thousand_images() {
+    needs_root!("a_directory_of_ten_thousand_images");
+    let storage = Storage::new();
+    let domain = storage.whole("nas:_x", DATA_ID, DATA);
+    for number in 0..10_000 {
+        let image = format!("{number:08}-0d5e-469e-ab98-a0b31d7780e4");
+        let directory = domain.join("images").join(image);
+        fs::create_dir(&directory).unwrap();
+        // Every one has something to be said about it.
+        fs::write(
+            directory.join(format!("{number:08}-8c1d-4a27-9e46-0d5b7a913c20")),
+            "",
+        )
+        .unwrap();
+    }
+    let all = reports(&storage, &["--volumes", DATA_ID]);
+    assert_eq!(all[0]["facts"]["images"], "10001");
+    assert_eq!(found(&all[0]).len(), 200);
+    assert_eq!(all[0]["more_findings"], 9800);
+}
+
+#[test]
+fn links_lead_nowhere() {
+    needs_root!("links_lead_nowhere");
+    let storage = Storage::new();
+    let secret = storage.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("metadata"), EXPORT).unwrap();
+    let said = "a symbolic link, expected a ";
+    // A link to a whole domain, one to nothing, and one to itself.
+    for (number, target) in [secret.as_path(), Path::new("/nowhere"), Path::new("x")]
+        .iter()
+        .enumerate()
+    {
+        for name in ["dom_md", "dom_md/metadata", "dom_md/leases", "images"] {
+            let domain = storage.whole(
+                &format!("nas:_{number}{}", name.replace('/', "_")),
+                EXPORT_ID,
+                EXPORT,
+            );
+            let link = domain.join(name);
+            if link.is_dir() {
+                fs::remove_dir_all(&link).unwrap();
+            } else {
+                fs::remove_file(&link).unwrap();
+            }
+            let target = if *target == Path::new("x") {
+                link.clone()
+            } else {
+                target.to_path_buf()
+            };
+            symlink(target, &link).unwrap();
+            let done = tool(&storage, &["check", domain.to_str().unwrap()]);
+            let all = done.stdout.clone() + &done.stderr;
+            assert_ne!(done.status, 0, "{all}");
+            if name == "dom_md" {
+                assert!(!all.contains("Export"), "{all}");
+            } else {
+                assert!(all.contains(said), "{name}: {all}");
+            }
+        }
+    }
+}
+
+#[test]
+fn metadata_without_end_and_what_is_no_file() {
+    let storage = Storage::new();
+    let huge = storage.domain("huge", EXPORT_ID, "");
+    File::options()
+        .write(true)
+        .open(huge.join("dom_md/metadata"))
+        .unwrap()
+        .set_len(10 << 20)
+        .unwrap();
+    let fifo = storage.blocked("fifo", EXPORT_ID);
+    let directory = storage.bare("directory", EXPORT_ID);
+    fs::create_dir(directory.join("dom_md/metadata")).unwrap();
+    for (domain, said) in [
+        (huge.as_path(), "larger than 65536 bytes"),
+        (fifo.ancestors().nth(2).unwrap(), "a FIFO, expected a file"),
+        (&directory, "a directory, expected a file"),
+    ] {
+        let done = tool(&storage, &["check", domain.to_str().unwrap()]);
+        assert_eq!((done.status, done.stdout.as_str()), (2, ""), "{said}");
+        assert_eq!(
+            done.stderr,
+            format!(
+                "vdsm-hooks: {}: cannot be read, {said}\n",
+                domain.join("dom_md/metadata").display()
+            )
+        );
+    }
+}
+
+/// Errors of the storage, which the kernel is made to return.
+#[test]
+fn errors_of_the_storage() {
+    needs_root!("errors_of_the_storage");
+    let storage = Storage::new();
+    let domain = storage.whole("nas:_x", EXPORT_ID, EXPORT);
+    let failing = |file: &str, fault: &str| {
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(domain.join(file));
+        strace.args([
+            "-e",
+            "trace=read",
+            "-e",
+            &format!("inject=read:{fault}"),
+            TOOL,
+        ]);
+        let timeout = if fault.contains("delay") { "1" } else { "60" };
+        let arguments = ["check", "--timeout", timeout, domain.to_str().unwrap()];
+        run(strace, &storage, &arguments)
+    };
+    if Command::new("strace").arg("-V").output().is_err() {
+        return support::not_run("errors_of_the_storage", "strace is not installed");
+    }
+    let metadata = domain.join("dom_md/metadata");
+    for (fault, said) in [
+        ("error=EIO", "Input/output error (os error 5)"),
+        ("error=ESTALE", "Stale file handle (os error 116)"),
+    ] {
+        let done = failing("dom_md/metadata", fault);
+        assert_eq!(done.status, 2, "{}", done.stdout);
+        assert_eq!(
+            done.stderr,
+            format!(
+                "vdsm-hooks: {}: cannot be read, {said}\n",
+                metadata.display()
+            )
+        );
+    }
+    // The SPM has just replaced the file.
+    let done = failing("dom_md/metadata", "error=ESTALE:when=1");
+    assert_eq!(
+        (done.status, done.stderr.as_str()),
+        (0, ""),
+        "{}",
+        done.stdout
+    );
+    // A read that takes longer than anybody waits. strace has its own words about that.
+    let done = failing("dom_md/metadata", "delay_enter=3000000");
+    let said = format!("vdsm-hooks: {}: no answer in time\n", domain.display());
+    assert!(
+        done.status == 2 && done.stderr.ends_with(&said),
+        "{}",
+        done.stderr
+    );
+    // The other files do not keep the seal from being judged.
+    let done = failing("dom_md/leases", "error=EIO");
+    assert_eq!(
+        (done.status, done.stderr.as_str()),
+        (1, ""),
+        "{}",
+        done.stdout
+    );
+    assert!(done.stdout.contains("verdict:      ok"), "{}", done.stdout);
+    assert!(
+        done.stdout
+            .contains("finding:      dom_md/leases: Input/output error (os error 5)\n"),
+        "{}",
+        done.stdout
+    );
+}
+
+#[test]
+fn a_file_that_is_replaced_is_seen_whole() {
+    let storage = Storage::new();
+    let domain = storage.domain("nas:_x", EXPORT_ID, EXPORT);
+    let other = vdsm_hooks::storage::write(&{
+        let (mut metadata, _) = vdsm_hooks::storage::Metadata::read(EXPORT);
+        metadata.set("DESCRIPTION", &"x".repeat(30_000)).unwrap();
+        metadata
+    });
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for text in [EXPORT, other.as_str()].iter().cycle() {
+                let new = domain.join("dom_md/metadata.new");
+                fs::write(&new, text).unwrap();
+                fs::rename(&new, domain.join("dom_md/metadata")).unwrap();
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..40 {
+            assert_eq!(report(&storage, &domain)["verdict"], "ok");
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn progress_is_for_terminals() {
+    let name = "progress_is_for_terminals";
+    let storage = Storage::new();
+    storage.domain("nas:_x", EXPORT_ID, EXPORT);
+    let mount = storage.mount("nas:_dead");
+    let dead = match DeadMount::on(&mount) {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let line = format!(
+        "{TOOL} domain check --all --timeout 2 --repository '{}'",
+        storage.repository().display()
+    );
+    let terminal = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output();
+    let Ok(terminal) = terminal else {
+        return support::not_run(name, "script is not installed");
+    };
+    let said = String::from_utf8_lossy(&terminal.stdout);
+    let last = said.rfind(" places").unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        said[..last].ends_with(" of 3") || said[..last].ends_with(" of 2"),
+        "{said}"
+    );
+    assert!(said[last..].contains("\r\x1b[K"), "{said}");
+    drop(dead);
+    assert_nobody_works_on(storage.path());
+}
+
+#[test]
+fn what_a_vm_uses() {
+    let storage = Storage::new();
+    let data = storage.domain("nas:_data", DATA_ID, DATA);
+    let export = storage.domain(
+        "nas:_export",
+        EXPORT_ID,
+        EXPORT.replace("=Export\n", "=Import\n"),
+    );
+    let nowhere = "99999999-5445-4bc3-8675-ceff4637e8e3";
+    let base = "bbbbbbbb-0d5e-469e-ab98-a0b31d7780e4";
+    let volume = |domain: &Path, id: &str| {
+        domain
+            .join("images")
+            .join(IMAGE)
+            .join(id)
+            .display()
+            .to_string()
+    };
+    let xml = format!(
+        "<domain xmlns:v='http://ovirt.org/vm/1.0'><metadata><v:vm><v:device devtype='disk'>\
+         <v:domainID>{DATA_ID}</v:domainID><v:imageID>{IMAGE}</v:imageID><v:volumeID>{VOLUME}</v:volumeID>\
+         </v:device></v:vm></metadata><os><kernel>{}</kernel></os><devices>\
+         <disk type='file'><source file='{}'/><backingStore type='file'><source file='{}'/></backingStore></disk>\
+         <disk type='block'><source dev='/dev/mapper/{}-{}'/></disk>\
+         <lease><lockspace>{nowhere}</lockspace><target path='/dev/{nowhere}/xleases'/></lease>\
+         <lease><lockspace>{DATA_ID}</lockspace><target path='LEASE-PATH:{VOLUME}:{DATA_ID}'/></lease>\
+         </devices></domain>",
+        volume(&export, "vmlinuz"),
+        volume(&data, VOLUME),
+        volume(&data, base),
+        nowhere.replace('-', "--"),
+        VOLUME.replace('-', "--"),
+    );
+    let file = storage.path().join("vm.xml");
+    fs::write(&file, xml).unwrap();
+    let file = file.to_str().unwrap();
+    let done = tool(&storage, &["of", file]);
+    assert_eq!(
+        (done.status, done.stderr.as_str()),
+        (1, ""),
+        "{}",
+        done.stdout
+    );
+    let expected = format!(
+        "{DATA_ID}\n  name:         \"data1\"\n  metadata:     {}\n  verdict:      ok\n  image:        {IMAGE}\n    volume:     {VOLUME}\n    volume:     {base}\n",
+        data.join("dom_md/metadata").display()
+    );
+    assert!(
+        done.stdout.starts_with(&expected),
+        "{expected}\n{}",
+        done.stdout
+    );
+    let rest = &done.stdout[expected.len()..];
+    let block = rest.find(EXPORT_ID).unwrap();
+    assert!(
+        rest[..block].starts_with(&format!("{nowhere}\n  finding:      ")),
+        "{rest}"
+    );
+    assert!(
+        rest[..block].ends_with(&format!("    volume:     {VOLUME}\n")),
+        "{rest}"
+    );
+    let expected = format!(
+        "{EXPORT_ID}\n  name:         \"Import\"\n  metadata:     {}\n  verdict:      broken\n  image:        {IMAGE}\n    volume:     vmlinuz\n",
+        export.join("dom_md/metadata").display()
+    );
+    assert_eq!(rest[block..], expected);
+    // Nothing to say, and nothing to read.
+    fs::write(file, "<domain/>").unwrap();
+    let done = tool(&storage, &["of", file]);
+    assert_eq!(
+        (done.status, done.stdout),
+        (0, format!("{file}: uses no storage domain\n"))
+    );
+    for (text, said) in [("<domain", "vm.xml: "), ("", "vm.xml: ")] {
+        fs::write(file, text).unwrap();
+        let done = tool(&storage, &["of", file]);
+        assert!(
+            done.status == 2 && done.stderr.contains(said),
+            "{}",
+            done.stderr
+        );
+    }
+}
