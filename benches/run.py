@@ -121,6 +121,7 @@ def interface(number):
     <interface type="bridge">
       <mac address="56:6f:00:00:00:{number:02x}"/>
       <source bridge="ovirtmgmt"/>
+      <target dev="vnet{number}"/>
       <model type="virtio"/>
       <link state="up"/>
       <mtu size="1500"/>

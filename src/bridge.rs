@@ -61,6 +61,21 @@ impl Bridges {
             ))),
         }
     }
+
+    /// Whether there is an Open vSwitch bridge `name`; any text will do. Open vSwitch is asked only
+    /// about a device that is no bridge of Linux.
+    ///
+    /// # Errors
+    /// Open vSwitch does not answer.
+    pub fn is_ovs(&mut self, name: &str) -> Result<bool> {
+        let device = Path::new(NET_DEVICES).join(name);
+        if !is_name(name) || device.join("bridge").exists() || !device.exists() {
+            return Ok(false);
+        }
+        let bridges = self.ovs.get_or_insert_with(list_ovs);
+        let bridges = bridges.as_ref().map_err(Clone::clone)?;
+        Ok(bridges.iter().any(|bridge| bridge == name))
+    }
 }
 
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap

@@ -3,7 +3,7 @@
 //! Host commands: fixed directories, a clean environment, a deadline for the whole process group.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use crate::{Context, Error, Result};
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
 const MOST_OUTPUT: usize = 16 << 20;
+/// What any pipe takes in while nobody reads from it.
+const MOST_INPUT: usize = 16 << 10;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
 /// is left behind.
 const GRACE: Duration = Duration::from_millis(100);
@@ -75,7 +77,7 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S], deadline: Duration) 
     let path = find(program)?;
     let mut command = Command::new(&path);
     command.args(arguments);
-    wait(command, program, deadline)
+    wait(command, program, None, deadline)
 }
 
 /// [`run`] as root: directly when we are root, else through `sudo -n`, which must allow exactly
@@ -88,16 +90,36 @@ pub fn run_as_root<S: AsRef<OsStr>>(
     arguments: &[S],
     deadline: Duration,
 ) -> Result<Output> {
-    if geteuid().is_root() {
-        return run(program, arguments, deadline);
+    let command = as_root(program, arguments)?;
+    wait(command, program, None, deadline)
+}
+
+/// [`run_as_root`] of a program that takes no arguments, but `input` on its standard input.
+///
+/// # Errors
+/// As [`run`]; or more input than a program can be given before it starts to read.
+pub fn tell_as_root(program: &str, input: &str, deadline: Duration) -> Result<Output> {
+    if input.len() > MOST_INPUT {
+        return Err(Error::new(format!(
+            "{program}: {} bytes of input, expected at most {MOST_INPUT}",
+            input.len()
+        )));
     }
-    let mut command = Command::new(find("sudo")?);
-    command
-        .arg("-n")
-        .arg("--")
-        .arg(find(program)?)
-        .args(arguments);
-    wait(command, program, deadline)
+    let command = as_root::<&str>(program, &[])?;
+    wait(command, program, Some(input), deadline)
+}
+
+fn as_root<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Command> {
+    let path = find(program)?;
+    let mut command;
+    if geteuid().is_root() {
+        command = Command::new(path);
+    } else {
+        command = Command::new(find("sudo")?);
+        command.arg("-n").arg("--").arg(path);
+    }
+    command.args(arguments);
+    Ok(command)
 }
 
 /// The absolute path of a host program.
@@ -120,9 +142,14 @@ pub fn find(program: &str) -> Result<PathBuf> {
         })
 }
 
-fn wait(mut command: Command, program: &str, deadline: Duration) -> Result<Output> {
+fn wait(
+    mut command: Command,
+    program: &str,
+    input: Option<&str>,
+    deadline: Duration,
+) -> Result<Output> {
     command.env_clear().env("LC_ALL", "C");
-    let ending = supervise(command, deadline, |_| ()).context(program)?;
+    let ending = supervise_with(command, input, deadline, |_| ()).context(program)?;
     match ending.status {
         Some(status) if ending.in_time => Ok(Output {
             program: program.to_owned(),
@@ -157,20 +184,34 @@ pub struct Ending {
 /// # Errors
 /// The program cannot be started.
 pub fn supervise(
+    command: Command,
+    deadline: Duration,
+    started: impl FnOnce(Pid),
+) -> std::io::Result<Ending> {
+    supervise_with(command, None, deadline, started)
+}
+
+fn supervise_with(
     mut command: Command,
+    input: Option<&str>,
     deadline: Duration,
     started: impl FnOnce(Pid),
 ) -> std::io::Result<Ending> {
     let end = Instant::now() + deadline;
+    let stdin = input.map_or_else(Stdio::null, |_| Stdio::piped());
     let mut child = command
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
     started(group);
+    if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
+        // It fits into the pipe. A program that ends without reading it says why itself.
+        let _ = pipe.write_all(input.as_bytes());
+    }
     let mut streams = Streams::new(&mut child);
     let mut in_time = streams.drain(end)?;
     // Once the pipes are closed the program is ending, or has closed them on purpose.
@@ -289,6 +330,21 @@ mod tests {
             (300_000, 300_000)
         );
         assert_eq!(output.status.code(), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn input_arrives_or_is_refused() -> Result {
+        let cat = find("cat")?;
+        let cat = cat.to_str().unwrap_or_default();
+        let command = Command::new(cat);
+        let output = wait(command, "cat", Some(&"x".repeat(MOST_INPUT)), LONG)?;
+        assert_eq!(output.stdout.len(), MOST_INPUT);
+        // Nobody reads it.
+        let output = wait(Command::new("/bin/true"), "true", Some("x"), LONG)?;
+        assert!(output.status.success());
+        let error = tell_as_root(cat, &"x".repeat(MOST_INPUT + 1), LONG);
+        assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Sends made-up Ethernet frames into one network device and tells which come out of another.
 
-    python3 frames.py FROM TO NAME=KIND/SOURCE/TARGET/ADDRESS...
+    python3 frames.py FROM TO NAME=KIND/SOURCE/TARGET/ADDRESS[/DEVICE]...
 
-KIND is udp, udp6 or arp; SOURCE and TARGET are MAC addresses, ADDRESS the sender's IP address. The
+KIND is udp, udp6 or arp; SOURCE and TARGET are MAC addresses, ADDRESS the sender's IP address, DEVICE
+another one to send from. The
 names of those that arrive are printed. The last one has to arrive: frames do not overtake each
 other here, so what has not arrived before it never will.
 """
@@ -62,9 +63,9 @@ def main():
     # On one processor, so that none overtakes another.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     receiver = device(receiver)
-    sender = device(sender)
     for name, text in frames.items():
-        sender.send(frame(name, *text.split("/")))
+        kind, source, target, address, *other = text.split("/")
+        device(*other or [sender]).send(frame(name, kind, source, target, address))
     last = name
     arrived = []
     end = time.monotonic() + DEADLINE

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Plugs vNICs into Open vSwitch bridges of the host, and reports the statistics of networks on them.
+//!
+//! Events: `before_device_create`, `before_nic_hotplug`, `before_update_device`; `after_get_stats`.
+//!
+//! Property: `ovs` of a network, which VDSM keeps in its running configuration. A vNIC on any other
+//! bridge of Open vSwitch gets its port as well. Networks whose switch type is OVS are VDSM's own
+//! business.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use vdsm_hooks::bridge::Bridges;
+use vdsm_hooks::json::{Edits as JsonEdits, Node as JsonNode, Object};
+use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::{Error, Result, hook, nic, program};
+
+mod network;
+
+use network::Network;
+
+/// The bridge on which untagged networks are.
+const BRIDGE: &str = "ovsbr0";
+const PORT: &str = "openvswitch";
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    match hook::event()?.as_str() {
+        "after_get_stats" => report().map_err(Error::keep_going),
+        _ => hook::edit(plug),
+    }
+}
+
+fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
+    let interface = match nic::all(document)?[..] {
+        [] => return Ok(()),
+        [interface] => interface,
+        [..] => return Err(Error::new("expected one interface")),
+    };
+    let source = xml::child(interface, "source").filter(|_| nic::kind(interface) == "bridge");
+    let Some((source, bridge)) = source.and_then(|node| Some((node, xml::attr(node, "bridge")?)))
+    else {
+        return Ok(());
+    };
+    let ports: Vec<_> = xml::children(interface, "virtualport").collect();
+    if ports
+        .iter()
+        .any(|port| xml::attr(*port, "type") != Some(PORT))
+    {
+        return Ok(());
+    }
+    let filters: Vec<_> = xml::children(interface, "filterref").collect();
+    let new = match Network::find(bridge)? {
+        Some(network) if !network.is_ovs => return Ok(()),
+        Some(network) if network.vlan.is_none() => BRIDGE,
+        Some(_) => bridge,
+        // Not worth a question.
+        None if !ports.is_empty() && filters.is_empty() => return Ok(()),
+        None if Bridges::default().is_ovs(bridge)? => bridge,
+        None => return Ok(()),
+    };
+    edits.set_attr(source, "bridge", new);
+    for filter in filters {
+        log::warn!(
+            "{}: libvirt refuses network filters on Open vSwitch: without {}",
+            nic::label(interface),
+            xml::attr(filter, "filter").unwrap_or("its filter")
+        );
+        edits.remove(filter);
+    }
+    if ports.is_empty() {
+        edits.append(interface, &El::new("virtualport").attr("type", PORT));
+    }
+    Ok(())
+}
+
+fn report() -> Result {
+    let mut networks = Network::all()?;
+    networks.retain(|network| network.is_ovs);
+    if networks.is_empty() {
+        return Ok(());
+    }
+    hook::edit_json(|document, edits| {
+        let devices = document.object().and_then(|stats| stats.get("network"));
+        let devices = devices.and_then(JsonNode::object);
+        let devices = devices.ok_or_else(|| hook::unexpected_json("an object 'network'"))?;
+        for network in &networks {
+            add(network, &devices, edits)?;
+        }
+        Ok(())
+    })
+}
+
+/// An untagged network has the numbers of its card, a tagged one those of its bridge. What has none
+/// yet gets them the next time.
+fn add<'a>(network: &Network, devices: &Object<'a>, edits: &mut JsonEdits<'a>) -> Result {
+    let Some(card) = &network.card else {
+        return Ok(());
+    };
+    let (from, to, name) = match &network.vlan {
+        None => (card, network.name.clone(), network.name.clone()),
+        Some(vlan) => {
+            let name = format!("{card}.{vlan}");
+            (&network.name, name.clone(), name)
+        }
+    };
+    let Some(numbers) = devices.get(from) else {
+        return Ok(());
+    };
+    let mut copy = numbers.value();
+    let entry = copy.as_mut().and_then(|copy| copy.as_object_mut());
+    let entry = entry.ok_or_else(|| hook::unexpected_json("objects in 'network'"))?;
+    entry.insert("name".to_owned(), json!(name));
+    edits.set(devices, &to, &json!(entry))?;
+    match (&network.vlan, numbers.object()) {
+        (Some(_), Some(own)) => edits.set(&own, "name", &json!(name)),
+        _ => Ok(()),
+    }
+}

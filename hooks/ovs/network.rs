@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The host's networks, as VDSM's running configuration has them: a file each.
+
+use std::path::Path;
+
+use serde_json::Value;
+use vdsm_hooks::{Context, Result, bridge, host, props};
+
+const NETWORKS: &str = "/var/lib/vdsm/staging/netconf/nets";
+const LARGEST: u64 = 1 << 20;
+
+pub(crate) struct Network {
+    pub(crate) name: String,
+    /// On Open vSwitch by the custom property, and not VDSM's own business.
+    pub(crate) is_ovs: bool,
+    /// The tag, if it has one.
+    pub(crate) vlan: Option<String>,
+    /// The network card or bond below it.
+    pub(crate) card: Option<String>,
+}
+
+impl Network {
+    /// The network called `name`; none if the host has none.
+    pub(crate) fn find(name: &str) -> Result<Option<Network>> {
+        let path = Path::new(NETWORKS).join(name);
+        if !bridge::is_name(name) || !path.is_file() {
+            return Ok(None);
+        }
+        let text = host::read_file(&path, LARGEST)?;
+        let attributes: Value = serde_json::from_slice(&text).context(path.display())?;
+        let text = |name| match &attributes[name] {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let asked = match &attributes["custom"]["ovs"] {
+            Value::Bool(asked) => *asked,
+            Value::String(asked) => {
+                props::is_true(asked) || ["Yes", "yes", "on"].contains(&asked.as_str())
+            }
+            _ => false,
+        };
+        Ok(Some(Network {
+            name: name.to_owned(),
+            is_ovs: asked && attributes["switch"] != "ovs",
+            vlan: text("vlan"),
+            card: text("nic").or_else(|| text("bonding")),
+        }))
+    }
+
+    /// All of them, by name.
+    pub(crate) fn all() -> Result<Vec<Network>> {
+        let names = host::entries(Path::new(NETWORKS))?;
+        let networks = names.iter().map(|name| Network::find(name));
+        networks.filter_map(Result::transpose).collect()
+    }
+}

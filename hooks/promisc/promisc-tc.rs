@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Root helper of the hook promisc: sets up and takes down what diverts packets, on standard input
+//! `start VMID` and a line `SOURCE TARGET MODE` for each pair, or `stop VMID`.
+
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use vdsm_hooks::record::{self, Records};
+use vdsm_hooks::{Context as _, Error, Result, hook, program};
+
+mod pair;
+mod traffic;
+
+use pair::{Mode, Pair, START, STOP};
+use traffic::Traffic;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST: u64 = 16 << 10;
+const MOST_PAIRS: usize = 32;
+
+fn main() -> ExitCode {
+    hook::run_helper(program!(), serve)
+}
+
+fn serve(arguments: &[String]) -> Result {
+    if !arguments.is_empty() {
+        let problem = "expected no arguments: the request comes on standard input";
+        return Err(Error::new(problem));
+    }
+    let mut request = String::new();
+    let read = io::stdin().take(LONGEST + 1).read_to_string(&mut request);
+    if read.context("standard input")? as u64 > LONGEST {
+        return Err(Error::new("the request is longer than any"));
+    }
+    let mut lines = request.lines();
+    let first = lines.next().unwrap_or_default();
+    let (verb, vm) = first.split_once(' ').unwrap_or_default();
+    if !is_id(vm) {
+        return Err(bad(first, "start or stop, and a VM's id"));
+    }
+    let lines: Vec<_> = lines.collect();
+    match verb {
+        STOP if lines.is_empty() => {
+            let _lock = record::lock(traffic::HOOK, PATIENCE)?;
+            Traffic::of(&Records::of(traffic::HOOK)?, vm).stop()
+        }
+        START if (1..=MOST_PAIRS).contains(&lines.len()) => {
+            let pairs = lines.into_iter().map(parse);
+            let pairs = pairs.collect::<Result<Vec<Pair>>>()?;
+            let _lock = record::lock(traffic::HOOK, PATIENCE)?;
+            Traffic::of(&Records::of(traffic::HOOK)?, vm).start(&pairs)
+        }
+        _ => Err(bad(first, "start with 1 to 32 pairs, or stop")),
+    }
+}
+
+fn parse(line: &str) -> Result<Pair> {
+    let expected = "a device, a device, and mirror or redirect";
+    let words: Vec<_> = line.split(' ').collect();
+    let [source, target, mode] = words[..] else {
+        return Err(bad(line, expected));
+    };
+    let mode = Mode::parse(mode).ok_or_else(|| bad(line, expected))?;
+    let pair = Pair {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        mode,
+    };
+    pair.check()?;
+    Ok(pair)
+}
+
+fn is_id(id: &str) -> bool {
+    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
+    id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex)
+}
+
+fn bad(line: &str, expected: &str) -> Error {
+    Error::new(format!("{line:?}: expected {expected}"))
+}
