@@ -174,11 +174,11 @@ is_ours() {
     case "$1" in
     "$HOOKS"/*)
         if [ -L "$root/$1" ]; then
-            # As we make them: to the same name in another event directory.
+            # As we make them: to a program in another event directory.
             link=$(readlink "$root/$1")
             case "$link" in
             ../../* | ../*/*/*) return 1 ;;
-            ../*/"${1##*/}") is_program "$root/$HOOKS/${link#../}" ;;
+            ../*/*) is_program "$root/$HOOKS/${link#../}" ;;
             *) return 1 ;;
             esac
         else
@@ -253,7 +253,12 @@ find_files() {
         printf '%s\n' "${found#"$1/"}"
     done
     [ ! -f "$root/$SPREAD" ] || while IFS=$tab read -r found_hook found; do
-        if selected "$found_hook" && exists "$1/$found"; then printf '%s\n' "$found"; fi
+        selected "$found_hook" || continue
+        case "$found" in
+        "$HOOKS"/*) there=$2${found#"$HOOKS"} ;;
+        *) there=$1/$found ;;
+        esac
+        if exists "$there"; then printf '%s\n' "$found"; fi
     done <"$root/$SPREAD"
     [ -z "$hooks" ] || return 0
     for found in "$1/$TOOL" "$1/$MAN"/man1/vdsm-hooks.1 "$1/$MAN"/man1/vdsm-hooks-*.1 \
@@ -403,8 +408,12 @@ stage_hooks() {
             stage_text 644 "hooks/$hook/README.md" "$DOC/$hook.md" - '<!--' '-->'
             stage_sudoers "$hook"
             ;;
-        program) stage_program "$file" "${path#/}" "$package" ;;
+        program)
+            stage_program "$file" "${path#/}" "$package"
+            remember_name "$hook" "$path"
+            ;;
         link)
+            remember_name "$hook" "$path"
             mkdir -p "$work/stage/${path%/*}"
             ln -s "$file" "$work/stage$path"
             printf '%s %s\n' "$package" "${path#/}" >>"$work/links"
@@ -422,6 +431,14 @@ stage_hooks() {
     done <"$work/files"
     # After the programs, so that no link ever points to nothing.
     cat "$work/links" >>"$work/wanted"
+}
+
+# A file $2 of the hook $1 that is not called like it is found by the list alone.
+remember_name() {
+    case "${2##*/}" in
+    "$1" | [0-9][0-9]_"$1") ;;
+    *) printf '%s\t%s\n' "$1" "${2#/}" >>"$work/spread" ;;
+    esac
 }
 
 # Lays out the file of the host $2 as $3 with mode $1.

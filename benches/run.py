@@ -22,6 +22,7 @@ import os
 import platform
 import random
 import re
+import shlex
 import shutil
 import stat
 import statistics
@@ -96,10 +97,10 @@ def case_of(name):
     if name in CASES:
         return CASES[name]
     hook = described(name)
-    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf")}
+    examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf", "engine")}
     for one in hook["properties"]:
         examples[one["scope"]][one["name"]] = one["example"]
-    present = {**examples["interface"], **examples["disk"], **examples["vm"]}
+    present = {**examples["engine"], **examples["interface"], **examples["disk"], **examples["vm"]}
     document = DOCUMENTS.get(hook["events"][0]["event"], "domain")
     host = {"vdsm_conf": {"vars": examples["vdsm.conf"]}} if examples["vdsm.conf"] else {}
     return Case(present, document=document, host=host)
@@ -496,15 +497,25 @@ def lay_out(root, host, silent):
         os.mknod(place(path), stat.S_IFBLK | 0o660, os.makedev(major, minor))
     for name, rules in host.get("commands", {}).items():
         at = place(name if name.startswith("/") else f"/usr/bin/{name}")
-        answer = next((rule["out"] for rule in rules if "out" in rule), None)
-        if answer is None:
-            shutil.copy(silent, at)
-        else:
-            at.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+        if any("out" in rule for rule in rules):
+            at.write_text(stand_in(rules))
             at.chmod(0o755)
+        else:
+            shutil.copy(silent, at)
     for path, target in host.get("links", {}).items():
         place(path).symlink_to(target)
     return binds
+
+
+def stand_in(rules):
+    """A program that gives the answer of the first rule whose words are all in its command line."""
+    script = "#!/bin/sh\nwords=\" $* \"\n"
+    script += 'has() { for word; do case "$words" in *" $word "*) ;; *) return 1 ;; esac; done; }\n'
+    for rule in rules:
+        words = " ".join(shlex.quote(word) for word in rule.get("has", []))
+        script += f"has {words} && {{ cat <<'END'; exit {rule.get('rc', 0)}; }}\n"
+        script += rule.get("out", "").removesuffix("\n") + "\nEND\n"
+    return script
 
 
 def inside(work, host, empty, job):

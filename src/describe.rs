@@ -42,7 +42,7 @@ pub struct Hook {
     /// Host programs that the hook may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
-    /// Exact command lines that the hook runs as root through `sudo -n`.
+    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
     /// Units of systemd that the hook cannot do without.
@@ -116,6 +116,9 @@ pub struct Event {
     /// without a number, which runs after those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<u8>,
+    /// The file name there, if it is not made of [`Event::order`] and the hook's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What the hook does there.
     pub effect: String,
 }
@@ -156,6 +159,8 @@ pub enum Scope {
     Disk,
     /// A custom property of a network.
     Network,
+    /// What the engine sets for a vNIC without being asked.
+    Engine,
     /// A variable of VDSM's environment, set for the whole host in `/etc/sysconfig/vdsm`.
     Host,
     /// A key in the section `[vars]` of VDSM's own configuration. No environment variable.
@@ -171,6 +176,7 @@ impl Scope {
             Scope::Interface => "vNIC profile custom property",
             Scope::Disk => "disk custom property",
             Scope::Network => "network custom property",
+            Scope::Engine => "set by the engine for a vNIC",
             Scope::Host => "host default in /etc/sysconfig/vdsm",
             Scope::VdsmConf => "key in section [vars] of vdsm.conf",
         }
@@ -197,9 +203,10 @@ impl Hook {
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
     pub fn installed_as(&self, event: &Event) -> String {
-        match event.order {
-            Some(order) => format!("{order:02}_{}", self.name),
-            None => self.name.clone(),
+        match (&event.file, event.order) {
+            (Some(file), _) => file.clone(),
+            (None, Some(order)) => format!("{order:02}_{}", self.name),
+            (None, None) => self.name.clone(),
         }
     }
 
@@ -256,6 +263,18 @@ impl Hook {
              Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
         )
     }
+}
+
+/// A command line as sudoers wants it: there these characters mean something else.
+pub fn in_sudoers(command: &str) -> String {
+    let mut text = String::with_capacity(command.len());
+    for c in command.chars() {
+        if matches!(c, ',' | ':' | '=' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// `word` as a shell reads it back, quoted only where needed.

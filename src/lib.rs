@@ -27,6 +27,8 @@ pub mod image;
 pub mod json;
 pub mod memory;
 pub mod nic;
+pub mod ovs;
+pub mod paused_start;
 pub mod phase;
 pub mod props;
 pub mod record;

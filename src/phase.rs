@@ -3,12 +3,16 @@
 //! Which kind of start a VM is in: VDSM fires the same events for a cold start and for a resume,
 //! and drops what hooks make of the document of a resume.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::props;
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 const RUN: &str = "/run/vdsm";
+const FLAGS: &str = "launchflags";
+/// Beside flags that a hook has made; older than flags that VDSM wrote later.
+const MADE_BY_HOOK: &str = "launchflags_of_hook";
 
 /// The id of the VM, as VDSM passes it.
 ///
@@ -32,7 +36,42 @@ pub fn directory(vm: &str) -> PathBuf {
 /// The file with the flags of a start. VDSM writes it before the hooks of a cold start, and only
 /// then.
 pub fn launch_flags(vm: &str) -> PathBuf {
-    directory(vm).join("launchflags")
+    directory(vm).join(FLAGS)
+}
+
+/// Makes the flags where VDSM has written none. [`is_resume`] knows them from VDSM's own.
+///
+/// # Errors
+/// They cannot be written; there are still none.
+pub fn make_launch_flags(vm: &str, text: &str) -> Result {
+    make_flags(&directory(vm), text)
+}
+
+fn make_flags(directory: &Path, text: &str) -> Result {
+    let write = |path: &Path, text| fs::write(path, text).context(path.display());
+    fs::create_dir_all(directory).context(directory.display())?;
+    let new = directory.join(".launchflags.new");
+    // In this order the sign is at no moment missing, and never older than the flags.
+    write(&new, text)?;
+    write(&directory.join(MADE_BY_HOOK), "")?;
+    let flags = directory.join(FLAGS);
+    fs::rename(new, &flags).context(flags.display())
+}
+
+/// Takes back what [`make_launch_flags`] made.
+///
+/// # Errors
+/// The flags cannot be removed.
+pub fn drop_launch_flags(vm: &str) -> Result {
+    drop_flags(&directory(vm))
+}
+
+fn drop_flags(directory: &Path) -> Result {
+    for name in [FLAGS, MADE_BY_HOOK] {
+        let path = directory.join(name);
+        fs::remove_file(&path).context(path.display())?;
+    }
+    Ok(())
 }
 
 /// Whether the VM wakes up from a saved state. Where VDSM does not run, as in a dry run, it does
@@ -44,5 +83,42 @@ pub fn is_resume() -> Result<bool> {
     if !Path::new(RUN).exists() || props::text("vmId")?.is_none() {
         return Ok(false);
     }
-    Ok(!launch_flags(&vm_id()?).exists())
+    Ok(wakes_up(&directory(&vm_id()?)))
+}
+
+fn wakes_up(directory: &Path) -> bool {
+    let changed = |name| fs::metadata(directory.join(name)).and_then(|file| file.modified());
+    let Ok(flags) = changed(FLAGS) else {
+        return true;
+    };
+    changed(MADE_BY_HOOK).is_ok_and(|made| made >= flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn flags_of_a_hook_are_not_those_of_a_cold_start() -> Result {
+        let run = tempfile::tempdir()?;
+        let directory = run.path().join("vm");
+        assert!(wakes_up(&directory));
+        make_flags(&directory, "1")?;
+        assert!(wakes_up(&directory));
+        drop_flags(&directory)?;
+        assert_eq!(fs::read_dir(&directory)?.count(), 0);
+
+        make_flags(&directory, "1")?;
+        // The next start is a cold one.
+        fs::write(directory.join(FLAGS), "0")?;
+        let later = SystemTime::now() + Duration::from_secs(1);
+        fs::File::options()
+            .write(true)
+            .open(directory.join(FLAGS))?
+            .set_modified(later)?;
+        assert!(!wakes_up(&directory));
+        Ok(())
+    }
 }

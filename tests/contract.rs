@@ -25,7 +25,7 @@ use support::{
     Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
 };
 use vdsm_hooks::describe::{Hook, Property, Scope};
-use vdsm_hooks::events::{self, Data};
+use vdsm_hooks::events::{self, Data, Environment};
 use vdsm_hooks::json::to_ascii;
 
 /// A hook at one of its events.
@@ -590,6 +590,7 @@ fn describes_itself(name: &str, hook: &Hook) {
 fn a_value_that_is_not_utf8_is_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
+    let looked_at = Mutex::new(BTreeMap::new());
     for_all(|subject| {
         let document = subject.document();
         let in_environment =
@@ -621,12 +622,16 @@ fn a_value_that_is_not_utf8_is_refused() {
             assert_eq!(fs::read(&firing.data).unwrap(), document, "{place}");
             refused += 1;
         }
-        assert!(
-            refused > 0,
-            "{} looks at none of its properties",
-            subject.place()
-        );
+        *looked_at
+            .lock()
+            .unwrap()
+            .entry(subject.hook.name.clone())
+            .or_insert(0) += refused;
     });
+    // Not at every event: what a hook has made goes away whatever the properties say.
+    for (hook, refused) in looked_at.into_inner().unwrap() {
+        assert!(refused > 0, "{hook} looks at none of its properties");
+    }
 }
 
 #[test]
@@ -654,6 +659,14 @@ fn values_of_no_use_are_refused() {
     let silent = Mutex::new(BTreeMap::new());
     for_all(|subject| {
         for property in &subject.hook.properties {
+            // Events of the host come without properties.
+            let of_host = matches!(
+                property.scope,
+                Scope::Network | Scope::VdsmConf | Scope::Host
+            );
+            if subject.event.environment == Environment::Bare && !of_host {
+                continue;
+            }
             for value in property.wrong.iter().chain(&property.refused) {
                 let key = (
                     subject.hook.name.clone(),

@@ -145,6 +145,27 @@ make_ovs_bridge() {
         ovs_vsctl --timeout=15 add-br "$1" -- set bridge "$1" datapath_type=netdev
 } >"$work/ovs.log" 2>&1
 
+# use_vdsm: as on a host, hooks and helpers at their places, a user vdsm, and what sudo lets it do
+# for $hook.
+use_vdsm() {
+    id vdsm >/dev/null 2>&1 || useradd --system --shell /bin/false vdsm
+    mount -t overlay overlay -o "lowerdir=$tree/usr/libexec:/usr/libexec" /usr/libexec &&
+        cp "$tree/etc/sudoers.d/50_vdsm_hooks_$hook" /etc/sudoers.d/
+}
+
+drop_vdsm() { rm "/etc/sudoers.d/50_vdsm_hooks_$hook" && umount /usr/libexec; }
+
+# as_vdsm EVENT/PROGRAM FILE VARIABLE=VALUE...: user vdsm fires one hook on FILE.
+as_vdsm() {
+    fired=$2
+    program=/usr/libexec/vdsm/hooks/$1
+    case $fired in *.json) data=_hook_json ;; *) data=_hook_domxml ;; esac
+    shift 2
+    mkdir -p /run/data && cp "$fired" /run/data/data && chown -R vdsm: /run/data || return
+    timeout 60 setpriv --reuid=vdsm --regid=vdsm --clear-groups env -i "$data=/run/data/data" "$@" \
+        "$program" && cat /run/data/data >"$fired"
+}
+
 # make_storage: a file storage domain, sealed, with the example VM's images.
 make_storage() {
     mkdir -p "$domain/dom_md" "$domain/master"

@@ -148,12 +148,14 @@ test_all_together() {
     check "before_device_create with all hooks" fire before_device_create "$work/nic.xml" \
         -p "equivnets=lab0" -p ifacemacspoof=true
     put_nic 2 "$work/nic.xml"
-    mkdir -p "$work/firmware"
+    mkdir -p "$work/firmware" /var/lib/libvirt/images
+    truncate -s 16M /var/lib/libvirt/images/scratch.raw
     check "the VM starts with the properties of all hooks" started \
         -p cpuflags=+smap -p diskunmap=on -p "smbios={'serial': 'X-4711'}" -p log_console=on \
         -p log_firmware=on -p "log_firmware_dir=$work/firmware" -p "macbind={'$nic1': 'red'}" \
         -p 'qemu_cmdline=["-device", "pvpanic,id=from-hook"]' \
-        -p "spiceoptions={'streaming': {'mode': 'off'}}" -p sdcheck=strict
+        -p "spiceoptions={'streaming': {'mode': 'off'}}" -p sdcheck=strict \
+        -p numa=strict:0 -p pincpu=0 -p vmdisk=/var/lib/libvirt/images/scratch.raw:raw
     check "smap" is "$(cpu_flag smap)" true
     check "discard" is "$(discard_of sda)" unmap
     check "serial number" word '^type=1,.*serial=X-4711'
@@ -162,6 +164,9 @@ test_all_together() {
     check "first vNIC" is "$(bridge_of "$nic1")" red
     check "second vNIC" is "$(bridge_of "$nic2")" lab0
     check "filters" has_no_filter "$nic2"
+    check "memory's node" is "$(virsh numatune "$vm" | tr -s ' \n' ' ')" 'numa_mode : strict numa_nodeset : 0 '
+    check "CPU" is "$(virsh vcpupin "$vm" 0 | awk '$1 == 0 { print $2 }')" 0
+    check "image of the host" is "$(virsh domblklist "$vm" | awk '/scratch.raw/ { print $1 }')" vdb
 }
 
 run_checks() {

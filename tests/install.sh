@@ -172,11 +172,11 @@ check 'and it says so' says 'nothing to change'
 # --- Uninstalling ---
 
 foreign_hook "$root" before_vm_start/60_macbind
-mkdir "$hooks/after_vm_start"
+mkdir "$hooks/after_vm_pause"
 check 'uninstalls' succeeds "$root" --uninstall
 only_foreign() {
     [ "$(cd "$root" && find . ! -type d)" = ./usr/libexec/vdsm/hooks/before_vm_start/60_macbind ] &&
-        [ -d "$hooks/after_vm_start" ] && [ ! -d "$hooks/before_device_create" ] && [ ! -d "$root/usr/share" ]
+        [ -d "$hooks/after_vm_pause" ] && [ ! -d "$hooks/before_device_create" ] && [ ! -d "$root/usr/share" ]
 }
 check 'leaves what others put there, and nothing of ours' only_foreign
 check 'uninstalls twice' succeeds "$root" --uninstall

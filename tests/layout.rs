@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope};
+use vdsm_hooks::describe::{Group, HELPERS, Hook, Scope, in_sudoers};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.
@@ -154,7 +154,7 @@ fn what_runs_as_root_is_written_down_twice() {
             .collect();
         let described = hook.sudo.iter();
         let described: Vec<_> = described
-            .map(|command| format!("vdsm ALL=(root) NOPASSWD: {command}"))
+            .map(|command| format!("vdsm ALL=(root) NOPASSWD: {}", in_sudoers(command)))
             .collect();
         assert_eq!(allowed, described, "hooks/{name}/sudoers and hook.json");
         for helper in &hook.helpers {
@@ -240,6 +240,26 @@ fn the_overview_has_every_hook_in_its_group() {
 }
 
 #[test]
+fn what_has_an_original_is_compared_with_it() {
+    let table = read("docs/compared.md");
+    let rows: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .filter_map(|line| line.split(" | ").next())
+        .filter(|name| *name != "hook")
+        .collect();
+    let mut hooks = hooks();
+    // Some have theirs in a package that does more, which ours does not replace.
+    hooks.retain(|hook| hook.replaces.is_some() || !hook.conflicts.is_empty());
+    let (current, retired) = hooks
+        .iter()
+        .partition::<Vec<_>, _>(|hook| hook.retired.is_none());
+    let names: Vec<_> = [current, retired].concat();
+    let names: Vec<_> = names.iter().map(|hook| hook.name.as_str()).collect();
+    assert_eq!(rows, names, "docs/compared.md");
+}
+
+#[test]
 fn the_list_of_programs_is_complete_and_sorted() {
     let manifest = read("Cargo.toml");
     let mut expected: Vec<String> = Vec::new();
@@ -271,7 +291,10 @@ fn values_match_their_regular_expressions_or_not() {
     for hook in hooks() {
         for property in &hook.properties {
             let place = format!("hooks/{}/hook.json: {}", hook.name, property.name);
-            let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
+            let of_host = matches!(
+                property.scope,
+                Scope::Engine | Scope::Host | Scope::VdsmConf
+            );
             let Some(regex) = &property.regex else {
                 assert!(of_host, "{place} needs a regex");
                 assert!(

@@ -65,7 +65,7 @@ impl Definition {
             Scope::Disk => (Key::Device, Some("disk")),
             Scope::Interface => (Key::Device, Some("interface")),
             Scope::Network => (Key::Network, None),
-            Scope::Host | Scope::VdsmConf => return None,
+            Scope::Engine | Scope::Host | Scope::VdsmConf => return None,
         };
         if PREDEFINED.contains(&property.name.as_str()) {
             return None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::describe::{HELPERS, Hook};
+use vdsm_hooks::describe::{HELPERS, Hook, in_sudoers};
 use vdsm_hooks::{Context as _, Result, cmd, events};
 
 use crate::diff::printable;
@@ -272,7 +272,7 @@ impl Host<'_> {
         };
         self.owner_and_mode(&path, 0o440, &hook.name);
         for command in &hook.sudo {
-            let rule = format!("vdsm ALL=(root) NOPASSWD: {command}");
+            let rule = format!("vdsm ALL=(root) NOPASSWD: {}", in_sudoers(command));
             if !rules.lines().any(|line| line == rule) {
                 let what = format!("{path} lacks the rule for '{command}'");
                 self.find(true, &hook.name, what, again(&hook.name));

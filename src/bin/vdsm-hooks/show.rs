@@ -95,14 +95,18 @@ pub(crate) fn host_file(file: &HostFile) -> String {
 
 /// The command line of a dry run at the hook's first event.
 pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
-    let event = events::find(&hook.events.first()?.event)?;
+    let first = hook.events.first()?;
+    let event = events::find(&first.event)?;
     let file = match event.data {
         Data::Device => "--domain FILE --device MAC",
         data if data.is_json() => "--data FILE",
         _ => "--domain FILE",
     };
     let setting = hook.properties.first().and_then(|property| {
-        let of_device = matches!(property.scope, Scope::Interface | Scope::Disk);
+        let of_device = matches!(
+            property.scope,
+            Scope::Interface | Scope::Disk | Scope::Engine
+        );
         let option = match event.environment {
             Environment::VmAndParameters if of_device => "-d",
             Environment::Vm | Environment::VmAndParameters => "-p",
@@ -116,7 +120,7 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
         "vdsm-hooks run {} {file}{} --hook {}",
         event.name,
         setting.unwrap_or_default(),
-        hook.name
+        first.file.as_ref().unwrap_or(&hook.name)
     ))
 }
 

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Connects vNICs of OpenStack networks so that Neutron's agent on this host knows their ports, and
+//! tells the engine under which name Neutron knows the host.
+//!
+//! Events: `before_device_create`, `before_nic_hotplug`, which prepare the vNIC;
+//! `after_device_create`, `after_nic_hotplug`, `after_device_migrate_destination`, which free the
+//! tap; `after_vm_start`, which resumes the VM; `after_get_caps`.
+//!
+//! The engine sets `provider_type`, `plugin_type` and `vnic_id`. Those of other providers: nothing
+//! happens.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::{Error, Result, cmd, hook, ovs, paused_start, program, props};
+
+mod tap;
+
+const PROVIDER: &str = "provider_type";
+const PLUGIN: &str = "plugin_type";
+const PORT_ID: &str = "vnic_id";
+const LONGEST_ID: usize = 64;
+const LINUX_BRIDGE: &str = "LINUX_BRIDGE";
+/// The plugins whose ports are on Open vSwitch.
+const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
+
+const HELPER: &str = "/usr/libexec/vdsm-hooks/openstacknet-tap";
+const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
+const OPTIONS: [&str; 2] = ["--no-wait", "--verbose=db_ctl_base:syslog:off"];
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let event = hook::event()?;
+    match event.as_str() {
+        "after_get_caps" => return report_host(),
+        "after_vm_start" => return paused_start::end(),
+        _ => {}
+    }
+    if props::text(PROVIDER)?.as_deref() != Some("OPENSTACK_NETWORK") {
+        return Ok(());
+    }
+    match event.as_str() {
+        "before_device_create" => prepare(true),
+        "before_nic_hotplug" => prepare(false),
+        _ => free_tap(),
+    }
+}
+
+/// Checks everything, then asks for the paused start, then replaces the document.
+fn prepare(starts: bool) -> Result {
+    let on_ovs = on_ovs()?;
+    let id = port_id()?;
+    let mut asked = None;
+    let done = hook::edit(|document, edits| {
+        connect(document, edits, &id, on_ovs)?;
+        if starts {
+            asked = paused_start::ask()?;
+        }
+        Ok(())
+    });
+    if let (Err(_), Some(asked)) = (&done, asked) {
+        asked.take_back();
+    }
+    done
+}
+
+fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: bool) -> Result {
+    let nic = ovs::one_nic(document)?;
+    let (interface, source) = nic.ok_or_else(|| {
+        let name = document.root_element().tag_name().name();
+        Error::new(format!("the document is <{name}>, expected <interface>"))
+    })?;
+    match xml::child(interface, "target") {
+        Some(target) => edits.set_attr(target, "dev", &tap_of(id)),
+        None => edits.append(interface, &El::new("target").attr("dev", &tap_of(id))),
+    }
+    if on_ovs {
+        ovs::connect(interface, source, edits, id);
+    } else {
+        edits.set_attr(source, "bridge", tap::PARKED);
+    }
+    Ok(())
+}
+
+/// The agent connects the tap; it must not be on VDSM's bridge then.
+fn free_tap() -> Result {
+    if on_ovs()? {
+        return Ok(());
+    }
+    let tap = tap_of(&port_id()?);
+    cmd::run_as_root(HELPER, &[&tap], PATIENCE)?
+        .success()
+        .map(drop)
+}
+
+fn report_host() -> Result {
+    if !Path::new(OVS_CTL).exists() {
+        return Ok(());
+    }
+    match name_of_host() {
+        Ok(Some(id)) => ovs::bind_host(&ON_OVS, &id),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            log::warn!(
+                "the engine does not learn under which name Neutron knows this host: {error}"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// None if Open vSwitch does not run.
+fn name_of_host() -> Result<Option<String>> {
+    if !cmd::run(OVS_CTL, &["status"], PATIENCE)?.status.success() {
+        return Ok(None);
+    }
+    ovs::external_id(&OPTIONS, "odl_os_hostconfig_hostid")
+        .or_else(|_| ovs::external_id(&OPTIONS, "hostname"))
+        .map(Some)
+}
+
+fn on_ovs() -> Result<bool> {
+    let plugins = [(LINUX_BRIDGE, false), (ON_OVS[0], true), (ON_OVS[1], true)];
+    props::choice(PLUGIN, &plugins)?.ok_or_else(|| missing(PLUGIN, "the name of Neutron's plugin"))
+}
+
+fn port_id() -> Result<String> {
+    let id = props::text(PORT_ID)?.ok_or_else(|| missing(PORT_ID, "the id of a port"))?;
+    if (1..=LONGEST_ID).contains(&id.len()) && id.chars().all(tap::is_of_id) {
+        return Ok(id);
+    }
+    let problem =
+        format!("expected a port's id, at most {LONGEST_ID} letters, digits, '-', '_' and '.'");
+    Err(props::wrong(PORT_ID, &id, problem))
+}
+
+fn missing(property: &str, expected: &str) -> Error {
+    Error::new(format!("{property} is not set, expected {expected}"))
+}
+
+/// The name by which Neutron's agents know the port's tap.
+fn tap_of(id: &str) -> String {
+    let start = tap::START.chars();
+    start.chain(id.chars()).take(tap::LONGEST).collect()
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Root helper of the hook openstacknet: takes a vNIC's tap off the bridge that VDSM parks such
+//! vNICs on. Its one argument is the tap.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use vdsm_hooks::{Error, Result, cmd, hook, program};
+
+mod tap;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    hook::run_helper(program!(), free)
+}
+
+fn free(arguments: &[String]) -> Result {
+    let [tap] = arguments else {
+        return Err(Error::new(format!(
+            "{} arguments, expected one: the tap",
+            arguments.len()
+        )));
+    };
+    let id = tap.strip_prefix(tap::START).unwrap_or_default();
+    if id.is_empty() || tap.len() > tap::LONGEST || !id.chars().all(tap::is_of_id) {
+        return Err(Error::new(format!(
+            "{tap:?}: expected a tap's name, as in tap0a1b2c3d-4e"
+        )));
+    }
+    let bridge = Path::new("/sys/class/net").join(tap).join("master");
+    // Neutron's agent may have wired it already, or it is none of ours.
+    let parked = fs::read_link(bridge).map_or(true, |bridge| bridge.ends_with(tap::PARKED));
+    if !parked {
+        return Ok(());
+    }
+    cmd::run("ip", &["link", "set", tap, "nomaster"], PATIENCE)?
+        .success()
+        .map(drop)
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to [`LONGEST`].
+
+pub(crate) const START: &str = "tap";
+pub(crate) const LONGEST: usize = 14;
+/// VDSM's bridge for vNICs that are not to be connected to anything yet.
+pub(crate) const PARKED: &str = ";vdsmdummy;";
+
+/// What a port's id is made of.
+pub(crate) fn is_of_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}

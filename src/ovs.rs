@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! vNICs of networks that live outside of oVirt, in OVN or OpenStack: their ports on the host's
+//! integration bridge, and the id by which the outside knows this host.
+
+use std::time::Duration;
+
+use roxmltree::Node;
+use serde_json::{Value, json};
+
+use crate::json::Edits as JsonEdits;
+use crate::xml::{self, Document, Edits, El};
+use crate::{Error, Result, cmd, hook, nic};
+
+/// The bridge that OVN and Neutron's agents wire.
+pub const INTEGRATION_BRIDGE: &str = "br-int";
+/// Where the engine looks for the host's ids.
+const BINDINGS: &str = "openstack_binding_host_ids";
+const PORT: &str = "openvswitch";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The one vNIC of an event, and its source; none for devices of other kinds.
+///
+/// # Errors
+/// More than one of either, or no source.
+pub fn one_nic<'a, 'i>(document: &'a Document<'i>) -> Result<Option<(Node<'a, 'i>, Node<'a, 'i>)>> {
+    let interface = match nic::all(document)?[..] {
+        [] => return Ok(None),
+        [interface] => interface,
+        [..] => return Err(Error::new("expected one interface")),
+    };
+    let sources: Vec<_> = xml::children(interface, "source").collect();
+    let [source] = sources[..] else {
+        return Err(Error::new(format!(
+            "{} has {} <source> elements, expected one",
+            nic::label(interface),
+            sources.len()
+        )));
+    };
+    Ok(Some((interface, source)))
+}
+
+/// Makes the vNIC a port of the integration bridge with this id. A second run changes nothing.
+pub fn connect(interface: Node<'_, '_>, source: Node<'_, '_>, edits: &mut Edits<'_>, id: &str) {
+    edits.set_attr(source, "bridge", INTEGRATION_BRIDGE);
+    let ports: Vec<_> = xml::children(interface, "virtualport").collect();
+    if ports.len() == 1 && is_port(ports[0], id) {
+        return;
+    }
+    for port in ports {
+        edits.remove(port);
+    }
+    let parameters = El::new("parameters").attr("interfaceid", id);
+    let port = El::new("virtualport").attr("type", PORT);
+    edits.append(interface, &port.child(parameters));
+}
+
+fn is_port(port: Node<'_, '_>, id: &str) -> bool {
+    let parameters: Vec<_> = xml::children(port, "parameters").collect();
+    xml::attr(port, "type") == Some(PORT)
+        && parameters.len() == 1
+        && parameters[0].attributes().len() == 1
+        && xml::attr(parameters[0], "interfaceid") == Some(id)
+}
+
+/// The value of one of Open vSwitch's own `external_ids`; none if it has no such key. The command
+/// line is `options`, then `get Open_vSwitch . external_ids:KEY`, fixed to the word, so that sudoers
+/// can be.
+///
+/// # Errors
+/// Open vSwitch does not answer, or has no such key.
+pub fn external_id(options: &[&str], key: &str) -> Result<String> {
+    let column = format!("external_ids:{key}");
+    let words = [options, &["get", "Open_vSwitch", ".", &column]].concat();
+    let output = cmd::run_as_root("ovs-vsctl", &words, PATIENCE)?.success()?;
+    let answer = String::from_utf8_lossy(&output.stdout).replace('"', "");
+    match answer.trim() {
+        "" => Err(Error::new(format!("ovs-vsctl: {column} is empty"))),
+        id => Ok(id.to_owned()),
+    }
+}
+
+/// Tells the engine, in the host's capabilities, by which id the plugins know this host.
+///
+/// # Errors
+/// No capabilities, or they cannot be written.
+pub fn bind_host(plugins: &[&str], id: &str) -> Result {
+    hook::edit_json(|document, edits: &mut JsonEdits<'_>| {
+        let capabilities = document.object();
+        let capabilities =
+            capabilities.ok_or_else(|| Error::new("the capabilities are no JSON object"))?;
+        let Some(bindings) = capabilities.get(BINDINGS) else {
+            let all = plugins
+                .iter()
+                .map(|plugin| ((*plugin).to_owned(), json!(id)));
+            return edits.set(&capabilities, BINDINGS, &Value::Object(all.collect()));
+        };
+        let bindings = bindings.object();
+        let bindings =
+            bindings.ok_or_else(|| Error::new(format!("{BINDINGS} is no JSON object")))?;
+        for plugin in plugins {
+            edits.set(&bindings, plugin, &json!(id))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A start that is paused until somebody outside of oVirt, such as Neutron, has wired the VM; unless
+//! the user wants it paused anyway.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::vdsm_conf::VdsmConf;
+use crate::{Context, Error, Result, cmd, host, phase, props};
+
+/// The flag of a paused start.
+const PAUSED: u32 = 1;
+/// How long the wiring may take.
+const WIRING: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What [`ask`] has made, so that it can be taken back.
+#[must_use]
+pub struct Asked {
+    vm: String,
+    /// The flags before; none if there was no file.
+    before: Option<u32>,
+}
+
+/// Asks VDSM for a paused start, and leaves the mark for [`end`]. Nothing is made where the user
+/// wants the VM paused.
+///
+/// # Errors
+/// No `vmId`, flags that are no number, or one of the files cannot be written; nothing is left.
+pub fn ask() -> Result<Option<Asked>> {
+    let vm = phase::vm_id()?;
+    let flags = phase::launch_flags(&vm);
+    let before = read(&flags)?;
+    let old = before.unwrap_or_default();
+    if old & PAUSED != 0 {
+        drop_stale(&mark(&vm), &flags)?;
+        return Ok(None);
+    }
+    let new = (old | PAUSED).to_string();
+    match before {
+        Some(_) => host::replace_file(&flags, new.as_bytes())?,
+        None => phase::make_launch_flags(&vm, &new)?,
+    }
+    let mark = mark(&vm);
+    let asked = Asked { vm, before };
+    if let Err(error) = fs::write(&mark, "true") {
+        asked.take_back();
+        return Err(error).context(mark.display());
+    }
+    Ok(Some(asked))
+}
+
+impl Asked {
+    /// Puts the mark away and the flags back, as far as possible.
+    pub fn take_back(&self) {
+        let _ = fs::remove_file(mark(&self.vm));
+        let back = match self.before {
+            Some(flags) => {
+                host::replace_file(&phase::launch_flags(&self.vm), flags.to_string().as_bytes())
+            }
+            None => phase::drop_launch_flags(&self.vm),
+        };
+        if let Err(error) = back {
+            log::warn!("the VM will start paused: {error}");
+        }
+    }
+}
+
+/// Resumes the VM that [`ask`] had paused, after a while.
+///
+/// # Errors
+/// No `vmId`, or VDSM does not resume the VM; the mark stays.
+pub fn end() -> Result {
+    let vm = phase::vm_id()?;
+    let mark = mark(&vm);
+    let flags = read(&phase::launch_flags(&vm))?.unwrap_or_default();
+    if !mark.exists() || flags & PAUSED == 0 {
+        return Ok(());
+    }
+    thread::sleep(WIRING);
+    let id = format!("vmID={vm}");
+    let mut words = vec!["VM", "cont", id.as_str()];
+    if VdsmConf::read()?.flag("vars", "ssl")? == Some(false) {
+        words.insert(0, "--insecure");
+    }
+    cmd::run("vdsm-client", &words, PATIENCE)
+        .and_then(cmd::Output::success)
+        .context("the VM stays paused until somebody resumes it, in the engine or with 'vdsm-client VM cont'")?;
+    fs::remove_file(&mark).context(mark.display())
+}
+
+fn mark(vm: &str) -> PathBuf {
+    phase::directory(vm).join("marked_for_unpause")
+}
+
+fn read(flags: &Path) -> Result<Option<u32>> {
+    let bytes = match host::read_file(flags, 64) {
+        Err(_) if !flags.exists() => return Ok(None),
+        other => other?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let number = text.lines().next().unwrap_or_default().trim().parse();
+    number.map(Some).map_err(|_| {
+        let text = props::quoted(&text);
+        Error::new(format!("{}: {text} is no number", flags.display()))
+    })
+}
+
+/// A mark that is older than the flags is of an earlier start. One that is not is ours: we have
+/// set the flag for another vNIC.
+fn drop_stale(mark: &Path, flags: &Path) -> Result {
+    let changed = |file: &Path| fs::metadata(file).and_then(|file| file.modified());
+    let marked = match changed(mark) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.context(mark.display())?,
+    };
+    if marked < changed(flags).context(flags.display())? {
+        fs::remove_file(mark).context(mark.display())?;
+    }
+    Ok(())
+}
