@@ -417,15 +417,12 @@ fn a_snapshot_keeps_what_lies_below() {
     let base = directory.path().join("base");
     fs::copy(images().join("gpt-ext4"), &base).unwrap();
     let overlay = directory.path().join("overlay");
-    let create = |arguments: &[&str]| {
-        let made = Command::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2"])
-            .args(arguments)
-            .current_dir(directory.path())
-            .status();
-        assert!(made.unwrap().success());
-    };
-    create(&["-b", "base", "-F", "raw", "overlay", "700M"]);
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw"])
+        .args(["overlay", "700M"])
+        .current_dir(directory.path())
+        .status();
+    assert!(made.unwrap().success());
     let before = sum(&base);
     let grown = tool(&["--format", "qcow2"], &overlay);
     let said = String::from_utf8_lossy(&grown.stderr);
@@ -433,12 +430,6 @@ fn a_snapshot_keeps_what_lies_below() {
     assert!(said.contains("brings the old size back"), "{said}");
     assert_eq!(sum(&base), before, "the base is written to");
     assert_sound(&[("gpt-ext4", overlay)], &["--format=qcow2"], GROWN, false);
-    // An image that does not say what lies below it would have to be guessed.
-    create(&["-u", "-b", "base", "guessed", "700M"]);
-    let refused = tool(&["--format", "qcow2"], &directory.path().join("guessed"));
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("does not say the format"), "{said}");
 }
 
 #[test]
