@@ -165,7 +165,8 @@ impl Appliance {
         let mut kept = [Vec::new(), Vec::new()];
         let mut open = [true, true];
         let is_whole = |kept: &[Vec<u8>; 2]| kept[0].ends_with(self.mark.as_bytes());
-        loop {
+        // Without a stream nothing would end the wait but the deadline.
+        while open != [false, false] {
             let left = self.end.saturating_duration_since(Instant::now());
             let is_answered = is_whole(&kept);
             if !is_answered && left.is_zero() {
@@ -187,7 +188,7 @@ impl Appliance {
             let pairs = streams.into_iter().zip(&polled);
             let ready = pairs.filter(|(_, fd)| fd.any() == Some(true));
             let ready: Vec<usize> = ready.map(|(stream, _)| stream).collect();
-            if (is_answered && ready.is_empty()) || open == [false, false] {
+            if is_answered && ready.is_empty() {
                 break;
             }
             let mut piece = [0; 8192];
