@@ -38,6 +38,7 @@ pub mod scsi_bus;
 pub mod storage;
 pub mod undo;
 pub mod vdsm_conf;
+pub mod vf;
 pub mod vmfex_pool;
 pub mod xml;
 

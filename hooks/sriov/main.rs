@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Gives a VM the SR-IOV virtual functions with these interface names, as NICs.
+//!
+//! Events: `before_vm_start`; `before_vm_migrate_source`, which is refused; `after_vm_destroy`,
+//! where the VM's reservations go.
+//!
+//! Property: `sriov`, names with commas between them, each with `@MAC` or without. Absent or blank:
+//! nothing happens.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::process::ExitCode;
+
+use vdsm_hooks::props::Mac;
+use vdsm_hooks::record::Records;
+use vdsm_hooks::undo::Undo;
+use vdsm_hooks::vf::{self, Function};
+use vdsm_hooks::xml::{self, Document};
+use vdsm_hooks::{Error, Result, domain, hook, host, phase, program, props};
+
+const PROPERTY: &str = "sriov";
+const IOMMU_GROUPS: &str = "/sys/kernel/iommu_groups";
+/// The kernel's limit for names of interfaces.
+const LONGEST_NAME: usize = 15;
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some(value) = props::given(PROPERTY)? else {
+        return Ok(());
+    };
+    match hook::event()?.as_str() {
+        "before_vm_migrate_source" => Err(props::wrong(
+            PROPERTY,
+            &value,
+            "a VM with SR-IOV devices cannot migrate",
+        )),
+        "after_vm_destroy" => release(),
+        _ => start(&value),
+    }
+}
+
+fn start(value: &str) -> Result {
+    let items = parse(value)?;
+    let records = OnceCell::new();
+    let mut undo = Undo::default();
+    hook::edit(|document, edits| {
+        let functions = look_up(document, value, &items)?;
+        // Made only now, so that a refusal leaves nothing.
+        let records = records.get_or_init(|| Records::of(PROPERTY));
+        let records = records.as_ref().map_err(Error::clone)?;
+        reserve(records, &mut undo, value, &vm_of(document)?, &functions)?;
+        let devices = domain::devices(document)?;
+        for function in &functions {
+            edits.append(devices, &function.nic());
+        }
+        Ok(())
+    })?;
+    undo.keep();
+    Ok(())
+}
+
+fn parse(value: &str) -> Result<Vec<(&str, Option<Mac>)>> {
+    let wrong = |item: &str, what: &str| {
+        props::wrong(PROPERTY, value, format!("bad item {item:?}: {what}"))
+    };
+    let mut items: Vec<(&str, Option<Mac>)> = Vec::new();
+    for item in value.split(',') {
+        let (name, mac) = match item.split_once('@') {
+            Some((name, mac)) => (name, Some(mac)),
+            None => (item, None),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain);
+        if !is_name || [".", ".."].contains(&name) {
+            return Err(wrong(item, "expected the name of a network interface"));
+        }
+        let address = mac.map(|mac| Mac::parse(mac).filter(|mac| mac.is_unicast()));
+        if address == Some(None) {
+            return Err(wrong(item, "expected a MAC address of one machine after @"));
+        }
+        if items.iter().any(|(other, _)| *other == name) {
+            return Err(wrong(item, "it is listed twice"));
+        }
+        items.push((name, address.flatten()));
+    }
+    Ok(items)
+}
+
+fn look_up(
+    document: &Document<'_>,
+    value: &str,
+    items: &[(&str, Option<Mac>)],
+) -> Result<Vec<Function>> {
+    let wrong = |what: String| props::wrong(PROPERTY, value, what);
+    domain::devices(document)?;
+    vm_of(document)?;
+    let taken = vf::passed_through(document);
+    let mut functions: Vec<Function> = Vec::new();
+    for (name, mac) in items {
+        let function = Function::look_up(name, *mac).map_err(wrong)?;
+        let is_taken = functions.iter().any(|other| other.pci == function.pci);
+        if is_taken || taken.contains(&function.pci) {
+            return Err(wrong(format!(
+                "bad item {name:?}: the VM has this device twice"
+            )));
+        }
+        functions.push(function);
+    }
+    if host::entries(Path::new(IOMMU_GROUPS))?.is_empty() {
+        return Err(wrong("host has no IOMMU".to_owned()));
+    }
+    Ok(functions)
+}
+
+fn reserve<'u>(
+    records: &'u Records,
+    undo: &mut Undo<'u>,
+    value: &str,
+    vm: &str,
+    functions: &[Function],
+) -> Result {
+    for function in functions {
+        let record = function.address();
+        if records.create(&record, vm)? {
+            let made = record.clone();
+            undo.push(format!("the reservation of {record}"), move || {
+                records.remove(&made)
+            });
+            continue;
+        }
+        // A start that was broken off has left it, or another VM has it.
+        let owner = records.read(&record)?.unwrap_or_default();
+        let owner = owner.trim();
+        if owner != vm {
+            let what = format!("{} is reserved by VM {owner}", function.name);
+            return Err(props::wrong(PROPERTY, value, what));
+        }
+    }
+    Ok(())
+}
+
+/// Drops this VM's reservations, and nobody else's.
+fn release() -> Result {
+    let records = Records::of(PROPERTY)?;
+    let remove = |vm: &str| -> Result {
+        for name in records.names()? {
+            if records.read(&name)?.is_some_and(|owner| owner.trim() == vm) {
+                records.remove(&name)?;
+            }
+        }
+        Ok(())
+    };
+    match props::text("vmId")? {
+        Some(_) => remove(&phase::vm_id()?),
+        None => hook::read(|document| remove(&vm_of(document)?)),
+    }
+}
+
+fn vm_of(document: &Document<'_>) -> Result<String> {
+    if props::text("vmId")?.is_some() {
+        return phase::vm_id();
+    }
+    let uuid = xml::child(document.root_element(), "uuid").map(xml::text);
+    let uuid = uuid
+        .map(|uuid| uuid.trim().to_owned())
+        .filter(|uuid| !uuid.is_empty());
+    uuid.ok_or_else(|| Error::new("neither vmId nor the document has the VM's id"))
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! SR-IOV virtual functions of the host, by the names of their interfaces, and as NICs of a VM.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use roxmltree::Node;
+
+use crate::hostdev::{Address, spelt};
+use crate::props::Mac;
+use crate::xml::{self, Document, El};
+use crate::{cmd, host};
+
+const NET_DEVICES: &str = "/sys/class/net";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A virtual function of the host.
+pub struct Function {
+    /// The name of its network interface.
+    pub name: String,
+    /// Its address: domain, bus, slot, function.
+    pub pci: [u32; 4],
+    /// The address that the VM's NIC gets; none if libvirt is to draw one.
+    pub mac: Option<Mac>,
+}
+
+impl Function {
+    /// The function with the network interface `name`, whose NIC gets the address `mac` or, without
+    /// one, that of the interface.
+    ///
+    /// # Errors
+    /// What is wrong with the interface: it is not there, no virtual function, or in use on the host.
+    pub fn look_up(name: &str, mac: Option<Mac>) -> std::result::Result<Function, String> {
+        let nic = Path::new(NET_DEVICES).join(name);
+        if !nic.exists() {
+            return Err(format!("no network interface {name}"));
+        }
+        let device = fs::canonicalize(nic.join("device")).unwrap_or_default();
+        let address = device
+            .file_name()
+            .and_then(|name| pci_address(&name.to_string_lossy()));
+        let is_function = nic.join("device/physfn").exists();
+        let Some(pci) = address.filter(|_| is_function) else {
+            return Err(format!("{name} is not a virtual function"));
+        };
+        if fs::symlink_metadata(nic.join("master")).is_ok() || has_address(name) {
+            return Err(format!("{name} is in use on the host"));
+        }
+        let own = || {
+            let text = String::from_utf8(host::read_file(&nic.join("address"), 64).ok()?).ok()?;
+            Mac::parse(text.trim()).filter(|mac| mac.is_unicast())
+        };
+        let mac = mac.or_else(own);
+        let name = name.to_owned();
+        Ok(Function { name, pci, mac })
+    }
+
+    /// How the kernel writes the PCI address.
+    pub fn address(&self) -> String {
+        let [domain, bus, slot, function] = self.pci;
+        format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
+    }
+
+    /// The NIC that libvirt makes of it.
+    pub fn nic(&self) -> El {
+        let [bus_domain, bus, slot, number] = self.pci;
+        let address = El::new("address")
+            .attr("type", "pci")
+            .attr("domain", &format!("0x{bus_domain:04x}"))
+            .attr("bus", &format!("0x{bus:02x}"))
+            .attr("slot", &format!("0x{slot:02x}"))
+            .attr("function", &format!("0x{number:x}"));
+        let nic = El::new("interface")
+            .attr("managed", "yes")
+            .attr("type", "hostdev")
+            .child(El::new("driver").attr("name", "vfio"));
+        let nic = match self.mac {
+            Some(mac) => nic.child(El::new("mac").attr("address", &mac.to_string())),
+            None => nic,
+        };
+        nic.child(El::new("source").child(address))
+    }
+}
+
+/// The kernel's `DDDD:BB:SS.F`.
+fn pci_address(text: &str) -> Option<[u32; 4]> {
+    let name = format!("pci_{}", text.replace([':', '.'], "_"));
+    match Address::of_name(&name)? {
+        Address::Pci(numbers) => Some(numbers),
+        _ => None,
+    }
+}
+
+/// Whether the host has an IP address on the interface. That of the link alone comes by itself.
+fn has_address(nic: &str) -> bool {
+    let words = ["-o", "address", "show", "dev", nic];
+    // It fails for an interface that has just gone, and libvirt is going to say so.
+    let output = cmd::run("ip", &words, PATIENCE).map(|output| output.stdout);
+    let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
+    let mut lines = text.lines();
+    lines.any(|line| line.contains(" inet") && !line.contains(" scope link"))
+}
+
+/// The PCI devices that the VM has already, as NICs or otherwise.
+pub fn passed_through(document: &Document<'_>) -> Vec<[u32; 4]> {
+    let nics = xml::devices(document, "interface").into_iter();
+    let nics = nics.filter(|nic| xml::attr(*nic, "type") == Some("hostdev"));
+    let others = xml::devices(document, "hostdev").into_iter();
+    let others = others.filter(|device| xml::attr(*device, "type") == Some("pci"));
+    nics.chain(others).filter_map(source_address).collect()
+}
+
+fn source_address(device: Node<'_, '_>) -> Option<[u32; 4]> {
+    let address = xml::child(xml::child(device, "source")?, "address")?;
+    let number = |name| xml::attr(address, name).and_then(spelt);
+    let bus_domain = xml::attr(address, "domain").map_or(Some(0), spelt)?;
+    Some([
+        bus_domain,
+        number("bus")?,
+        number("slot")?,
+        number("function")?,
+    ])
+}
