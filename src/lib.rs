@@ -28,6 +28,7 @@ pub mod id_set;
 pub mod image;
 pub mod json;
 pub mod memory;
+pub mod network_setup;
 pub mod nic;
 pub mod ovs;
 pub mod paused_start;

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The request that VDSM's network set-up hands over: networks, and what is to become of them.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use crate::json::{Node, Object};
+use crate::{Context, Error, Result, hook, host, props};
+
+const NET_DEVICES: &str = "/sys/class/net";
+const LARGEST_LIST: u64 = 64 << 10;
+/// The kernel's limit, in bytes.
+const LONGEST_NAME: usize = 15;
+
+/// A network that is being set up.
+pub struct Network<'a> {
+    /// Its name.
+    pub name: String,
+    /// The value of the custom property that was asked for.
+    pub value: String,
+    attributes: Object<'a>,
+}
+
+/// The networks that are set up with the custom property `property`, in the order of the request.
+/// Those that are removed are none of them.
+///
+/// # Errors
+/// The document is no such request, or the property is no string.
+pub fn with_property<'a>(document: Node<'a>, property: &str) -> Result<Vec<Network<'a>>> {
+    let member = |object: &Object<'a>, name: &str| object.get(name).and_then(Node::object);
+    let request = document.object().and_then(|all| member(&all, "request"));
+    let networks = request.and_then(|request| member(&request, "networks"));
+    let networks = networks
+        .ok_or_else(|| hook::unexpected_json("an object with request.networks, an object"))?;
+    let mut found = Vec::new();
+    for (name, attributes) in networks.members() {
+        let attributes = attributes.object().ok_or_else(|| {
+            Error::new(format!("network {name}: expected an object in the request"))
+        })?;
+        let is_set = |name: &str| {
+            attributes
+                .get(name)
+                .is_some_and(|node| node.text() == "true")
+        };
+        let value = member(&attributes, "custom").and_then(|custom| custom.get(property));
+        let Some(value) = value.filter(|_| !is_set("remove")) else {
+            continue;
+        };
+        let value = value.string().ok_or_else(|| {
+            Error::new(format!(
+                "network {name}: {property}: expected a string, not {}",
+                value.source()
+            ))
+        })?;
+        found.push(Network {
+            name: name.to_owned(),
+            value,
+            attributes,
+        });
+    }
+    Ok(found)
+}
+
+impl Network<'_> {
+    /// The error of a part of the property's value.
+    pub fn wrong(&self, property: &str, problem: impl Display) -> Error {
+        let Network { name, value, .. } = self;
+        Error::new(format!(
+            "network {name}: {}",
+            props::wrong(property, value, problem)
+        ))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let node = self
+            .attributes
+            .get(name)
+            .filter(|node| node.source() != "null")?;
+        Some(node.text()).filter(|text| !text.is_empty())
+    }
+
+    /// A name that is an argument or part of a path afterwards.
+    fn interface(&self, name: &str) -> Result<Option<String>> {
+        match self.text(name) {
+            Some(device) if !is_interface(&device) => Err(Error::new(format!(
+                "network {}: {name} {device:?} is not the name of a network device",
+                self.name
+            ))),
+            device => Ok(device),
+        }
+    }
+
+    /// The NICs below the network: those of its bond in the kernel's order, else its own.
+    ///
+    /// # Errors
+    /// The bond cannot be read.
+    pub fn nics(&self) -> Result<Vec<String>> {
+        let Some(bond) = self.interface("bonding")? else {
+            return Ok(self.interface("nic")?.into_iter().collect());
+        };
+        let list = Path::new(NET_DEVICES).join(bond).join("bonding/slaves");
+        let nics =
+            host::read_file(&list, LARGEST_LIST).context(format!("network {}", self.name))?;
+        let nics = String::from_utf8_lossy(&nics);
+        Ok(nics.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The device that has the network's addresses.
+    ///
+    /// # Errors
+    /// The request names none.
+    pub fn device(&self) -> Result<String> {
+        let is_bridged = self.text("bridged").as_deref() == Some("true");
+        if is_bridged || self.text("switch").as_deref() == Some("ovs") {
+            return Ok(self.name.clone());
+        }
+        let below = match self.interface("bonding")? {
+            Some(bond) => Some(bond),
+            None => self.interface("nic")?,
+        };
+        let below = below.ok_or_else(|| {
+            Error::new(format!(
+                "network {}: it has no device: neither nic nor bonding, and no bridge",
+                self.name
+            ))
+        })?;
+        Ok(match self.text("vlan") {
+            Some(vlan) => format!("{below}.{vlan}"),
+            None => below,
+        })
+    }
+}
+
+fn is_interface(name: &str) -> bool {
+    let breaks = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    (1..=LONGEST_NAME).contains(&name.len())
+        && !name.starts_with(['-', '.'])
+        && !name.contains(breaks)
+}
