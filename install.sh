@@ -230,12 +230,18 @@ has_name_of_hook() {
     esac
 }
 
+# Does the list of spread files have $1, which then belongs to the hook that the list says?
+is_spread() {
+    [ -f "$root/$SPREAD" ] && cut -f 2 "$root/$SPREAD" | grep -qxF -- "$1"
+}
+
 # Prints the files that may be ours: names of the suite below $1, with event directories in $2.
 # The names are printed as seen from the root, links before the files they point to.
 find_files() {
     : >"$work/not_links"
     for found in "$2"/*/*; do
         has_name_of_hook "${found##*/}" || continue
+        ! is_spread "$HOOKS${found#"$2"}" || continue
         if [ -L "$found" ]; then
             printf '%s\n' "$HOOKS${found#"$2"}"
         elif [ -e "$found" ]; then
