@@ -473,10 +473,22 @@ real_root() {
         run() { chroot "$view" sh /mnt/install.sh --programs /mnt/programs "$@"; }
         # Nothing of ours may be there from a real installation on this machine.
         run --uninstall >/dev/null || exit 77
+        # A running host, whose services note what they are told.
+        mkdir -p "$view/run/systemd/system"
+        for program in systemctl udevadm systemd-tmpfiles; do
+            printf "#!/bin/sh\necho \"%s \$*\" >>/told\n" "$program" >"$view/usr/local/bin/$program"
+            chmod 755 "$view/usr/local/bin/$program"
+        done
+        told() { sort -u "$view/told" | grep -qxF -- "$1"; }
         run || exit 1
+        told "systemctl daemon-reload" && told "systemctl try-restart vdsm-checkips.service" &&
+            told "systemd-tmpfiles --create /usr/lib/tmpfiles.d/vdsm-hooks-vmfex.conf" || exit 8
+        rm "$view/told"
         [ -x "$view/usr/libexec/vdsm/hooks/before_vm_start/50_macbind" ] && [ -x "$view/usr/bin/vdsm-hooks" ] || exit 2
         run | grep "nothing to change: all [0-9]* files are in place$" || exit 3
+        [ ! -e "$view/told" ] || exit 8
         run --uninstall || exit 4
+        told "systemctl disable --now vdsm-checkips.service" && told "systemctl daemon-reload" || exit 9
         [ ! -e "$view/usr/bin/vdsm-hooks" ] && [ ! -e "$view/usr/libexec/vdsm/hooks/before_vm_start" ] &&
             [ ! -e "$view/usr/libexec/vdsm-hooks" ] || exit 5
         # Our own packages are left alone.
