@@ -18,6 +18,7 @@ pub mod disk;
 pub mod domain;
 mod error;
 pub mod events;
+pub mod guest;
 pub mod guest_log;
 pub mod guestfish;
 pub mod hook;
