@@ -123,7 +123,7 @@ complete() {
     done <"$work/files"
 }
 check 'every hook is at each of its events, every helper and file of the host at its place' complete
-one_file_each() { [ "$(find "$hooks" -type f | wc -l)" -eq "$hook_count" ]; }
+one_file_each() { [ "$(find "$hooks" -mindepth 2 -type f | wc -l)" -eq "$hook_count" ]; }
 check 'a hook is one file, its other events are links' one_file_each
 check 'the links are relative' link_is ../before_device_create/50_extnet "$hooks/before_nic_hotplug/50_extnet"
 check 'a link runs' "$hooks/before_nic_hotplug/50_extnet" --help >/dev/null

@@ -8,8 +8,6 @@
 //!
 //! Runs guestfish on the VM's raw disks, until one of them has an operating system.
 
-mod guest;
-
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use vdsm_hooks::guestfish::{Access, Appliance};
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, domain, hook, phase, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, guest, hook, phase, program, props};
 
 const PROPERTY: &str = "fileinject";
 /// For all disks together; an appliance takes seconds.

@@ -2,13 +2,13 @@
 
 //! The guest on a disk: which system it is, its file systems, and a file in them.
 
-use vdsm_hooks::guestfish::{Appliance, word};
-use vdsm_hooks::{Context, Error, Result};
+use crate::guestfish::{Appliance, word};
+use crate::{Context, Error, Result};
 
 const SELINUX: &str = "/etc/selinux/config";
 
 /// The one operating system of a disk.
-pub(crate) struct System {
+pub struct System {
     root: String,
     is_windows: bool,
 }
@@ -17,7 +17,7 @@ pub(crate) struct System {
 ///
 /// # Errors
 /// It has several, or cannot be inspected.
-pub(crate) fn inspect(appliance: &mut Appliance) -> Result<Option<System>> {
+pub fn inspect(appliance: &mut Appliance) -> Result<Option<System>> {
     let found = appliance.ask("inspect-os")?;
     let mut roots = found.lines();
     let Some(root) = roots.next().map(str::to_owned) else {
@@ -40,7 +40,7 @@ impl System {
     ///
     /// # Errors
     /// The file system that the path lies on cannot be mounted, or there is no such drive.
-    pub(crate) fn mount(&self, appliance: &mut Appliance, path: &str) -> Result<String> {
+    pub fn mount(&self, appliance: &mut Appliance, path: &str) -> Result<String> {
         if self.is_windows {
             return self.mount_drive(appliance, path);
         }
@@ -92,7 +92,7 @@ impl System {
     /// # Errors
     /// The directory is missing, its file system is full or read-only, or something else than a
     /// file is there.
-    pub(crate) fn put(&self, appliance: &mut Appliance, path: &str, content: &str) -> Result {
+    pub fn put(&self, appliance: &mut Appliance, path: &str, content: &str) -> Result {
         let is = |appliance: &mut Appliance, what: &str, path: &str| -> Result<bool> {
             let answer = appliance.ask(&format!("{what} {}", quoted(path)))?;
             Ok(answer.trim() == "true")
@@ -112,7 +112,7 @@ impl System {
         let directory = target
             .rsplit_once('/')
             .map_or("", |(directory, _)| directory);
-        let new = format!("{directory}/.fileinject-{number:016x}");
+        let new = format!("{directory}/.vdsm-hooks-{number:016x}");
         let written = self.write(appliance, &new, content, is_there.then_some(&target));
         let moved = written
             .and_then(|()| appliance.ask(&format!("mv {} {}", quoted(&new), quoted(&target))));
