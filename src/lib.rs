@@ -18,11 +18,8 @@ pub mod disk;
 pub mod domain;
 mod error;
 pub mod events;
-<<<<<<< HEAD
 pub mod grow;
-=======
 pub mod guest;
->>>>>>> w-e1
 pub mod guest_log;
 pub mod guestfish;
 pub mod hook;
