@@ -86,7 +86,7 @@ fn parse(network: &Network<'_>) -> Result<Vec<Vec<String>>> {
             _ if word.starts_with('-') => commands.push(vec![word]),
             Some(command) => command.push(word),
             None => {
-                return wrong(format!("{word:?} is no option, expected OPTION DEVICE ..."));
+                return wrong(format!("{word:?} is no option, expected OPTION DEVICE SETTINGS"));
             }
         }
     }
@@ -99,7 +99,7 @@ fn parse(network: &Network<'_>) -> Result<Vec<Vec<String>>> {
         let option = command[0];
         if option.starts_with("-") && option[1..].starts_with(|c: char| c.is_ascii_digit()) {
             return wrong(format!(
-                "{option}: a negative number cannot be written, since '-' begins the next command: expected OPTION DEVICE ..."
+                "{option}: a negative number cannot be written, since '-' begins the next command: expected OPTION DEVICE SETTINGS"
             ));
         }
         if !ALLOWED.contains(&option) {
@@ -110,7 +110,7 @@ fn parse(network: &Network<'_>) -> Result<Vec<Vec<String>>> {
         }
         let Some(&device) = command.get(1) else {
             return wrong(format!(
-                "{option} has no device, expected OPTION DEVICE ..."
+                "{option} has no device, expected OPTION DEVICE SETTINGS"
             ));
         };
         let rest = &command[2..];

@@ -52,10 +52,19 @@ fn start(value: &str) -> Result {
         // Made only now, so that a refusal leaves nothing.
         let records = records.get_or_init(|| Records::of(PROPERTY));
         let records = records.as_ref().map_err(Error::clone)?;
-        reserve(records, &mut undo, value, &vm_of(document)?, &functions)?;
         let devices = domain::devices(document)?;
+        let there = vf::passed_through(document);
+        let vm = vm_of(document)?;
         for function in &functions {
-            edits.append(devices, &function.nic());
+            let is_there = there.contains(&function.pci);
+            let is_new = reserve(records, &mut undo, value, &vm, function)?;
+            if is_there && is_new {
+                return Err(twice(value, &function.name));
+            }
+            // A second run meets its own work.
+            if !is_there {
+                edits.append(devices, &function.nic());
+            }
         }
         Ok(())
     })?;
@@ -98,15 +107,11 @@ fn look_up(
     let wrong = |what: String| props::wrong(PROPERTY, value, what);
     domain::devices(document)?;
     vm_of(document)?;
-    let taken = vf::passed_through(document);
     let mut functions: Vec<Function> = Vec::new();
     for (name, mac) in items {
         let function = Function::look_up(name, *mac).map_err(wrong)?;
-        let is_taken = functions.iter().any(|other| other.pci == function.pci);
-        if is_taken || taken.contains(&function.pci) {
-            return Err(wrong(format!(
-                "bad item {name:?}: the VM has this device twice"
-            )));
+        if functions.iter().any(|other| other.pci == function.pci) {
+            return Err(twice(value, name));
         }
         functions.push(function);
     }
@@ -116,31 +121,35 @@ fn look_up(
     Ok(functions)
 }
 
+fn twice(value: &str, name: &str) -> Error {
+    let what = format!("bad item {name:?}: the VM has this device twice");
+    props::wrong(PROPERTY, value, what)
+}
+
+/// Reserves a function for the VM; tells whether the VM did not have it already.
 fn reserve<'u>(
     records: &'u Records,
     undo: &mut Undo<'u>,
     value: &str,
     vm: &str,
-    functions: &[Function],
-) -> Result {
-    for function in functions {
-        let record = function.address();
-        if records.create(&record, vm)? {
-            let made = record.clone();
-            undo.push(format!("the reservation of {record}"), move || {
-                records.remove(&made)
-            });
-            continue;
-        }
-        // A start that was broken off has left it, or another VM has it.
-        let owner = records.read(&record)?.unwrap_or_default();
-        let owner = owner.trim();
-        if owner != vm {
-            let what = format!("{} is reserved by VM {owner}", function.name);
-            return Err(props::wrong(PROPERTY, value, what));
-        }
+    function: &Function,
+) -> Result<bool> {
+    let record = function.address();
+    if records.create(&record, vm)? {
+        let made = record.clone();
+        undo.push(format!("the reservation of {record}"), move || {
+            records.remove(&made)
+        });
+        return Ok(true);
     }
-    Ok(())
+    // A start that was broken off has left it, or another VM has it.
+    let owner = records.read(&record)?.unwrap_or_default();
+    let owner = owner.trim();
+    if owner != vm {
+        let what = format!("{} is reserved by VM {owner}", function.name);
+        return Err(props::wrong(PROPERTY, value, what));
+    }
+    Ok(false)
 }
 
 /// Drops this VM's reservations, and nobody else's.
