@@ -317,6 +317,8 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
         let (_, _, system) = GROWING.iter().find(|(name, _, _)| name == layout).unwrap();
         let system = filled(system, index, layout);
         let check = match *layout {
+            // These read their logs when they are mounted.
+            "xfs" | "btrfs" if mended => String::new(),
             "btrfs" => format!("btrfs-check {system}"),
             "xfs" | "xfs-on-lvm" => format!("xfs-repair {system} nomodify:true"),
             // Windows is asked to check it, and mounting is the check of everybody else.
@@ -631,6 +633,19 @@ fn at_the_deadline_nothing_is_written_and_nobody_left() {
     }
 }
 
+/// Waits for the first write to an image that a step makes. Some steps write nothing before their
+/// end, so the wait is short.
+fn wait_for_write(image: &Path) {
+    let written = || fs::metadata(image).unwrap().modified().unwrap();
+    let before = written();
+    for _ in 0..200 {
+        if written() != before {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn killed_in_every_step_the_data_is_there() {
     let test = "killed_in_every_step_the_data_is_there";
@@ -638,19 +653,22 @@ fn killed_in_every_step_the_data_is_there() {
         return not_run(test, why);
     }
     let steps = [
-        "part-expand-gpt",
-        "part-resize",
-        "pvresize",
-        "lvresize-free",
-        "e2fsck",
-        "resize2fs",
+        ("part-expand-gpt", "gpt-ext4"),
+        ("part-resize", "first-lies-last"),
+        ("pvresize", "gpt-lvm-ext4"),
+        ("lvresize-free", "whole-pv"),
+        ("e2fsck", "mbr-ext4"),
+        ("resize2fs", "whole-ext4"),
+        ("xfs-growfs", "xfs"),
+        ("btrfs-filesystem-resize", "btrfs"),
+        ("ntfsresize", "ntfs"),
     ];
     let directory = scratch();
-    let layout = "gpt-lvm-ext4";
-    two_at_a_time(&steps, |step| {
-        let image = enlarged(&directory, layout, step);
+    two_at_a_time(&steps, |(step, layout)| {
+        let image = enlarged(&directory, layout, layout);
         // The hook dies, and the host under the appliance as well.
         at_step(&start(&image, "all"), &format!("{step} "), |hook| {
+            wait_for_write(&image);
             for group in appliances(&image) {
                 killpg(group, Signal::SIGKILL).unwrap();
             }
@@ -658,19 +676,28 @@ fn killed_in_every_step_the_data_is_there() {
         });
         wait_for("an appliance is left", || appliances(&image).is_empty());
     });
-    let disks = steps.map(|step| (layout, directory.path().join(step)));
-    // One by one: the copies have one volume group.
-    two_at_a_time(&disks, |disk| {
-        assert_sound(std::slice::from_ref(disk), &["--format=raw"], 0, true);
+    let disks = steps.map(|(_, layout)| (layout, directory.path().join(layout)));
+    assert_sound(&disks, &["--format=raw"], 0, true);
+    // What was cut short is finished by the next run, or it is left to the guest's own check.
+    let grown = Mutex::new(Vec::new());
+    two_at_a_time(&disks, |(layout, image)| {
+        let before = sum(image);
+        let again = tool(&[], image);
+        let said = String::from_utf8_lossy(&again.stderr);
+        match again.status.code() {
+            Some(0) => grown.lock().unwrap().push((*layout, image.clone())),
+            code => {
+                assert!(
+                    code == Some(1) && said.contains("dirty"),
+                    "{layout}: {said}"
+                );
+                assert!(sum(image) == before, "{layout}: {said}");
+            }
+        }
     });
-    // What was cut short in the last step is finished by the next start.
-    let image = &disks[5].1;
-    let outcome = start(image, "all,must").run();
-    if outcome.status == Some(0) {
-        assert_sound(&disks[5..], &["--format=raw"], GROWN, false);
-    } else {
-        assert!(outcome.stderr.contains("dirty"), "{outcome:?}");
-    }
+    let grown = grown.into_inner().unwrap();
+    assert!(!grown.is_empty());
+    assert_sound(&grown, &["--format=raw"], 0, false);
 }
 
 #[test]
