@@ -41,7 +41,7 @@ const LONG: &str = "1200";
 const FILL: &str = "fill 86 3000000 /data";
 
 /// A disk that grows: its name, how it is made, and where the file system is. `@` is the device,
-/// `%` a name of its own.
+/// `#` its path for programs in the appliance, `%` a name of its own.
 const GROWING: [(&str, &str, &str); 11] = [
     (
         "gpt-ext4",
@@ -102,7 +102,7 @@ const REFUSED: [(&str, &str, &str); 8] = [
         "luks",
         "part-disk @ gpt\n\
          debug sh \"echo secret |\
-         cryptsetup -q luksFormat --type luks1 --pbkdf-force-iterations 1000 @1\"",
+         cryptsetup -q luksFormat --type luks1 --pbkdf-force-iterations 1000 #-part1\"",
         "crypto_LUKS lies last",
     ),
     (
@@ -114,12 +114,12 @@ const REFUSED: [(&str, &str, &str); 8] = [
     (
         "dirty-ext4",
         "part-disk @ gpt\nmkfs ext4 @1\n\
-         debug sh \"debugfs -w -R 'feature needs_recovery' @1\"",
+         debug sh \"debugfs -w -R 'feature needs_recovery' #-part1\"",
         "its journal has to be replayed",
     ),
     (
         "unclean-ext4",
-        "part-disk @ mbr\nmkfs ext4 @1\ndebug sh \"debugfs -w -R 'ssv state 0' @1\"",
+        "part-disk @ mbr\nmkfs ext4 @1\ndebug sh \"debugfs -w -R 'ssv state 0' #-part1\"",
         "its state is \"not clean\"",
     ),
     (
@@ -194,10 +194,19 @@ fn device(index: usize) -> String {
     format!("/dev/sd{}", char::from(b'a' + u8::try_from(index).unwrap()))
 }
 
+/// The same device for programs that `debug sh` runs: the kernel of the appliance numbers disks in
+/// the order in which they turn up.
+fn path(index: usize) -> String {
+    format!("/dev/disk/by-path/*-scsi-0:0:{index}:0")
+}
+
 /// A layout's commands for the image number `index`; volume groups have the layout's own name.
 fn filled(script: &str, index: usize, layout: &str) -> String {
     let group = layout.replace('-', "_");
-    script.replace('@', &device(index)).replace('%', &group)
+    script
+        .replace('@', &device(index))
+        .replace('#', &path(index))
+        .replace('%', &group)
 }
 
 /// The images of all layouts, made once for a text of them, before they are enlarged. They are
@@ -315,6 +324,8 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
     let mut script = "run\n".to_owned();
     for (index, (layout, _)) in disks.iter().enumerate() {
         let (_, _, system) = GROWING.iter().find(|(name, _, _)| name == layout).unwrap();
+        let raw = filled(&system.replacen('@', "#-part", 1), index, layout);
+        let raw = raw.strip_suffix("-part").unwrap_or(&raw);
         let system = filled(system, index, layout);
         let check = match *layout {
             // These read their logs when they are mounted.
@@ -323,8 +334,8 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
             "xfs" | "xfs-on-lvm" => format!("xfs-repair {system} nomodify:true"),
             // Windows is asked to check it, and mounting is the check of everybody else.
             "ntfs" => String::new(),
-            _ if mended => format!("debug sh \"e2fsck -fy {system} >/dev/null 2>&1; true\""),
-            _ => format!("debug sh \"e2fsck -fn {system}\""),
+            _ if mended => format!("debug sh \"e2fsck -fy {raw} >/dev/null 2>&1; true\""),
+            _ => format!("debug sh \"e2fsck -fn {raw}\""),
         };
         writeln!(
             script,
