@@ -190,7 +190,9 @@ fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
     {
         "0" => {
             let checked = run_on(appliance, "ntfsresize --info --no-progress-bar", device);
-            checked.err().map(|error| format!("dirty, {error}"))
+            checked.err().map(|_| {
+                "dirty or damaged: start Windows, which checks it, and shut it down".to_owned()
+            })
         }
         "14" => {
             Some("Windows hibernates in it: shut Windows down, without its fast startup".to_owned())
