@@ -15,11 +15,11 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use nix::unistd::Pid;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
 
-use support::{Firing, Outcome, VM_ID, is_root, not_run, program};
+use support::{Firing, VM_ID, is_root, not_run, program};
 
 const MIB: u64 = 1 << 20;
 const BEFORE: u64 = 400 * MIB;
@@ -272,18 +272,6 @@ fn scratch() -> TempDir {
     TempDir::new_in("/var/tmp").unwrap()
 }
 
-fn sum(path: &Path) -> Vec<u8> {
-    let mut file = File::open(path).unwrap();
-    let mut sum = Sha1::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece).unwrap() {
-            0 => return sum.finalize().to_vec(),
-            count => sum.update(&piece[..count]),
-        }
-    }
-}
-
 /// `/data` as it was written.
 fn data_sum() -> String {
     let data = vec![86; 3_000_000];
@@ -298,24 +286,6 @@ fn tool(arguments: &[&str], image: &Path) -> Output {
         .arg(image)
         .output()
         .unwrap()
-}
-
-/// Runs `work` on all of these, two at a time.
-fn two_at_a_time<T: Sync>(things: &[T], work: impl Fn(&T) + Sync) {
-    let next = Mutex::new(things.iter());
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let thing = next.lock().unwrap().next();
-                    match thing {
-                        Some(thing) => work(thing),
-                        None => break,
-                    }
-                }
-            });
-        }
-    });
 }
 
 /// Looks into grown disks, in one appliance: the data is there, the file system is sound and as
@@ -363,89 +333,6 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
 }
 
 #[test]
-fn every_layout_grows() {
-    if let Some(why) = why_not() {
-        return not_run("every_layout_grows", why);
-    }
-    let directory = scratch();
-    let mut disks: Vec<(&str, PathBuf)> = Vec::new();
-    for (name, _, _) in &GROWING {
-        disks.push((name, enlarged(&directory, name, name)));
-    }
-    two_at_a_time(&disks, |(name, image)| {
-        let before = sum(image);
-        let planned = (*name == "gpt-lvm-ext4").then(|| tool(&["--plan"], image));
-        assert_eq!(sum(image), before, "{name}: --plan writes");
-        let grown = tool(&[], image);
-        assert_eq!(grown.status.code(), Some(0), "{name}: {grown:?}");
-        assert!(grown.stderr.is_empty(), "{name}: {grown:?}");
-        assert!(!grown.stdout.is_empty(), "{name}: nothing was grown");
-        if let Some(planned) = planned {
-            assert_eq!(planned.status.code(), Some(0), "{name}: {planned:?}");
-            assert_eq!(grown.stdout, planned.stdout, "{name}");
-        }
-    });
-    assert_sound(&disks, &["--format=raw"], GROWN, false);
-    // There is nothing left to grow.
-    let two = disks
-        .iter()
-        .filter(|(name, _)| ["gpt-lvm-ext4", "whole-ext4"].contains(name));
-    two_at_a_time(&two.collect::<Vec<_>>(), |(name, image)| {
-        let before = sum(image);
-        let again = tool(&[], image);
-        assert_eq!(again.status.code(), Some(0), "{name}: {again:?}");
-        assert!(
-            again.stdout.is_empty() && again.stderr.is_empty(),
-            "{name}: {again:?}"
-        );
-        assert_eq!(sum(image), before, "{name}");
-    });
-}
-
-#[test]
-fn what_is_refused_keeps_every_byte() {
-    if let Some(why) = why_not() {
-        return not_run("what_is_refused_keeps_every_byte", why);
-    }
-    let directory = scratch();
-    two_at_a_time(&REFUSED, |(name, _, why)| {
-        let image = enlarged(&directory, name, name);
-        let before = sum(&image);
-        let refused = tool(&[], &image);
-        let said = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{name}: {said}");
-        assert!(said.contains(why), "{name}: {said}");
-        assert_eq!(said.lines().count(), 1, "{name}: {said}");
-        assert_eq!(sum(&image), before, "{name}");
-    });
-}
-
-#[test]
-fn a_snapshot_keeps_what_lies_below() {
-    let test = "a_snapshot_keeps_what_lies_below";
-    if let Some(why) = why_not() {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    let base = directory.path().join("base");
-    fs::copy(images().join("gpt-ext4"), &base).unwrap();
-    let overlay = directory.path().join("overlay");
-    let made = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw"])
-        .args(["overlay", "700M"])
-        .current_dir(directory.path())
-        .status();
-    assert!(made.unwrap().success());
-    let before = sum(&base);
-    let grown = tool(&["--format", "qcow2"], &overlay);
-    let said = String::from_utf8_lossy(&grown.stderr);
-    assert_eq!(grown.status.code(), Some(0), "{said}");
-    assert!(said.contains("brings the old size back"), "{said}");
-    assert_eq!(sum(&base), before, "the base is written to");
-    assert_sound(&[("gpt-ext4", overlay)], &["--format=qcow2"], GROWN, false);
-}
-
-#[test]
 fn an_image_in_use_is_left_to_who_has_it() {
     let test = "an_image_in_use_is_left_to_who_has_it";
     let directory = scratch();
@@ -477,59 +364,6 @@ fn an_image_in_use_is_left_to_who_has_it() {
         fs::read(&image).unwrap(),
         vec![0; usize::try_from(BEFORE).unwrap()]
     );
-}
-
-#[test]
-fn qcow2_on_a_block_device_needs_free_room() {
-    let test = "qcow2_on_a_block_device_needs_free_room";
-    if let Some(why) = why_not() {
-        return not_run(test, why);
-    }
-    if !is_root() {
-        return not_run(test, "needs root for a loop device");
-    }
-    let directory = scratch();
-    let image = directory.path().join("volume");
-    let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        output
-            .map_err(|error| format!("{program}: {error}"))
-            .and_then(|output| {
-                let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                let said = String::from_utf8_lossy(&output.stderr);
-                output
-                    .status
-                    .success()
-                    .then_some(text)
-                    .ok_or(format!("{program}: {said}"))
-            })
-    };
-    let path = image.to_str().unwrap();
-    let source = images().join("gpt-ext4");
-    let source = source.to_str().unwrap();
-    run(
-        "qemu-img",
-        &["convert", "-f", "raw", "-O", "qcow2", source, path],
-    )
-    .unwrap();
-    run("qemu-img", &["resize", "-q", "-f", "qcow2", path, "2G"]).unwrap();
-    for (size, status) in [(200 * MIB, 1), (1024 * MIB, 0)] {
-        File::options()
-            .write(true)
-            .open(&image)
-            .unwrap()
-            .set_len(size)
-            .unwrap();
-        let device = match run("losetup", &["--find", "--show", path]) {
-            Err(why) => return not_run(test, why.trim()),
-            Ok(device) => device,
-        };
-        let planned = tool(&["--plan", "--format", "qcow2"], Path::new(&device));
-        run("losetup", &["--detach", &device]).unwrap();
-        let said = String::from_utf8_lossy(&planned.stderr);
-        assert_eq!(planned.status.code(), Some(status), "{said}");
-        assert!(status == 0 || said.contains("MiB are free"), "{said}");
-    }
 }
 
 /// A cold start of a VM with one disk.
@@ -600,115 +434,6 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
         thread::sleep(Duration::from_millis(100));
     }
     panic!("{what}");
-}
-
-#[test]
-fn a_start_grows_the_disk_and_leaves_the_document() {
-    let test = "a_start_grows_the_disk_and_leaves_the_document";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    let image = enlarged(&directory, "mbr-ext4", "disk");
-    let outcome: Outcome = start(&image, "vda,must").run();
-    assert_eq!(
-        (outcome.status, &*outcome.stderr),
-        (Some(0), ""),
-        "{outcome:?}"
-    );
-    assert!(!outcome.touched, "{outcome:?}");
-    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], GROWN, false);
-}
-
-#[test]
-fn at_the_deadline_nothing_is_written_and_nobody_left() {
-    let test = "at_the_deadline_nothing_is_written_and_nobody_left";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    for (value, status) in [("vda", 0), ("vda,must", 2)] {
-        let image = enlarged(&directory, "mbr-ext4", "disk");
-        let before = sum(&image);
-        let firing = start(&image, value).variable("growdisk_timeout", "10");
-        let (said, code) = at_step(&firing, "run", |_| {
-            for group in appliances(&image) {
-                killpg(group, Signal::SIGSTOP).unwrap();
-            }
-        });
-        assert_eq!(code, Some(status), "{said}");
-        assert!(said.contains("disk vda: not grown"), "{said}");
-        assert!(said.contains("given up at the deadline"), "{said}");
-        assert_eq!(sum(&image), before, "{said}");
-        wait_for("an appliance is left", || appliances(&image).is_empty());
-    }
-}
-
-/// Waits for the first write to an image that a step makes. Some steps write nothing before their
-/// end, so the wait is short.
-fn wait_for_write(image: &Path) {
-    let written = || fs::metadata(image).unwrap().modified().unwrap();
-    let before = written();
-    for _ in 0..200 {
-        if written() != before {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn killed_in_every_step_the_data_is_there() {
-    let test = "killed_in_every_step_the_data_is_there";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let steps = [
-        ("part-expand-gpt", "gpt-ext4"),
-        ("part-resize", "first-lies-last"),
-        ("pvresize", "gpt-lvm-ext4"),
-        ("lvresize-free", "whole-pv"),
-        ("e2fsck", "mbr-ext4"),
-        ("resize2fs", "whole-ext4"),
-        ("xfs-growfs", "xfs"),
-        ("btrfs-filesystem-resize", "btrfs"),
-        ("ntfsresize", "ntfs"),
-    ];
-    let directory = scratch();
-    two_at_a_time(&steps, |(step, layout)| {
-        let image = enlarged(&directory, layout, layout);
-        // The hook dies, and the host under the appliance as well.
-        at_step(&start(&image, "all"), &format!("{step} "), |hook| {
-            wait_for_write(&image);
-            for group in appliances(&image) {
-                killpg(group, Signal::SIGKILL).unwrap();
-            }
-            let _ = killpg(hook, Signal::SIGKILL);
-        });
-        wait_for("an appliance is left", || appliances(&image).is_empty());
-    });
-    let disks = steps.map(|(_, layout)| (layout, directory.path().join(layout)));
-    assert_sound(&disks, &["--format=raw"], 0, true);
-    // What was cut short is finished by the next run, or it is left to the guest's own check.
-    let grown = Mutex::new(Vec::new());
-    two_at_a_time(&disks, |(layout, image)| {
-        let before = sum(image);
-        let again = tool(&[], image);
-        let said = String::from_utf8_lossy(&again.stderr);
-        match again.status.code() {
-            Some(0) => grown.lock().unwrap().push((*layout, image.clone())),
-            code => {
-                assert!(
-                    code == Some(1) && said.contains("dirty"),
-                    "{layout}: {said}"
-                );
-                assert!(sum(image) == before, "{layout}: {said}");
-            }
-        }
-    });
-    let grown = grown.into_inner().unwrap();
-    assert!(!grown.is_empty());
-    assert_sound(&grown, &["--format=raw"], 0, false);
 }
 
 #[test]
