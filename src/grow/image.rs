@@ -9,6 +9,9 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
 use crate::cmd::{self, Output};
 use crate::json::Node;
 use crate::{Context, Error, Result, host};
@@ -20,6 +23,8 @@ const AMPLE: u64 = 256 << 20;
 /// And of a disk's size: file systems write tables for what they gain. Those of ext4 with small
 /// inodes take 1.6 %.
 const SHARE: u64 = 50;
+/// Bytes of a file that QEMU locks: it writes, and it wants no other writer.
+const LOCK_BYTES: [libc::off_t; 2] = [101, 201];
 const LONGEST_COMMAND: u64 = 1 << 20;
 
 /// An image and how it is to be read.
@@ -65,7 +70,11 @@ impl Image {
     /// Checks that nobody has the image, and that every image below it says its format.
     pub(super) fn examine(&self, end: Instant) -> Result<Facts> {
         let output = self.ask(&["info", "--backing-chain"], end)?;
-        if !output.status.success() && is_locked(&output) {
+        let is_used = match output.status.success() {
+            true => has_writer(&self.path)?,
+            false => is_locked(&output),
+        };
+        if is_used {
             let users = users(&self.path)?;
             return Err(Error::new(format!("the image is in use by {users}")));
         }
@@ -137,6 +146,26 @@ fn answer(output: Output) -> Result<String> {
 fn is_locked(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
     said.contains("lock") && said.contains("Is another process using the image")
+}
+
+/// Whether a QEMU writes the image, or wants nobody to. Of a raw image, `qemu-img info` does not
+/// ask.
+fn has_writer(path: &Path) -> Result<bool> {
+    let file = File::open(path)?;
+    for byte in LOCK_BYTES {
+        let mut lock = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: byte,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).context(path.display())?;
+        if lock.l_type != libc::F_UNLCK as libc::c_short {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The processes that name the image on their command line or, as far as we may look, have it

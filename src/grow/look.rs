@@ -13,6 +13,9 @@ use crate::{Context, Error, Result};
 /// Between the fields of LVM's answers: no name of it can hold this.
 const SEPARATOR: char = '!';
 
+/// The disk by its place in the appliance: it is the first, whatever the kernel calls it.
+const BY_PATH: &str = "/dev/disk/by-path/*-scsi-0:0:0:0";
+
 /// What libguestfs and parted say of a disk without partitions.
 const NO_TABLE: [&str; 2] = ["unrecognised disk label", "not a partitioned device"];
 
@@ -152,7 +155,7 @@ fn xfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
     let facts = appliance.ask(&format!("xfs-info {device}"))?;
     let blocks: u64 = number(field(&facts, "xfs_datablocks:")?)?;
     let block: u64 = number(field(&facts, "xfs_blocksize:")?)?;
-    let log = appliance.ask(&format!("debug sh \"xfs_logprint -t {device}\""))?;
+    let log = run_on(appliance, "xfs_logprint -t", device)?;
     let trouble = match log.contains("<CLEAN>") {
         true => None,
         false => {
@@ -163,8 +166,7 @@ fn xfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
 }
 
 fn btrfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
-    let show = format!("debug sh \"btrfs inspect-internal dump-super {device}\"");
-    let facts = appliance.ask(&show)?;
+    let facts = run_on(appliance, "btrfs inspect-internal dump-super", device)?;
     let size = number(field(&facts, "dev_item.total_bytes")?)?;
     let devices = field(&facts, "num_devices")?;
     let trouble = if devices != "1" {
@@ -179,17 +181,18 @@ fn btrfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
 
 fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
     // From the boot sector, since ntfsresize does not tell for a volume that is dirty.
-    let sector = appliance.ask(&format!("debug sh \"od -An -tu2 -j11 -N2 {device}\""))?;
-    let sectors = appliance.ask(&format!("debug sh \"od -An -tu8 -j40 -N8 {device}\""))?;
+    let sector = run_on(appliance, "od -An -tu2 -j11 -N2", device)?;
+    let sectors = run_on(appliance, "od -An -tu8 -j40 -N8", device)?;
     let size = number::<u64>(&sectors)?.saturating_mul(number(&sector)?);
     let trouble = match appliance
         .ask(&format!("ntfs-3g-probe true {device}"))?
         .trim()
     {
         "0" => {
-            let check = format!("debug sh \"ntfsresize --info --no-progress-bar {device}\"");
-            let checked = appliance.ask(&check);
-            checked.err().map(|error| format!("dirty, {error}"))
+            let checked = run_on(appliance, "ntfsresize --info --no-progress-bar", device);
+            checked.err().map(|_| {
+                "dirty or damaged: start Windows, which checks it, and shut it down".to_owned()
+            })
         }
         "14" => {
             Some("Windows hibernates in it: shut Windows down, without its fast startup".to_owned())
@@ -201,10 +204,12 @@ fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
 }
 
 fn pv(appliance: &mut Appliance, device: &str) -> Result<Pv> {
-    let columns = "pv_name,vg_name,pv_size,dev_size,vg_extent_size,vg_missing_pv_count,pv_count";
-    let rows = lvm(appliance, "pvs", columns)?;
-    let row = rows.iter().find(|row| row[0] == device);
-    let Some([_, group, size, room, extent, missing, count]) = row.map(Vec::as_slice) else {
+    let columns = "vg_name,pv_size,dev_size,vg_extent_size,vg_missing_pv_count,pv_count";
+    let rows = rows(&run_on(appliance, &lvm("pvs", columns), device)?, columns);
+    let [row] = &rows[..] else {
+        return Err(Error::new(format!("LVM does not know {device}")));
+    };
+    let [group, size, room, extent, missing, count] = &row[..] else {
         return Err(Error::new(format!("LVM does not know {device}")));
     };
     let room = number(room)?;
@@ -233,7 +238,9 @@ fn pv(appliance: &mut Appliance, device: &str) -> Result<Pv> {
             "the volume group {group} has {count} physical volumes"
         ));
     }
-    for row in lvm(appliance, "lvs", "lv_path,vg_name,segtype")? {
+    let columns = "lv_path,vg_name,segtype";
+    let volumes = appliance.ask(&format!("debug sh \"{}\"", lvm("lvs", columns)))?;
+    for row in self::rows(&volumes, columns) {
         let [path, of, segments] = &row[..] else {
             continue;
         };
@@ -269,18 +276,36 @@ fn content_of_volume(appliance: &mut Appliance, path: &str) -> Result<Content> {
     }
 }
 
-/// Rows of an LVM report.
-fn lvm(appliance: &mut Appliance, report: &str, columns: &str) -> Result<Vec<Vec<String>>> {
+/// The answer of a program in the appliance to its command with `device` behind it.
+///
+/// The names of libguestfs' commands are not those of the kernel there: that one numbers the disk
+/// and the appliance's own in the order in which they turn up. A path tells them apart.
+fn run_on(appliance: &mut Appliance, command: &str, device: &str) -> Result<String> {
+    let path = match device.strip_prefix(DISK) {
+        None => device.to_owned(),
+        Some("") => BY_PATH.to_owned(),
+        Some(number) => format!("{BY_PATH}-part{number}"),
+    };
+    // Whoever has had the table open makes udev name its partitions again.
+    let script = format!("udevadm settle; set -- {path}; {command} $(readlink -f $1)");
+    appliance.ask(&format!("debug sh \"{script}\""))
+}
+
+/// The command of an LVM report.
+fn lvm(report: &str, columns: &str) -> String {
     let options = "--noheadings --nosuffix --units b";
-    let command = format!("lvm {report} {options} --separator {SEPARATOR} -o {columns}");
-    let answer = appliance.ask(&format!("debug sh \"{command}\""))?;
+    format!("lvm {report} {options} --separator {SEPARATOR} -o {columns}")
+}
+
+/// Rows of an LVM report.
+fn rows(answer: &str, columns: &str) -> Vec<Vec<String>> {
     let fields = |line: &str| -> Vec<String> {
         let fields = line.trim().split(SEPARATOR);
         fields.map(|field| field.trim().to_owned()).collect()
     };
     let wanted = columns.split(',').count();
     let rows = answer.lines().map(fields);
-    Ok(rows.filter(|row| row.len() == wanted).collect())
+    rows.filter(|row| row.len() == wanted).collect()
 }
 
 /// What stands behind `name` in one of the lines.
