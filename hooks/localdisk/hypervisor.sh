@@ -30,6 +30,19 @@ case \$command in
             shift
             case \$word in --yes | --wipesignatures | y) ;; *) set -- "\$@" "\$word" ;; esac
         done
+        case "\$*" in
+            *--thinpool*)
+                [ -e $lab/pool ] || exec $lab/real/lvm lvcreate --driverloaded n -an "\$@"
+                # A pool needs device-mapper, so a plain volume stands for a thin one.
+                for word; do
+                    shift
+                    case \$word in
+                        --thinpool | pool0) ;;
+                        --virtualsize) set -- "\$@" --size ;;
+                        *) set -- "\$@" "\$word" ;;
+                    esac
+                done ;;
+        esac
         exec $lab/real/lvm lvcreate --driverloaded n -an -Zn -Wn "\$@" ;;
     # There is nothing to activate.
     lvchange) [ "\$3" != --activate ] || exit 0 ;;
@@ -62,9 +75,10 @@ EOF
 real_lvm() {
     command=$1
     shift
-    "$lab/real/lvm" "$command" --driverloaded n --config "devices { filter=[\"a|^$group_loop\$|\",\"r|.*|\"] use_devicesfile=0 }" "$@"
+    config="devices { filter=[\"a|^$group_loop\$|\",\"r|.*|\"] use_devicesfile=0 }"
+    "$lab/real/lvm" "$command" --driverloaded n --config "$config" "$@" 2>>"$lab/warnings"
 }
-tags() { real_lvm lvs --noheadings -o lv_tags "ovirt-local/$lv" 2>/dev/null | tr -d ' '; }
+tags() { real_lvm lvs --noheadings -o lv_tags "ovirt-local/$lv" | tr -d ' '; }
 tags_are() { is "$(tags)" "$1"; }
 volume_size() { real_lvm lvs --noheadings --units b --nosuffix -o lv_size "ovirt-local/$lv" | tr -d ' '; }
 whole=IU_$image,PU_00000000-0000-0000-0000-000000000000,VM_$id
@@ -119,7 +133,7 @@ localdisk_checks() {
     write_lvm || return
     use_vdsm || return
     chmod 755 "$work"
-    "$lab/real/lvm" pvcreate --driverloaded n -q --config "devices { filter=[\"a|.*|\"] use_devicesfile=0 }" "$group_loop" >/dev/null
+    "$lab/real/lvm" pvcreate --driverloaded n -q --config "devices { filter=[\"a|.*|\"] use_devicesfile=0 }" "$group_loop" >/dev/null 2>&1
     real_lvm vgcreate -q ovirt-local "$group_loop" >/dev/null || return
     mkdir -p /dev/ovirt-local && mount -t tmpfs tmpfs /dev/ovirt-local && chmod 755 /dev/ovirt-local
     ln -s "$target" "/dev/ovirt-local/$lv"
@@ -231,6 +245,13 @@ remove $lv $id"; do
     disk cow "$lab/cow"
     check "without the pool lvmthin is refused" refuses 'pool0' lvmthin
     check "there is no volume" tags_are ''
+    : >"$lab/pool"
+    dd if=/dev/zero of="$target" bs=1M count=64 oflag=direct conv=notrunc status=none
+    disk cow "$lab/cow"
+    check "a copy to a fresh thin volume leaves out what is zero" prepared lvmthin
+    check "as qemu-img was told" grep -e '-n --target-is-zero' "$lab/copies"
+    check "the copy equals the image" equal qcow2 "$lab/cow"
+    drop_volume >/dev/null
     disk cow "$lab/cow" '"shared": "shared"'
     check "a shareable disk is refused" refuses 'is shared'
     check "there is none either" tags_are ''
