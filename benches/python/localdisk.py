@@ -32,7 +32,8 @@ if "localdisk" in os.environ:
         kind = {"cow": "qcow2", "raw": "raw"}[disk["format"]]
         info = json.loads(run("qemu-img", "info", "--output", "json", "-f", kind, disk["path"]))
         ask(f"create {os.environ['localdisk']} {lv} {vm} {disk['imageID']} {info['virtual-size']}")
-        run("nice", "-n", "19", "ionice", "-c", "3", "qemu-img", "convert", "-n", "-f", kind, "-O", "raw", disk["path"], local)
+        copy = f"nice -n 19 ionice -c 3 qemu-img convert -t none -T none -n -f {kind} -O raw"
+        run(*copy.split(), disk["path"], local)
         ask(f"finish {lv} {vm}")
     disk.update(path=local, format="raw", diskType="block")
     with open(os.environ["_hook_json"], "w", encoding="utf-8") as file:
