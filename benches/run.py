@@ -82,6 +82,7 @@ CASES = {
 
 # What the events hand over that have no domain.
 DOCUMENTS = {
+    "after_disk_prepare": "prepared disk",
     "before_device_create": "interface",
     "before_nic_hotplug": "interface",
     "after_get_all_vm_stats": "statistics",
@@ -726,7 +727,7 @@ def documents(images):
     nic = '<?xml version="1.0" encoding="utf-8"?>' + interface(1)
     sample = lambda name: json.loads((ROOT / "tests" / "data" / f"{name}.json").read_text())
     statistics_of_vm, devices, capabilities = map(sample, ("vm-stats", "host-devices", "capabilities"))
-    networks, host = sample("network-setup"), sample("host-stats")
+    networks, host, prepared = map(sample, ("network-setup", "host-stats", "prepared-disk"))
     some, many = (5, 500)
 
     def pair(make):
@@ -748,6 +749,7 @@ def documents(images):
         "capabilities": pair(lambda count: {**capabilities, "nics": grown(capabilities["nics"], count)}),
         "host statistics": pair(lambda count: {**host, "network": grown(host["network"], count)}),
         "devices": pair(lambda count: grown(devices, count)),
+        "prepared disk": pair(lambda count: {**prepared, "volumeChain": [prepared["volumeInfo"]] * count}),
         "networks": pair(lambda count: asking(count, ipv6addr="2001:db8::5", dhcpv6="false")),
         # The properties of networks stand in the document.
         "networks, unasked": pair(asking),
