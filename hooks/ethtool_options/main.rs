@@ -86,7 +86,9 @@ fn parse(network: &Network<'_>) -> Result<Vec<Vec<String>>> {
             _ if word.starts_with('-') => commands.push(vec![word]),
             Some(command) => command.push(word),
             None => {
-                return wrong(format!("{word:?} is no option, expected OPTION DEVICE SETTINGS"));
+                return wrong(format!(
+                    "{word:?} is no option, expected OPTION DEVICE SETTINGS"
+                ));
             }
         }
     }
