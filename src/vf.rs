@@ -11,7 +11,7 @@ use roxmltree::Node;
 use crate::hostdev::{Address, spelt};
 use crate::props::Mac;
 use crate::xml::{self, Document, El};
-use crate::{cmd, host};
+use crate::{cmd, host, nic};
 
 const NET_DEVICES: &str = "/sys/class/net";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,13 +103,43 @@ fn has_address(nic: &str) -> bool {
     lines.any(|line| line.contains(" inet") && !line.contains(" scope link"))
 }
 
-/// The PCI devices that the VM has already, as NICs or otherwise.
-pub fn passed_through(document: &Document<'_>) -> Vec<[u32; 4]> {
-    let nics = xml::devices(document, "interface").into_iter();
-    let nics = nics.filter(|nic| xml::attr(*nic, "type") == Some("hostdev"));
-    let others = xml::devices(document, "hostdev").into_iter();
-    let others = others.filter(|device| xml::attr(*device, "type") == Some("pci"));
-    nics.chain(others).filter_map(source_address).collect()
+/// Whether a VM has a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has not.
+    Absent,
+    /// As the NIC of [`Function::nic`]: a second run meets its own work.
+    OwnNic,
+    /// As a device that somebody else put there.
+    Foreign,
+}
+
+impl Function {
+    /// Whether the VM has the function already, as a NIC or otherwise.
+    pub fn presence(&self, document: &Document<'_>) -> Presence {
+        let nics = xml::devices(document, "interface").into_iter();
+        let nics = nics.filter(|nic| xml::attr(*nic, "type") == Some("hostdev"));
+        let others = xml::devices(document, "hostdev").into_iter();
+        let others = others.filter(|device| xml::attr(*device, "type") == Some("pci"));
+        let mut found = nics.chain(others).filter(|device| self.is_source(*device));
+        match (found.next(), found.next()) {
+            (None, _) => Presence::Absent,
+            (Some(nic), None) if self.is_nic(nic) => Presence::OwnNic,
+            _ => Presence::Foreign,
+        }
+    }
+
+    fn is_source(&self, device: Node<'_, '_>) -> bool {
+        source_address(device) == Some(self.pci)
+    }
+
+    fn is_nic(&self, device: Node<'_, '_>) -> bool {
+        let driver = xml::child(device, "driver").and_then(|driver| xml::attr(driver, "name"));
+        device.has_tag_name("interface")
+            && xml::attr(device, "managed") == Some("yes")
+            && driver == Some("vfio")
+            && (self.mac.is_none() || self.mac == nic::mac(device))
+    }
 }
 
 fn source_address(device: Node<'_, '_>) -> Option<[u32; 4]> {

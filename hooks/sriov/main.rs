@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use vdsm_hooks::props::Mac;
 use vdsm_hooks::record::Records;
 use vdsm_hooks::undo::Undo;
-use vdsm_hooks::vf::{self, Function};
+use vdsm_hooks::vf::{Function, Presence};
 use vdsm_hooks::xml::{self, Document};
 use vdsm_hooks::{Error, Result, domain, hook, host, phase, program, props};
 
@@ -53,16 +53,10 @@ fn start(value: &str) -> Result {
         let records = records.get_or_init(|| Records::of(PROPERTY));
         let records = records.as_ref().map_err(Error::clone)?;
         let devices = domain::devices(document)?;
-        let there = vf::passed_through(document);
         let vm = vm_of(document)?;
         for function in &functions {
-            let is_there = there.contains(&function.pci);
-            let is_new = reserve(records, &mut undo, value, &vm, function)?;
-            if is_there && is_new {
-                return Err(twice(value, &function.name));
-            }
-            // A second run meets its own work.
-            if !is_there {
+            reserve(records, &mut undo, value, &vm, function)?;
+            if function.presence(document) == Presence::Absent {
                 edits.append(devices, &function.nic());
             }
         }
@@ -110,8 +104,11 @@ fn look_up(
     let mut functions: Vec<Function> = Vec::new();
     for (name, mac) in items {
         let function = Function::look_up(name, *mac).map_err(wrong)?;
-        if functions.iter().any(|other| other.pci == function.pci) {
-            return Err(twice(value, name));
+        let is_listed_twice = functions.iter().any(|other| other.pci == function.pci);
+        if is_listed_twice || function.presence(document) == Presence::Foreign {
+            return Err(wrong(format!(
+                "bad item {name:?}: the VM has this device twice"
+            )));
         }
         functions.push(function);
     }
@@ -121,26 +118,21 @@ fn look_up(
     Ok(functions)
 }
 
-fn twice(value: &str, name: &str) -> Error {
-    let what = format!("bad item {name:?}: the VM has this device twice");
-    props::wrong(PROPERTY, value, what)
-}
-
-/// Reserves a function for the VM; tells whether the VM did not have it already.
+/// Reserves a function for the VM.
 fn reserve<'u>(
     records: &'u Records,
     undo: &mut Undo<'u>,
     value: &str,
     vm: &str,
     function: &Function,
-) -> Result<bool> {
+) -> Result {
     let record = function.address();
     if records.create(&record, vm)? {
         let made = record.clone();
         undo.push(format!("the reservation of {record}"), move || {
             records.remove(&made)
         });
-        return Ok(true);
+        return Ok(());
     }
     // A start that was broken off has left it, or another VM has it.
     let owner = records.read(&record)?.unwrap_or_default();
@@ -149,7 +141,7 @@ fn reserve<'u>(
         let what = format!("{} is reserved by VM {owner}", function.name);
         return Err(props::wrong(PROPERTY, value, what));
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Drops this VM's reservations, and nobody else's.

@@ -151,7 +151,7 @@ fn is_locked(output: &Output) -> bool {
 /// Whether a QEMU writes the image, or wants nobody to. Of a raw image, `qemu-img info` does not
 /// ask.
 fn has_writer(path: &Path) -> Result<bool> {
-    let file = File::open(path)?;
+    let file = File::open(path).context(path.display())?;
     for byte in LOCK_BYTES {
         let mut lock = libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
