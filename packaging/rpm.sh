@@ -17,7 +17,7 @@ export LC_ALL
 umask 022
 
 # The largest hook, stripped, in bytes.
-readonly LARGEST_HOOK=600000
+readonly LARGEST_HOOK=614400
 
 # What the package vdsm itself says about hooks that it has given up: it obsoletes packages of theirs
 # that are older than itself, and conflicts with one of any age.

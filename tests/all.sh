@@ -44,8 +44,8 @@ sizes() {
     built=${CARGO_TARGET_DIR:-target}/release
     for name in $("$built/vdsm-hooks" files | awk -F '\t' '$2 == "program" || $2 == "helper" || $2 == "daemon" { print $5 }'); do
         size=$(stat -c %s "$built/$name")
-        if [ "$size" -gt 600000 ]; then
-            printf '%s has %s bytes, expected at most 600 KB\n' "$name" "$size"
+        if [ "$size" -gt 614400 ]; then
+            printf '%s has %s bytes, expected at most 600 KiB\n' "$name" "$size"
             wrong=1
         fi
     done

@@ -10,7 +10,9 @@ if os.environ.get("provider_type") == "OPENSTACK_NETWORK":
     port_id = os.environ["vnic_id"]
     document = hooklib.read()
     interface = document.getElementsByTagName("interface")[0]
-    hooklib.append(interface, "target", dev=f"tap{port_id}"[:14])
+    targets = hooklib.children(interface, "target")
+    target = targets[0] if targets else hooklib.append(interface, "target")
+    target.setAttribute("dev", f"tap{port_id}"[:14])
     hooklib.children(interface, "source")[0].setAttribute("bridge", "br-int")
     port = hooklib.append(interface, "virtualport", type="openvswitch")
     hooklib.append(port, "parameters", interfaceid=port_id)
