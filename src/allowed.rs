@@ -29,24 +29,24 @@ fn entries(topic: &str) -> Result<Option<Vec<String>>> {
     Ok(Some(entries.map(str::to_owned).collect()))
 }
 
-/// The directories below which images of the host may lie: those in `allowed-paths`, else
+/// The directories below which images of the host may lie: those in the topic's file, else
 /// libvirt's own.
 ///
 /// # Errors
 /// The file cannot be read, or an entry is no absolute path.
-pub fn directories() -> Result<Vec<PathBuf>> {
-    let entries = entries("allowed-paths")?.unwrap_or_else(|| vec![DEFAULT_PATH.to_owned()]);
+pub fn directories(topic: &str) -> Result<Vec<PathBuf>> {
+    let entries = entries(topic)?.unwrap_or_else(|| vec![DEFAULT_PATH.to_owned()]);
     match entries.iter().find(|entry| !entry.starts_with('/')) {
         Some(entry) => Err(Error::new(format!(
-            "{DIRECTORY}/allowed-paths: {entry:?}: expected a directory, from / on"
+            "{DIRECTORY}/{topic}: {entry:?}: expected a directory, from / on"
         ))),
         None => Ok(entries.into_iter().map(PathBuf::from).collect()),
     }
 }
 
 /// The error of a path outside of [`directories`]: which line to add where.
-pub fn outside(path: &Path) -> Error {
-    let file = format!("{DIRECTORY}/allowed-paths");
+pub fn outside(topic: &str, path: &Path) -> Error {
+    let file = format!("{DIRECTORY}/{topic}");
     let directory = path
         .parent()
         .filter(|directory| directory.parent().is_some());

@@ -20,6 +20,8 @@ use nix::sys::stat::{major, minor};
 
 use crate::{Context, Error, Result, allowed, child, host};
 
+/// The list of the directories with images.
+const TOPIC: &str = "allowed-paths";
 /// How long to wait for the storage of one image.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So much of an image tells what it is: the fixed part of the header of qcow2's version 3.
@@ -67,8 +69,8 @@ pub fn find(path: &str) -> Result<Image> {
     }
     let answer =
         ask(&["find".as_ref(), given.as_os_str()]).map_err(
-            |silence| match allowed::directories() {
-                Ok(directories) if !is_below(given, &directories) => allowed::outside(given),
+            |silence| match allowed::directories(TOPIC) {
+                Ok(directories) if !is_below(given, &directories) => allowed::outside(TOPIC, given),
                 _ => silence,
             },
         )?;
@@ -136,7 +138,7 @@ fn died() -> Error {
 
 /// The child's part of [`find`].
 fn look(path: &Path) -> Result<String> {
-    let directories = allowed::directories()?;
+    let directories = allowed::directories(TOPIC)?;
     let (real, found) = resolve(path);
     if !is_allowed(&real, &directories) {
         // The line that helps is that of the place where an allowed link leads to.
@@ -145,7 +147,7 @@ fn look(path: &Path) -> Result<String> {
         } else {
             path
         };
-        return Err(allowed::outside(named));
+        return Err(allowed::outside(TOPIC, named));
     }
     let missing = |why: &str| Error::new(format!("no such image: {why}, expected a regular file"));
     if let Err(error) = found {
