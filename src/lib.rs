@@ -36,6 +36,7 @@ pub mod paused_start;
 pub mod phase;
 pub mod props;
 pub mod record;
+pub mod scratch;
 pub mod scsi_bus;
 pub mod storage;
 pub mod undo;

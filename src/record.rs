@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! What hooks keep until the next boot: one directory per hook, `/run/vdsm/hooks/<hook>`, with one
-//! small text for each VM, device or whatever the hook keeps book of.
+//! small text for each VM, device or whatever the hook keeps book of. What has to outlast a boot is
+//! in `/var/lib/vdsm/hooks/<hook>`.
 //!
 //! The directories belong to VDSM's user, and root works in them too. So they are entered one by
 //! one, and never through a link that somebody put there.
@@ -22,6 +23,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use crate::{Context, Error, Result, host};
 
 const RUN: &str = "/run";
+const LASTING: &str = "/var/lib";
 /// The way from there to the directories of the hooks.
 const WAY: [&str; 2] = ["vdsm", "hooks"];
 const LOCK: &str = "lock";
@@ -80,6 +82,14 @@ impl Records {
     /// As [`lock`].
     pub fn of(hook: &str) -> Result<Records> {
         Records::below(Path::new(RUN), hook)
+    }
+
+    /// Those of its records that outlast a boot.
+    ///
+    /// # Errors
+    /// As [`lock`].
+    pub fn lasting(hook: &str) -> Result<Records> {
+        Records::below(Path::new(LASTING), hook)
     }
 
     fn below(run: &Path, hook: &str) -> Result<Records> {

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The files of scratch disks: made where nothing is, and deleted only if they are those.
+//!
+//! They may lie on storage that is dead, so a child process looks there first ([`crate::child`]). A
+//! program that uses this module calls [`serve`] before anything else in `main`.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::statfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::record::Records;
+use crate::undo::Undo;
+use crate::{Context, Error, Result, allowed, child, cmd};
+
+const HOOK: &str = "scratchpad";
+/// The list of the directories where scratch disks may lie.
+const TOPIC: &str = "scratchpad-directories";
+/// How long to wait for the storage of one directory, and for qemu-img.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_TO_MAKE: Duration = Duration::from_secs(60);
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
+
+/// What `20G` means in bytes: 1024-based, no more than a file can have.
+pub fn bytes(size: &str) -> Option<u64> {
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &size[digits.len()..] {
+        "" | "b" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    let is_plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_plain)?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+}
+
+/// Does a child's work if the program was started as one: it finds out whether the storage of a
+/// directory answers at all. To be called before anything else.
+pub fn serve() -> Option<ExitCode> {
+    child::serve(|_, arguments| {
+        // What is wrong with the directory shows when it is used.
+        let _ = statfs(arguments.first()?);
+        Some(Vec::new())
+    })
+}
+
+/// Which directories have answered. Each is asked once.
+#[derive(Default)]
+pub struct Storage(HashMap<PathBuf, bool>);
+
+impl Storage {
+    /// Checks that the storage of a file answers, since nobody can be called back from one that
+    /// does not.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn check(&mut self, path: &Path) -> Result {
+        let directory = parent(path);
+        let answers = match self.0.get(directory) {
+            Some(answers) => *answers,
+            None => {
+                let question = [OsStr::new("storage"), directory.as_os_str()];
+                let answers = child::run(&question, Instant::now() + PATIENCE)?.is_some();
+                self.0.insert(directory.to_owned(), answers);
+                answers
+            }
+        };
+        match answers {
+            true => Ok(()),
+            false => Err(Error::new(format!(
+                "its storage does not answer within {} seconds",
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
+}
+
+/// A file, whatever becomes of its name.
+#[derive(Clone)]
+struct Identity {
+    path: String,
+    device: u64,
+    inode: u64,
+    /// When it was made, in nanoseconds: inode numbers are used again. 0 where the file system does
+    /// not tell.
+    born: u128,
+}
+
+impl Identity {
+    fn of(path: &str, file: &Metadata) -> Identity {
+        let born = file.created().ok();
+        let born = born.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Identity {
+            path: path.to_owned(),
+            device: file.dev(),
+            inode: file.ino(),
+            born: born.unwrap_or_default().as_nanos(),
+        }
+    }
+
+    /// Whether it is still at its path.
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|file| self.is(&file))
+    }
+
+    fn is(&self, file: &Metadata) -> bool {
+        let found = Identity::of(&self.path, file);
+        (found.device, found.inode, found.born) == (self.device, self.inode, self.born)
+    }
+
+    /// Deletes it, if it is still what lies there.
+    fn delete(&self) -> Result {
+        let path = Path::new(&self.path);
+        // A link on the way can only lead to the file that we know.
+        let directory = match open(parent(path), DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) => return gone(path),
+            directory => directory?,
+        };
+        let doubt = "another file is there now, so it is left";
+        delete_if(&directory, path, doubt, |file| self.is(file))
+    }
+}
+
+fn gone(path: &Path) -> Result {
+    log::warn!("{}: the scratch disk is gone already", path.display());
+    Ok(())
+}
+
+fn delete_if(
+    directory: &OwnedFd,
+    path: &Path,
+    doubt: &str,
+    fits: impl Fn(&Metadata) -> bool,
+) -> Result {
+    let name = path.file_name().unwrap_or_default();
+    let here = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+    match fs::symlink_metadata(here.join(name)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => gone(path),
+        Err(error) => Err(error.into()),
+        Ok(file) if !fits(&file) => {
+            log::warn!("{}: {doubt}", path.display());
+            Ok(())
+        }
+        Ok(_) => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
+    }
+}
+
+/// Deletes the regular file that VDSM's own hook has made at `path`. What we have made for some
+/// other VM is none.
+///
+/// # Errors
+/// It cannot be deleted, or lies outside of the allowed directories.
+pub fn delete_found(path: &str, storage: &mut Storage) -> Result {
+    for vm in Records::lasting(HOOK)?.names()? {
+        if Made::by(&vm)?.files.iter().any(|file| file.path == path) {
+            log::warn!("{path}: made for the VM {vm}, so it is left");
+            return Ok(());
+        }
+    }
+    let path = Path::new(path);
+    let doubt = "no regular file, so it is left";
+    match directory_of(path, storage)? {
+        Some(directory) => delete_if(&directory, path, doubt, Metadata::is_file),
+        None => gone(path),
+    }
+}
+
+/// The directory of a file below one of those that the administrator allows, without a link on the
+/// way from there; none if it is not there.
+fn directory_of(path: &Path, storage: &mut Storage) -> Result<Option<OwnedFd>> {
+    for allowed in allowed::directories(TOPIC)? {
+        let Ok(below) = parent(path).strip_prefix(&allowed) else {
+            continue;
+        };
+        storage.check(path)?;
+        let below = match below.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => below.to_owned(),
+        };
+        let strict = OpenHow::new()
+            .flags(DIRECTORY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let root = open(&allowed, DIRECTORY, Mode::empty());
+        return match root.and_then(|root| openat2(root, &below, strict)) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ELOOP) => Err(Error::new(
+                "a symbolic link is on the way, expected directories",
+            )),
+            Err(error) => Err(error.into()),
+        };
+    }
+    Err(allowed::outside(TOPIC, path))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// A file that was just made.
+pub struct File {
+    file: fs::File,
+    identity: Identity,
+}
+
+impl File {
+    /// Makes an empty file where nothing is; `undo` deletes it.
+    ///
+    /// # Errors
+    /// Something is there, the place is not allowed, or it cannot be made.
+    pub fn create(path: &str, storage: &mut Storage, undo: &mut Undo<'_>) -> Result<File> {
+        let place = Path::new(path);
+        let directory = directory_of(place, storage)?
+            .ok_or_else(|| Error::new("its directory is not there, expected one"))?;
+        let new =
+            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let name = place.file_name().unwrap_or_default();
+        let file = openat(&directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR);
+        let file = fs::File::from(file.map_err(|error| match error {
+            Errno::EEXIST => Error::new("something is there already, it must not exist"),
+            error => Error::from(error),
+        })?);
+        let facts = file.metadata().inspect_err(|_| {
+            let _ = unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir);
+        });
+        let identity = Identity::of(path, &facts?);
+        let made = identity.clone();
+        undo.push(path, move || made.delete());
+        Ok(File { file, identity })
+    }
+
+    /// Makes it a raw image of this size. qemu-img opens it through us: whatever lies at its path
+    /// meanwhile is not touched.
+    ///
+    /// # Errors
+    /// qemu-img fails.
+    pub fn grow(&self, bytes: u64) -> Result {
+        let us = std::process::id();
+        let image = format!("/proc/{us}/fd/{}", self.file.as_raw_fd());
+        let words = ["create", "-f", "raw", &image, &bytes.to_string()];
+        cmd::run("qemu-img", &words, PATIENCE_TO_MAKE)?.success()?;
+        let ours = fs::Permissions::from_mode(0o660);
+        Ok(self.file.set_permissions(ours)?)
+    }
+}
+
+/// What this hook has made for one VM: a line for each file, device, inode number and birth before
+/// the path.
+pub struct Made {
+    records: Records,
+    vm: String,
+    files: Vec<Identity>,
+}
+
+impl Made {
+    /// What it has made for the VM with this id.
+    ///
+    /// # Errors
+    /// The record is broken or cannot be read.
+    pub fn by(vm: &str) -> Result<Made> {
+        let records = Records::lasting(HOOK)?;
+        let text = records.read(vm)?.unwrap_or_default();
+        let files: Option<Vec<_>> = text.lines().map(parse).collect();
+        let files = files
+            .ok_or_else(|| Error::new("broken record"))
+            .context(vm)?;
+        Ok(Made {
+            records,
+            vm: vm.to_owned(),
+            files,
+        })
+    }
+
+    fn write(&self) -> Result {
+        let line = |file: &Identity| {
+            let Identity {
+                path,
+                device,
+                inode,
+                born,
+            } = file;
+            format!("{device} {inode} {born} {path}\n")
+        };
+        let text: String = self.files.iter().map(line).collect();
+        self.records.write(&self.vm, &text)
+    }
+
+    /// Where they are.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// Writes down that this one was made.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn add(&mut self, file: &File) -> Result {
+        self.files.push(file.identity.clone());
+        self.write()
+    }
+
+    /// `undo` drops the record, as far as the files are gone.
+    pub fn undo_in(&self, undo: &mut Undo<'_>) {
+        let vm = self.vm.clone();
+        undo.push("the record", move || {
+            let mut made = Made::by(&vm)?;
+            made.files.retain(Identity::is_there);
+            made.keep()
+        });
+    }
+
+    /// Writes the record, or drops it if nothing is left.
+    fn keep(&self) -> Result {
+        match self.files[..] {
+            [] => self.records.remove(&self.vm),
+            _ => self.write(),
+        }
+    }
+
+    /// Deletes the files and drops the record; of files that cannot be deleted it stays.
+    ///
+    /// # Errors
+    /// Those that cannot be deleted.
+    pub fn delete(mut self, storage: &mut Storage) -> Result {
+        let mut failures = Vec::new();
+        self.files.retain(|file| {
+            let answers = storage.check(Path::new(&file.path));
+            match answers.and_then(|()| file.delete()) {
+                Ok(()) => false,
+                Err(error) => {
+                    failures.push(format!("{}: {error}", file.path));
+                    true
+                }
+            }
+        });
+        self.keep()?;
+        match failures[..] {
+            [] => Ok(()),
+            _ => Err(Error::new(failures.join("; "))),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Identity> {
+    let mut parts = line.splitn(4, ' ');
+    Some(Identity {
+        device: parts.next()?.parse().ok()?,
+        inode: parts.next()?.parse().ok()?,
+        born: parts.next()?.parse().ok()?,
+        path: parts.next()?.to_owned(),
+    })
+}

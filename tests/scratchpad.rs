@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The hook scratchpad where the host fails it: every step in turn, SIGKILL at every step, a disk
+//! that was made again by somebody else, storage that is dead.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod domains;
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use domains::{DeadMount, assert_nobody_works_on};
+use support::{Firing, Outcome, VM_ID, is_root, not_run};
+use tempfile::TempDir;
+
+const OTHER_VM: &str = "0e6b4d17-93f2-4c5a-a8d0-71c2f59e3b84";
+const IMAGES: &str = "/var/lib/libvirt/images";
+const DOMAIN: &[u8] = b"<domain><devices/></domain>\n";
+/// Shows a directory as `/var/lib`, on a host without VDSM and without lists of what is allowed.
+const SHOW: &str = "mount --rbind \"$1\" /var/lib
+mount -t tmpfs tmpfs /run
+[ ! -d /etc/vdsm-hooks ] || mount -t tmpfs tmpfs /etc/vdsm-hooks
+shift; exec \"$@\"";
+/// The calls by which the hook and its libraries change something, or find out what is there.
+const CALLS: [&str; 12] = [
+    "openat",
+    "openat2",
+    "read",
+    "write",
+    "fsync",
+    "chmod,fchmod",
+    "rename,renameat,renameat2",
+    "statx,newfstatat",
+    "mkdirat",
+    "execve",
+    "wait4,waitid",
+    "pipe2,poll,ppoll",
+];
+
+/// A directory that the hook sees as `/var/lib`, with a file of somebody else among the images.
+struct Host(TempDir);
+
+impl Host {
+    fn new() -> Host {
+        let host = Host(tempfile::tempdir().unwrap());
+        fs::set_permissions(host.0.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(host.image("")).unwrap();
+        host
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.0.path().join("libvirt/images").join(name)
+    }
+
+    fn fire(&self, event: &str, vm: &str, value: &str, wrapper: &[&str]) -> Outcome {
+        let directory = self.0.path().to_str().unwrap();
+        let show = ["unshare", "--mount", "sh", "-ec", SHOW, "sh", directory];
+        Firing::new("scratchpad", event, DOMAIN)
+            .variable("vmId", vm)
+            .variable("scratchpad", value)
+            .inside(&[&show, wrapper].concat())
+            .run()
+    }
+
+    fn images(&self) -> Vec<String> {
+        names(&self.image(""))
+    }
+
+    fn records(&self) -> Vec<String> {
+        names(&self.record(""))
+    }
+
+    fn record(&self, vm: &str) -> PathBuf {
+        self.0.path().join("vdsm/hooks/scratchpad").join(vm)
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn value(names: &[&str]) -> String {
+    let entries = names.iter().map(|name| format!("1M,{IMAGES}/{name}"));
+    entries.collect::<Vec<_>>().join(":")
+}
+
+/// Why nothing can be made to fail here.
+fn why_not() -> Option<String> {
+    if !is_root() {
+        return Some("needs root for a mount".to_owned());
+    }
+    let strace = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    match strace {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Some(format!("strace: {error}")),
+    }
+}
+
+/// Starts a VM with two disks on a fresh host, again and again, with this done to the first, second,
+/// third of each of [`CALLS`] and so on; `judge` gets each of these hosts. How often that was.
+fn at_every_step(what: &str, judge: impl Fn(&str, &Host, &Outcome)) -> usize {
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    let log = log.to_str().unwrap();
+    let mut count = 0;
+    for calls in CALLS {
+        for step in 1.. {
+            let host = Host::new();
+            fs::write(host.image("victim"), "data").unwrap();
+            let trace = format!("trace={calls}");
+            let inject = format!("inject={calls}:{what}:when={step}");
+            let strace = ["strace", "-o", log, "-e", &trace, "-e", &inject];
+            let outcome = host.fire("before_vm_start", VM_ID, &value(&["a", "b"]), &strace);
+            let log = fs::read_to_string(log).unwrap();
+            if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
+                assert_eq!(outcome.status, Some(0), "{outcome:?}");
+                break;
+            }
+            count += 1;
+            judge(&format!("{calls}, number {step}"), &host, &outcome);
+            assert_eq!(fs::read(host.image("victim")).unwrap(), b"data");
+            assert!(step < 1000, "{calls} has no end");
+        }
+    }
+    count
+}
+
+#[test]
+fn what_was_made_goes_whichever_step_fails() {
+    if let Some(reason) = why_not() {
+        return not_run("what_was_made_goes_whichever_step_fails", &reason);
+    }
+    let count = at_every_step("error=EIO", |step, host, outcome| {
+        // Of some calls nobody needs the answer.
+        if outcome.status == Some(0) {
+            assert_eq!(host.images(), ["a", "b", "victim"], "{step}");
+            assert_eq!(host.records(), [VM_ID], "{step}");
+            return;
+        }
+        assert!(!outcome.touched, "{step}: {outcome:?}");
+        assert_eq!(host.images(), ["victim"], "{step}: {outcome:?}");
+        assert!(host.records().is_empty(), "{step}: {:?}", host.records());
+    });
+    assert!(count > 50, "only {count} steps");
+}
+
+#[test]
+fn after_sigkill_at_any_step_the_next_destroy_cleans_up() {
+    if let Some(reason) = why_not() {
+        return not_run(
+            "after_sigkill_at_any_step_the_next_destroy_cleans_up",
+            &reason,
+        );
+    }
+    let count = at_every_step("signal=KILL", |step, host, _| {
+        let outcome = host.fire("after_vm_destroy", VM_ID, &value(&["a", "b"]), &[]);
+        assert_eq!(outcome.status, Some(0), "{step}: {outcome:?}");
+        let recorded = host.records().into_iter().find(|name| name == VM_ID);
+        assert_eq!(recorded, None, "{step}");
+        // One may have been made and not yet been recorded. Nothing is in it.
+        let left: Vec<_> = host.images();
+        let left: Vec<_> = left.iter().filter(|name| *name != "victim").collect();
+        assert!(left.len() <= 1, "{step}: {left:?}");
+        for name in left {
+            let size = fs::metadata(host.image(name)).unwrap().len();
+            assert_eq!(size, 0, "{step}: {name}");
+        }
+    });
+    assert!(count > 50, "only {count} steps");
+}
+
+#[test]
+fn a_disk_belongs_to_one_vm() {
+    let test = "a_disk_belongs_to_one_vm";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let host = Host::new();
+    let fire = |event, vm| host.fire(event, vm, &value(&["a"]), &[]);
+    assert_eq!(fire("before_vm_start", VM_ID).status, Some(0));
+    let refused = fire("before_vm_start", OTHER_VM);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    assert_eq!(fire("after_vm_destroy", OTHER_VM).status, Some(0));
+    assert_eq!(host.images(), ["a"]);
+    assert_eq!(host.records(), [VM_ID]);
+
+    // Somebody removes it, and another VM gets what may be the same inode again.
+    fs::remove_file(host.image("a")).unwrap();
+    assert_eq!(fire("before_vm_start", OTHER_VM).status, Some(0));
+    let warned = fire("after_vm_destroy", VM_ID);
+    assert!(
+        warned.stderr.contains("another file is there now"),
+        "{warned:?}"
+    );
+    assert_eq!(host.images(), ["a"]);
+    assert_eq!(fire("after_vm_destroy", OTHER_VM).stderr, "");
+    assert!(host.images().is_empty());
+    assert!(host.records().is_empty());
+}
+
+#[test]
+fn what_a_crash_of_the_host_left_goes_at_the_next_start() {
+    let test = "what_a_crash_of_the_host_left_goes_at_the_next_start";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let host = Host::new();
+    let fire = |event| host.fire(event, VM_ID, &value(&["a", "b"]), &[]);
+    assert_eq!(fire("before_vm_start").status, Some(0));
+    fs::write(host.image("a"), "old data").unwrap();
+    let again = fire("before_vm_start");
+    assert_eq!(again.status, Some(0), "{again:?}");
+    assert_eq!(fs::read(host.image("a")).unwrap(), vec![0; 1 << 20]);
+    assert_eq!(fire("after_vm_destroy").stderr, "");
+    assert!(host.images().is_empty());
+}
+
+#[test]
+fn dead_storage_does_not_hold_up_a_vm() {
+    let test = "dead_storage_does_not_hold_up_a_vm";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let host = Host::new();
+    let dead = host.image("dead");
+    fs::create_dir(&dead).unwrap();
+    let both = value(&["alive", "dead/b"]);
+    let made = host.fire("before_vm_start", VM_ID, &both, &[]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    let mount = match DeadMount::on(&dead) {
+        Ok(mount) => mount,
+        Err(reason) => return not_run(test, &reason),
+    };
+    // Side by side, because each of them waits.
+    thread::scope(|scope| {
+        for (event, vm, status) in [
+            ("before_vm_start", OTHER_VM, 2),
+            ("after_vm_destroy", VM_ID, 1),
+        ] {
+            let host = &host;
+            scope.spawn(move || {
+                let outcome = host.fire(event, vm, &value(&["dead/b"]), &[]);
+                assert_eq!(outcome.status, Some(status), "{outcome:?}");
+                let silent = "dead/b: its storage does not answer within 10 seconds";
+                assert!(outcome.stderr.contains(silent), "{outcome:?}");
+            });
+        }
+    });
+    // The child cannot die before somebody lets it go.
+    drop(mount);
+    assert_nobody_works_on(Path::new(IMAGES));
+    assert_eq!(
+        host.images(),
+        ["dead"],
+        "the other disk is deleted all the same"
+    );
+    assert_eq!(
+        host.records(),
+        [VM_ID],
+        "what could not be deleted is kept book of"
+    );
+    assert_eq!(
+        host.fire("after_vm_destroy", VM_ID, &both, &[]).status,
+        Some(0)
+    );
+    assert!(names(&dead).is_empty());
+    assert!(host.records().is_empty());
+}
