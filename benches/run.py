@@ -87,7 +87,7 @@ CASES = {
 }
 
 # Not measured: what they do takes as long as the programs that do it.
-OTHERS_WORK = ("fileinject", "localdisk", "promisc")
+OTHERS_WORK = ("fileinject", "localdisk", "promisc", "scratchpad")
 
 # What the events hand over that have no domain.
 DOCUMENTS = {
