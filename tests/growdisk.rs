@@ -33,8 +33,6 @@ use support::{Firing, VM_ID, is_root, not_run, program};
 const MIB: u64 = 1 << 20;
 const BEFORE: u64 = 400 * MIB;
 const AFTER: u64 = 700 * MIB;
-/// What a file system of a grown disk has at least: the metadata is not counted in.
-const GROWN: u64 = 560 * MIB;
 /// Seconds; a limit only so that a failure ends.
 const LONG: &str = "1200";
 /// What the file `/data` in each of them holds.
