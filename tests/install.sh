@@ -385,7 +385,7 @@ root=$work/sudo
 mkdir -p "$work/bin"
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/visudo"
 chmod 755 "$work/bin/visudo"
-with_broken_rules() { PATH=$work/bin:$PATH fails "$root"; }
+with_broken_rules() { PATH=$work/bin:$PATH fails "$root" --hook macbind; }
 check 'sudo rules that visudo refuses are not installed' with_broken_rules
 check 'the message names them' complains 'hooks/macbind/sudoers: visudo finds an error'
 check 'nothing is installed then' not exists "$root"
