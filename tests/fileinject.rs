@@ -15,9 +15,15 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use support::{Firing, Outcome, not_run};
 
@@ -45,6 +51,10 @@ mkdir /bin
 mkdir /etc
 mkdir /var
 mkdir /srv
+mkdir /dev
+mkdir /proc
+mkdir /run
+mkdir /sys
 write /etc/fstab "LABEL=root / ext4 defaults 0 0\n/dev/sda2 /var xfs defaults 0 0\n/dev/sda3 /srv btrfs defaults 0 0\n"
 write /etc/os-release "ID=debian\nVERSION_ID=12\nNAME=Debian\n"
 write /etc/motd old
@@ -123,7 +133,7 @@ fn program() -> Vec<u8> {
     bytes
 }
 
-fn fire(directory: &Path, disks: &[&str], value: &str) -> Outcome {
+fn firing(directory: &Path, disks: &[&str], value: &str) -> Firing {
     let disk = |name: &&str| {
         let path = directory.join(name);
         let path = path.display();
@@ -133,12 +143,15 @@ fn fire(directory: &Path, disks: &[&str], value: &str) -> Outcome {
     };
     let disks: String = disks.iter().map(disk).collect();
     let document = format!("<domain><devices>{disks}</devices></domain>\n");
-    let mut firing = Firing::new("fileinject", "before_vm_start", document.as_bytes())
+    Firing::new("fileinject", "before_vm_start", document.as_bytes())
         .variable("fileinject", value)
-        .variable("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
-    // On a real host it would be a resume.
-    firing = firing.without("vmId");
-    let outcome = firing.run();
+        .variable("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+        // On a real host it would be a resume.
+        .without("vmId")
+}
+
+fn fire(directory: &Path, disks: &[&str], value: &str) -> Outcome {
+    let outcome = firing(directory, disks, value).run();
     assert!(!outcome.touched, "{outcome:?}");
     outcome
 }
@@ -189,4 +202,118 @@ fn files_land_where_the_guest_sees_them() {
         rest.ends_with("false\nx\\n\"é;\nfalse\n0\na:b\nhello\n"),
         "{found}"
     );
+    if let Err(reason) = boots_with(directory, "hello") {
+        not_run("a_guest_boots_with_the_file", &reason);
+    }
+    killed_half_way(directory);
+}
+
+/// What a guest's first program does here: it prints the file.
+const INIT: &str = r#"fn main() {
+    println!("motd={}", std::fs::read_to_string("/etc/motd").unwrap());
+    loop { std::thread::park() }
+}"#;
+
+/// Boots the guest `linux`, emulated, and waits until it has printed what it finds in the file. An
+/// error: there is no guest on this machine.
+fn boots_with(directory: &Path, content: &str) -> Result<(), String> {
+    let newest = |start: &str| -> Result<PathBuf, String> {
+        let entries = fs::read_dir("/boot").map_err(|error| format!("/boot: {error}"))?;
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut found: Vec<_> = paths
+            .filter(|path| path.to_str().unwrap().starts_with(start))
+            .collect();
+        found.sort();
+        found.pop().ok_or_else(|| format!("there is no {start}*"))
+    };
+    let (kernel, initrd) = (newest("/boot/vmlinuz-")?, newest("/boot/initrd.img-")?);
+    fs::write(directory.join("init.rs"), INIT).unwrap();
+    let built = Command::new("rustc")
+        .args(["-C", "target-feature=+crt-static", "-C", "strip=symbols"])
+        .args(["-o", "init", "init.rs"])
+        .current_dir(directory)
+        .output();
+    if !built.is_ok_and(|built| built.status.success()) {
+        return Err("rustc builds no static program".to_owned());
+    }
+    let upload = "run\nmount /dev/sda1 /\nupload init /init\nchmod 0755 /init";
+    fish(directory, &[], upload).unwrap();
+    let mut qemu = Command::new("qemu-system-x86_64")
+        .args([
+            "-accel", "tcg", "-cpu", "max", "-m", "512", "-display", "none",
+        ])
+        .args(["-nodefaults", "-no-reboot", "-serial", "stdio"])
+        .args(["-drive", "if=virtio,format=raw,snapshot=on,file=linux"])
+        .args([
+            "-append",
+            "console=ttyS0 root=LABEL=root init=/init panic=-1",
+        ])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initrd)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("qemu-system-x86_64: {error}"))?;
+    // A kernel that gives up ends its QEMU and so its output.
+    let mut said = String::new();
+    for line in BufReader::new(qemu.stdout.take().unwrap()).split(b'\n') {
+        let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
+        said = said + &line + "\n";
+        if line.contains("motd=") {
+            break;
+        }
+    }
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
+    assert!(said.contains(&format!("motd={content}\r\n")), "{said}");
+    Ok(())
+}
+
+/// The processes that have the text in their command line.
+fn processes_with(text: &str) -> usize {
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let path = entry.unwrap().path().join("cmdline");
+        fs::read_to_string(path).ok()
+    });
+    lines.filter(|line| line.contains(text)).count()
+}
+
+/// Far longer than it takes; a limit only so that a failure ends.
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}");
+}
+
+/// A hook that dies while the appliance has the image leaves no process and no file behind.
+fn killed_half_way(directory: &Path) {
+    let scratch = directory.join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    let image = directory.join("linux");
+    let image = image.to_str().unwrap();
+    let firing = firing(directory, &["linux"], "/etc/issue:late")
+        .variable("TMPDIR", &scratch.display().to_string());
+    let mut hook = firing.command().process_group(0).spawn().unwrap();
+    // guestfish, the process that watches over it, and QEMU.
+    wait_for("no appliance", || processes_with(image) >= 3);
+    killpg(
+        Pid::from_raw(i32::try_from(hook.id()).unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    hook.wait().unwrap();
+    wait_for("an appliance is left", || processes_with(image) == 0);
+    let find = Command::new("find")
+        .arg(scratch)
+        .args(["!", "-type", "d"])
+        .output();
+    let left = String::from_utf8(find.unwrap().stdout).unwrap();
+    assert_eq!(left, "");
 }
