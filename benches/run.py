@@ -63,6 +63,7 @@ CASES = {
     "checkimages": Case({"checkimages": "true"}, changes=False),
     "ethtool_options": Case(changes=False, document="networks", host={"commands": {"/usr/sbin/ethtool": []}}),
     "extra_ipv4_addrs": Case(changes=False, document="networks"),
+    "fcoe": Case(changes=False, document="networks"),
     "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
     "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
     "extnet": Case({"extnet": "lab"}, document="interface"),

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod domain;
 mod error;
 pub mod events;
+pub mod file_set;
 pub mod grow;
 pub mod guest;
 pub mod guest_log;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The request that VDSM's network set-up hands over: networks, and what is to become of them.
+//! The request that VDSM's network set-up hands over: networks, and what is to become of them. And
+//! the networks that are set up already.
 
 use std::fmt::Display;
 use std::path::Path;
+
+use serde_json::Value;
 
 use crate::json::{Node, Object};
 use crate::{Context, Error, Result, hook, host, props};
 
 const NET_DEVICES: &str = "/sys/class/net";
+/// VDSM's running configuration: a file for each network.
+const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf/nets";
+const LARGEST_NETWORK: u64 = 1 << 20;
 const LARGEST_LIST: u64 = 64 << 10;
 /// The kernel's limit, in bytes.
 const LONGEST_NAME: usize = 15;
@@ -28,13 +34,8 @@ pub struct Network<'a> {
 /// # Errors
 /// The document is no such request, or the property is no string.
 pub fn with_property<'a>(document: Node<'a>, property: &str) -> Result<Vec<Network<'a>>> {
-    let member = |object: &Object<'a>, name: &str| object.get(name).and_then(Node::object);
-    let request = document.object().and_then(|all| member(&all, "request"));
-    let networks = request.and_then(|request| member(&request, "networks"));
-    let networks = networks
-        .ok_or_else(|| hook::unexpected_json("an object with request.networks, an object"))?;
     let mut found = Vec::new();
-    for (name, attributes) in networks.members() {
+    for (name, attributes) in requested(document)?.members() {
         let attributes = attributes.object().ok_or_else(|| {
             Error::new(format!("network {name}: expected an object in the request"))
         })?;
@@ -60,6 +61,49 @@ pub fn with_property<'a>(document: Node<'a>, property: &str) -> Result<Vec<Netwo
         });
     }
     Ok(found)
+}
+
+/// The names of all networks of the request, removed ones too, in its order.
+///
+/// # Errors
+/// The document is no such request.
+pub fn names(document: Node<'_>) -> Result<Vec<String>> {
+    let networks = requested(document)?;
+    Ok(networks
+        .members()
+        .map(|(name, _)| name.to_owned())
+        .collect())
+}
+
+fn requested(document: Node<'_>) -> Result<Object<'_>> {
+    let request = document.object().and_then(|all| member(&all, "request"));
+    let networks = request.and_then(|request| member(&request, "networks"));
+    networks.ok_or_else(|| hook::unexpected_json("an object with request.networks, an object"))
+}
+
+fn member<'a>(object: &Object<'a>, name: &str) -> Option<Object<'a>> {
+    object.get(name).and_then(Node::object)
+}
+
+/// The attributes of a network that is set up already; none if there is no such network.
+///
+/// # Errors
+/// VDSM's file cannot be read.
+pub fn configured(name: &str) -> Result<Option<Value>> {
+    let path = Path::new(CONFIGURED).join(name);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = host::read_file(&path, LARGEST_NETWORK)?;
+    serde_json::from_slice(&text).context(path.display())
+}
+
+/// The names of all networks that are set up already.
+///
+/// # Errors
+/// They cannot be listed.
+pub fn all_configured() -> Result<Vec<String>> {
+    host::entries(Path::new(CONFIGURED))
 }
 
 impl Network<'_> {
@@ -91,13 +135,21 @@ impl Network<'_> {
         }
     }
 
+    /// The NIC of a network that has one to itself, without a bond.
+    ///
+    /// # Errors
+    /// No NIC can have this name.
+    pub fn nic(&self) -> Result<Option<String>> {
+        self.interface("nic")
+    }
+
     /// The NICs below the network: those of its bond in the kernel's order, else its own.
     ///
     /// # Errors
     /// The bond cannot be read.
     pub fn nics(&self) -> Result<Vec<String>> {
         let Some(bond) = self.interface("bonding")? else {
-            return Ok(self.interface("nic")?.into_iter().collect());
+            return Ok(self.nic()?.into_iter().collect());
         };
         let list = Path::new(NET_DEVICES).join(bond).join("bonding/slaves");
         let nics =
@@ -117,7 +169,7 @@ impl Network<'_> {
         }
         let below = match self.interface("bonding")? {
             Some(bond) => Some(bond),
-            None => self.interface("nic")?,
+            None => self.nic()?,
         };
         let below = below.ok_or_else(|| {
             Error::new(format!(

@@ -2,13 +2,8 @@
 
 //! The host's networks, as VDSM's running configuration has them: a file each.
 
-use std::path::Path;
-
 use serde_json::Value;
-use vdsm_hooks::{Context, Result, bridge, host, props};
-
-const NETWORKS: &str = "/var/lib/vdsm/staging/netconf/nets";
-const LARGEST: u64 = 1 << 20;
+use vdsm_hooks::{Result, bridge, network_setup, props};
 
 pub(crate) struct Network {
     pub(crate) name: String,
@@ -23,12 +18,12 @@ pub(crate) struct Network {
 impl Network {
     /// The network called `name`; none if the host has none.
     pub(crate) fn find(name: &str) -> Result<Option<Network>> {
-        let path = Path::new(NETWORKS).join(name);
-        if !bridge::is_name(name) || !path.is_file() {
+        if !bridge::is_name(name) {
             return Ok(None);
         }
-        let text = host::read_file(&path, LARGEST)?;
-        let attributes: Value = serde_json::from_slice(&text).context(path.display())?;
+        let Some(attributes) = network_setup::configured(name)? else {
+            return Ok(None);
+        };
         let text = |name| match &attributes[name] {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -51,7 +46,7 @@ impl Network {
 
     /// All of them, by name.
     pub(crate) fn all() -> Result<Vec<Network>> {
-        let names = host::entries(Path::new(NETWORKS))?;
+        let names = network_setup::all_configured()?;
         let networks = names.iter().map(|name| Network::find(name));
         networks.filter_map(Result::transpose).collect()
     }

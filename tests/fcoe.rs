@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The hook fcoe where the host fails it, every step in turn: all files change, or none.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
+use serde_json::json;
+use support::host::Host;
+use support::{Firing, is_root, not_run, private_host};
+
+/// The calls by which the hook and its libraries change something, or find out what is there.
+const CALLS: [&str; 13] = [
+    "openat",
+    "read",
+    "write",
+    "fsync",
+    "chmod,fchmod",
+    "link,linkat",
+    "rename,renameat,renameat2",
+    "unlink,unlinkat",
+    "statx,newfstatat",
+    "getdents64",
+    "clone,clone3,vfork",
+    "wait4,waitid",
+    "pipe2,poll,ppoll",
+];
+const DIRECTORY: &str = "/etc/fcoe";
+
+/// Two ports change, one is new, two go.
+fn host() -> Host {
+    let network = |nic| json!({"nic": nic, "custom": {"fcoe": ""}}).to_string();
+    let host = json!({
+        "files": {
+            "/etc/fcoe/cfg-ethx": "FCOE_ENABLE=\"yes\"\nDCB_REQUIRED=\"yes\"\n",
+            "/etc/fcoe/cfg-eth0": {"text": "of eth0\n", "mode": "0600", "owner": "36:36"},
+            "/etc/fcoe/cfg-eth1": "of eth1\n",
+            "/etc/fcoe/cfg-eth2": "of eth2\n",
+            "/etc/fcoe/cfg-eth4": {"text": "of eth4\n", "mode": "0640"},
+            "/etc/fcoe/cfg-eth5": "of eth5\n",
+            "/var/lib/vdsm/staging/netconf/nets/a": network("eth0"),
+            "/var/lib/vdsm/staging/netconf/nets/b": network("eth1"),
+            "/var/lib/vdsm/staging/netconf/nets/c": network("eth2"),
+            "/var/lib/vdsm/staging/netconf/nets/d": network("eth4"),
+        },
+        "commands": {"systemctl": []},
+    });
+    serde_json::from_value(host).unwrap()
+}
+
+fn request() -> Vec<u8> {
+    let request = json!({"request": {"networks": {
+        "a": {"nic": "eth0", "custom": {"fcoe": "dcb=no"}},
+        "b": {"remove": true},
+        "c": {"nic": "eth3", "custom": {"fcoe": ""}},
+        "d": {"nic": "eth4", "custom": {"fcoe": "enable=no"}},
+    }}});
+    request.to_string().into_bytes()
+}
+
+/// Owner, mode and content of each file.
+type Files = BTreeMap<String, (u32, u32, String)>;
+
+fn files(firing: &Firing) -> Files {
+    let entries = fs::read_dir(firing.root().unwrap().at(DIRECTORY)).unwrap();
+    let file = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let facts = entry.metadata().unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let mode = facts.mode() & 0o7777;
+        let name = entry.file_name().into_string().unwrap();
+        (name, (facts.uid(), mode, text))
+    };
+    entries.map(file).collect()
+}
+
+fn firing() -> Firing {
+    Firing::new("fcoe", "before_network_setup", &request()).on(&host())
+}
+
+/// Why nothing can be made to fail here.
+fn why_not() -> Option<String> {
+    if !is_root() {
+        return Some("needs root for a private host".to_owned());
+    }
+    if let Err(reason) = private_host() {
+        return Some(reason.to_owned());
+    }
+    let strace = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    match strace {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Some(format!("strace: {error}")),
+    }
+}
+
+#[test]
+fn all_files_or_none_whichever_step_fails() {
+    if let Some(reason) = why_not() {
+        return not_run("all_files_or_none_whichever_step_fails", &reason);
+    }
+    let sound = firing();
+    let before = files(&sound);
+    let outcome = sound.run();
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let after = files(&sound);
+    let names: Vec<_> = after.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["cfg-eth0", "cfg-eth3", "cfg-eth4", "cfg-eth5", "cfg-ethx"]
+    );
+    assert_eq!(after["cfg-eth0"].1, 0o644);
+
+    let mut refused = 0;
+    for calls in CALLS {
+        for step in 1.. {
+            let firing = firing();
+            let log = firing.directory().join("strace");
+            let trace = format!("trace={calls}");
+            let inject = format!("inject={calls}:error=EIO:when={step}");
+            let log_name = log.to_str().unwrap();
+            let strace = ["strace", "-o", log_name, "-e", &trace, "-e", &inject];
+            let firing = firing.inside(&strace);
+            let outcome = firing.run();
+            let mut found = files(&firing);
+            let log = fs::read_to_string(log).unwrap();
+            let step_name = format!("{calls}, number {step}: {outcome:?}");
+            if !log.contains("(INJECTED)") {
+                assert_eq!(outcome.status, Some(0), "{step_name}");
+                break;
+            }
+            assert!(!outcome.touched, "{step_name}");
+            if outcome.stderr.contains("left behind") {
+                // No port has a name like that.
+                found.retain(|name, _| !name.starts_with('.'));
+            }
+            if outcome.status == Some(0) {
+                // Of some calls nobody needs the answer.
+                assert_eq!(found, after, "{step_name}");
+            } else {
+                refused += 1;
+                assert_eq!(found, before, "{step_name}");
+                assert!(firing.root().unwrap().calls().is_empty(), "{step_name}");
+            }
+            assert!(step < 1000, "{calls} has no end");
+        }
+    }
+    assert!(refused > 40, "only {refused} steps");
+}
