@@ -16,9 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
 
 use crate::{Context, Error, Result, host};
 
@@ -130,25 +130,23 @@ impl Records {
     /// It cannot be written; the old text is still there.
     pub fn write(&self, name: &str, text: &str) -> Result {
         let path = self.path(name)?;
-        let new = format!(".{name}.{}.new", std::process::id());
-        let replaced = self.create_file(&new, text).and_then(|()| {
-            let here = &self.directory;
-            renameat(here, new.as_str(), here, name).map_err(io::Error::from)
-        });
-        replaced
-            .inspect_err(|_| {
-                let _ = self.unlink(&new);
-            })
+        let here = &self.directory;
+        self.with_file(name, text, |new| renameat(here, new, here, name))
             .context(path.display())
     }
 
-    /// Keeps `text` under `name` if nothing is kept there; tells whether it did.
+    /// Keeps `text` under `name` if nothing is kept there; tells whether it did. A crash leaves
+    /// nothing or the whole text.
     ///
     /// # Errors
     /// It cannot be written; nothing is left.
     pub fn create(&self, name: &str, text: &str) -> Result<bool> {
         let path = self.path(name)?;
-        match self.create_file(name, text) {
+        let here = &self.directory;
+        let linked = self.with_file(name, text, |new| {
+            linkat(here, new, here, name, AtFlags::empty())
+        });
+        match linked {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error).context(path.display()),
@@ -186,13 +184,24 @@ impl Records {
         Ok(self.path.join(name))
     }
 
-    fn create_file(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut file = create(&self.directory, name)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .inspect_err(|_| {
-                let _ = self.unlink(name);
-            })
+    /// Writes a file for `name` and has it put into its place. Until then its name is hidden.
+    fn with_file(
+        &self,
+        name: &str,
+        text: &str,
+        put: impl FnOnce(&str) -> nix::Result<()>,
+    ) -> io::Result<()> {
+        let new = format!(".{name}.{}.new", std::process::id());
+        // A process of our number may have been killed here.
+        let _ = self.unlink(&new);
+        let placed = create(&self.directory, &new).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(put(&new)?)
+        });
+        // It is gone if it was renamed.
+        let _ = self.unlink(&new);
+        placed
     }
 
     fn unlink(&self, name: &str) -> nix::Result<()> {
@@ -244,7 +253,9 @@ fn open_lock(directory: &File) -> io::Result<File> {
 fn create(directory: &File, name: &str) -> io::Result<File> {
     let new = FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
     let file = File::from(openat(directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    give(&file, directory)?;
+    give(&file, directory).inspect_err(|_| {
+        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+    })?;
     Ok(file)
 }
 

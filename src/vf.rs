@@ -45,7 +45,7 @@ impl Function {
         let Some(pci) = address.filter(|_| is_function) else {
             return Err(format!("{name} is not a virtual function"));
         };
-        if fs::symlink_metadata(nic.join("master")).is_ok() || has_address(name) {
+        if fs::symlink_metadata(nic.join("master")).is_ok() || has_address(name)? {
             return Err(format!("{name} is in use on the host"));
         }
         let own = || {
@@ -94,13 +94,14 @@ fn pci_address(text: &str) -> Option<[u32; 4]> {
 }
 
 /// Whether the host has an IP address on the interface. That of the link alone comes by itself.
-fn has_address(nic: &str) -> bool {
+fn has_address(nic: &str) -> std::result::Result<bool, String> {
     let words = ["-o", "address", "show", "dev", nic];
     // It fails for an interface that has just gone, and libvirt is going to say so.
-    let output = cmd::run("ip", &words, PATIENCE).map(|output| output.stdout);
-    let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
+    let output = cmd::run("ip", &words, PATIENCE)
+        .map_err(|error| format!("cannot tell whether {nic} is in use on the host: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
-    lines.any(|line| line.contains(" inet") && !line.contains(" scope link"))
+    Ok(lines.any(|line| line.contains(" inet") && !line.contains(" scope link")))
 }
 
 /// Whether a VM has a function.

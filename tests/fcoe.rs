@@ -15,28 +15,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::Command;
 
 use serde_json::json;
 use support::host::Host;
-use support::{Firing, is_root, not_run, private_host};
+use support::{Firing, not_run, steps};
 
-/// The calls by which the hook and its libraries change something, or find out what is there.
-const CALLS: [&str; 13] = [
-    "openat",
-    "read",
-    "write",
-    "fsync",
-    "chmod,fchmod",
-    "link,linkat",
-    "rename,renameat,renameat2",
-    "unlink,unlinkat",
-    "statx,newfstatat",
-    "getdents64",
-    "clone,clone3,vfork",
-    "wait4,waitid",
-    "pipe2,poll,ppoll",
-];
 const DIRECTORY: &str = "/etc/fcoe";
 
 /// Two ports change, one is new, two go.
@@ -90,27 +73,9 @@ fn firing() -> Firing {
     Firing::new("fcoe", "before_network_setup", &request()).on(&host())
 }
 
-/// Why nothing can be made to fail here.
-fn why_not() -> Option<String> {
-    if !is_root() {
-        return Some("needs root for a private host".to_owned());
-    }
-    if let Err(reason) = private_host() {
-        return Some(reason.to_owned());
-    }
-    let strace = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    match strace {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Some(format!("strace: {error}")),
-    }
-}
-
 #[test]
 fn all_files_or_none_whichever_step_fails() {
-    if let Some(reason) = why_not() {
+    if let Some(reason) = steps::why_not() {
         return not_run("all_files_or_none_whichever_step_fails", &reason);
     }
     let sound = firing();
@@ -126,38 +91,21 @@ fn all_files_or_none_whichever_step_fails() {
     assert_eq!(after["cfg-eth0"].1, 0o644);
 
     let mut refused = 0;
-    for calls in CALLS {
-        for step in 1.. {
-            let firing = firing();
-            let log = firing.directory().join("strace");
-            let trace = format!("trace={calls}");
-            let inject = format!("inject={calls}:error=EIO:when={step}");
-            let log_name = log.to_str().unwrap();
-            let strace = ["strace", "-o", log_name, "-e", &trace, "-e", &inject];
-            let firing = firing.inside(&strace);
-            let outcome = firing.run();
-            let mut found = files(&firing);
-            let log = fs::read_to_string(log).unwrap();
-            let step_name = format!("{calls}, number {step}: {outcome:?}");
-            if !log.contains("(INJECTED)") {
-                assert_eq!(outcome.status, Some(0), "{step_name}");
-                break;
-            }
-            assert!(!outcome.touched, "{step_name}");
-            if outcome.stderr.contains("left behind") {
-                // No port has a name like that.
-                found.retain(|name, _| !name.starts_with('.'));
-            }
-            if outcome.status == Some(0) {
-                // Of some calls nobody needs the answer.
-                assert_eq!(found, after, "{step_name}");
-            } else {
-                refused += 1;
-                assert_eq!(found, before, "{step_name}");
-                assert!(firing.root().unwrap().calls().is_empty(), "{step_name}");
-            }
-            assert!(step < 1000, "{calls} has no end");
+    steps::each("error=EIO", firing, |step, firing, outcome| {
+        let mut found = files(firing);
+        if outcome.stderr.contains("left behind") {
+            // No port has a name like that.
+            found.retain(|name, _| !name.starts_with('.'));
         }
-    }
+        assert!(!outcome.touched, "{step}");
+        if outcome.status == Some(0) {
+            // Of some calls nobody needs the answer.
+            assert_eq!(found, after, "{step}");
+        } else {
+            refused += 1;
+            assert_eq!(found, before, "{step}");
+            assert!(firing.root().unwrap().calls().is_empty(), "{step}");
+        }
+    });
     assert!(refused > 40, "only {refused} steps");
 }
