@@ -17,6 +17,11 @@ echo "$place" >/etc/vdsm-hooks/scratchpad-directories
 
 vm_id=$(xmllint --xpath 'string(/domain/uuid)' "$work/vm.xml")
 other_id=00000000-0000-4000-8000-000000000002
+# What VDSM makes for a cold start.
+for id in "$vm_id" "$other_id"; do
+    mkdir -p "/run/vdsm/$id"
+    echo 0 >"/run/vdsm/$id/launchflags"
+done
 # on EVENT VALUE [VMID]: VDSM's user fires the hook.
 on() { as_vdsm "$1/50_scratchpad" "$work/vm.xml" "scratchpad=$2" "vmId=${3-$vm_id}"; }
 says() { pattern=$1 && shift && ! "$@" >"$work/refusal" 2>&1 && cat "$work/refusal" && grep -e "$pattern" "$work/refusal"; }
@@ -116,6 +121,7 @@ stop_vm
 check "all are deleted" on after_vm_destroy "${list#:}"
 check "nothing is left" is_clean
 
+rm -r "/run/vdsm/$vm_id" "/run/vdsm/$other_id"
 umount "$place" "$lasting" /usr/libexec
 [ -z "$made" ] || rmdir "$lasting"
 rm /etc/vdsm-hooks/scratchpad-directories

@@ -98,10 +98,15 @@ fn seal(content: &[u8]) -> Result<Mended> {
         }
         bare.put(key, trimmed);
     }
-    Ok(Mended {
-        text: write(&bare).into_bytes(),
-        notes,
-    })
+    let text = write(&bare);
+    if text.starts_with('\u{feff}') {
+        // At the start of the file nobody could tell it from a mark of the file's.
+        return Err(Error::new(
+            "a key begins with a byte order mark (U+FEFF), expected it without",
+        ));
+    }
+    let text = text.into_bytes();
+    Ok(Mended { text, notes })
 }
 
 /// The lines of metadata, with their numbers in an editor.
@@ -297,6 +302,11 @@ mod tests {
         assert_eq!(
             mend(Mend::Seal, "\n_SHA_CKSUM=x\n"),
             Err("there is no key to seal; expected the metadata, from a copy".to_owned())
+        );
+        // The mark in the second line would come to stand at the start of the file.
+        assert_eq!(
+            mend(Mend::Seal, "x\n\u{feff}A=1\n"),
+            Err("a key begins with a byte order mark (U+FEFF), expected it without".to_owned())
         );
         let error = Mend::Seal.apply(b"A=\xe9").unwrap_err().to_string();
         assert_eq!(
