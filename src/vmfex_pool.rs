@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
 use crate::describe::HELPERS;
+use crate::undo::Undo;
 use crate::xml::{self, Edits, El};
 use crate::{Context, Error, Result, cmd, host, record};
 
@@ -80,8 +81,15 @@ fn set_up() -> Result {
     let Some(pool) = host.pool else {
         let (_definition, path) = private_file(&definition(&host.free)?)?;
         libvirt.change(&["net-define", &path])?;
+        let mut undo = Undo::default();
+        undo.push(format!("network {NETWORK}"), || {
+            libvirt.change(&["net-undefine", NETWORK])
+        });
+        libvirt.change(&["net-autostart", NETWORK])?;
+        // Last: from now on others may use it.
         libvirt.change(&["net-start", NETWORK])?;
-        return libvirt.change(&["net-autostart", NETWORK]);
+        undo.keep();
+        return Ok(());
     };
     if !pool.is_active {
         libvirt.change(&["net-start", NETWORK])?;

@@ -70,9 +70,61 @@ virsh net-destroy direct-pool >/dev/null
 virsh net-undefine direct-pool >/dev/null
 check "two helpers at the same time make one pool" both
 check "it is whole" dev_members_are 'fdv0 fdv1 fdv2 '
+# Every step fails in turn: a virsh that counts what the hook asks of it.
+cat >"$work/virsh" <<EOF
+#!/bin/sh
+if [ -e "$work/fails-at" ]; then
+    echo "\$*" >>"$work/steps"
+    [ "\$(wc -l <"$work/steps")" -ne "\$(cat "$work/fails-at")" ] || { echo "no such luck" >&2 && exit 1; }
+fi
+exec "$work/real-virsh" "\$@"
+EOF
+chmod 755 "$work/virsh"
+virsh=$(readlink -f /usr/bin/virsh)
+cp "$virsh" "$work/real-virsh"
+mount --bind "$work/virsh" "$virsh"
+# fails_at STEP: before_device_create does not get further, and leaves the vNIC alone.
+fails_at() {
+    : >"$work/steps"
+    echo "$1" >"$work/fails-at"
+    create before_device_create >"$work/refusal" 2>&1
+    set -- $?
+    rm "$work/fails-at"
+    [ "$1" -ne 0 ] && grep -e 'no such luck' "$work/refusal" && cmp "$work/vnic.xml" "$work/once.xml"
+}
+drop_dev_pool() { virsh net-destroy direct-pool >/dev/null && virsh net-undefine direct-pool >/dev/null; }
+make_vnic
+cp "$work/vnic.xml" "$work/once.xml"
+drop_dev_pool
+for step in 1 2 3 4 5; do
+    check "step $step of making the pool fails" fails_at "$step"
+    check "there is none" dev_pool_is ''
+done
+check "after the last step all is well" fails fails_at 6
+check "the pool is there" dev_pool_is 'active yes yes'
+make_vnic
+virsh net-destroy direct-pool >/dev/null
+for step in 1 2 3 4 5; do
+    check "step $step of starting it fails" fails_at "$step"
+    check "it is as it was" dev_pool_is 'inactive yes yes'
+done
+check "after the last step all is well" fails fails_at 6
+check "the pool is active" dev_pool_is 'active yes yes'
+make_vnic
+add_dev_nics fdv3 fdv4
+for step in 1 2 3 4 5; do
+    check "step $step of extending it fails" fails_at "$step"
+    check "it is as it was" dev_members_are 'fdv0 fdv1 fdv2 '
+done
+# What the pool has it keeps: a VM may use it already.
+check "the second interface cannot be added" fails_at 6
+check "the first one stays" dev_members_are 'fdv0 fdv1 fdv2 fdv3 '
+check "the next run" create before_device_create
+check "adds what is missing" dev_members_are 'fdv0 fdv1 fdv2 fdv3 fdv4 '
+umount "$virsh"
+
 hostile() { ! "$tree/usr/libexec/vdsm-hooks/vmfex-dev-pool" "$@" 2>"$work/refusal" && cat "$work/refusal"; }
 check "the helper takes no arguments" hostile '; reboot'
 check "the line for sudo is one that sudo takes" visudo -cqf "$tree/etc/sudoers.d/50_vdsm_hooks_vmfex_dev"
-virsh net-destroy direct-pool >/dev/null
-virsh net-undefine direct-pool >/dev/null
-for nic in fdv0 fdv1 fdv2; do ip link delete "$nic"; done
+drop_dev_pool
+for nic in fdv0 fdv1 fdv2 fdv3 fdv4; do ip link delete "$nic"; done
