@@ -67,7 +67,8 @@ make_archive() {
 }
 
 # About each hook: what VDSM's package of it was called and its last version, what it does not get
-# along with, what it needs besides VDSM ('-' for none), and the summary.
+# along with, what it needs besides VDSM, what of that not every release has ('-' for none), and the
+# summary.
 descriptions() { grep "^[^$tab]*${tab}package$tab" "$work/hooks" | cut -f 1,3-; }
 
 # The files of the hook $1: kind, path, mode, source.
@@ -101,12 +102,13 @@ provides() {
 
 # One stanza per hook: what it is and needs, for the place of @PACKAGES@.
 packages() {
-    descriptions | while IFS=$tab read -r hook replaces last others needs summary; do
+    descriptions | while IFS=$tab read -r hook replaces last others needs wishes summary; do
         printf '\n%%package %s\n' "$hook"
         printf 'Summary:        %s\n' "$summary" | sed 's/%/%%/g'
         echo 'Requires:       vdsm'
         if [ -e "hooks/$hook/sudoers" ]; then echo 'Requires:       sudo'; fi
         if [ "$needs" != - ]; then printf 'Requires:       %s\n' "$needs"; fi
+        if [ "$wishes" != - ]; then printf 'Recommends:     %s\n' "$wishes"; fi
         if [ -n "$(units_of "$hook")" ]; then echo '%{?systemd_ordering}'; fi
         if [ "$replaces" != - ]; then
             # It does what VDSM's own package does, at the same place.
@@ -188,17 +190,20 @@ same() {
     [ "$2" = "$3" ] || die "$1: expected $3, found $2"
 }
 
-# check_tags PACKAGE FILE REPLACES LAST OTHERS NEEDS SUMMARY
+# check_tags PACKAGE FILE REPLACES LAST OTHERS NEEDS WISHES SUMMARY
 check_tags() {
     same "$1: licence" "$(ask "$2" '%{LICENSE}')" GPL-2.0-or-later
     if [ "$1" = vdsm-hooks ] || [ -z "$(units_of "${1#vdsm-hooks-}")" ]; then
         [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
     fi
     [ "$1" != vdsm-hooks ] || return 0
-    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$7"
+    same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$8"
     for needed in vdsm ${6#-}; do
         ask "$2" '[%{REQUIRENAME}\n]' | grep -qxF "$needed" || die "$1 does not require $needed"
     done
+    wanted=''
+    [ "$7" = - ] || wanted=$(echo "$7" | tr ' ' '\n')
+    same "$1: recommends" "$(ask "$2" '[%{RECOMMENDNAME}\n]')" "$wanted"
     provided=''
     if [ "$3" != - ] && provides "$3"; then provided=$3; fi
     same "$1: provides" "$(ask "$2" '[%{PROVIDENAME}\n]' | grep '^vdsm-hook-')" "$provided"
@@ -277,10 +282,10 @@ check_packages() {
     check_tags vdsm-hooks "$file"
     check_files '' "$file"
     descriptions >"$work/descriptions"
-    while IFS=$tab read -r hook replaces last others needs summary; do
+    while IFS=$tab read -r hook replaces last others needs wishes summary; do
         package=vdsm-hooks-$hook names="$names vdsm-hooks-$hook"
         file=$(package_file "$package")
-        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$summary"
+        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$wishes" "$summary"
         check_files "$hook" "$file"
     done <"$work/descriptions"
     # shellcheck disable=SC2086 # a list of names

@@ -32,6 +32,10 @@ pub struct Hook {
     /// files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// As [`Hook::requires`], but not to be had on every EL that VDSM runs on: without them the hook
+    /// says what is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recommends: Vec<String>,
     /// Every event that the hook is installed for.
     pub events: Vec<Event>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.

@@ -972,14 +972,14 @@ fn files_has_one_line_per_package_and_installed_file() {
     assert_eq!(all.lines().count(), count, "{all}");
     assert_eq!(
         tool(&["files", "vmfex"]).stdout(),
-        "vmfex\tpackage\tvdsm-hook-vmfex\t4.20.17\t-\t-\tConnects chosen NICs of a VM to port profiles of a Cisco VM-FEX adapter\n\
+        "vmfex\tpackage\tvdsm-hook-vmfex\t4.20.17\t-\t-\t-\tConnects chosen NICs of a VM to port profiles of a Cisco VM-FEX adapter\n\
          vmfex\tprogram\t/usr/libexec/vdsm/hooks/before_vm_start/50_vmfex\t0755\tvmfex\n\
          vmfex\tlink\t/usr/libexec/vdsm/hooks/before_vm_migrate_destination/50_vmfex\t-\t../before_vm_start/50_vmfex\n\
          vmfex\thelper\t/usr/libexec/vdsm-hooks/vmfex-pool\t0755\tvmfex-pool\n\
          vmfex\tfile\t/usr/lib/tmpfiles.d/vdsm-hooks-vmfex.conf\t0644\tvmfex.tmpfiles\n"
     );
     let replaces_nothing = tool(&["files", "sdcheck"]).stdout();
-    assert!(replaces_nothing.starts_with("sdcheck\tpackage\t-\t-\t-\t"));
+    assert!(replaces_nothing.starts_with("sdcheck\tpackage\t-\t-\t-\t-\t"));
     tool(&["files", "nonsense"]).fails_with("\"nonsense\" is no hook of this suite");
 }
 

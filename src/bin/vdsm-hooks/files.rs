@@ -63,6 +63,7 @@ fn describe(hook: &Hook, text: &mut String) -> Result {
         &or_nothing(last),
         &all_of(&hook.conflicts),
         &all_of(&hook.requires),
+        &all_of(&hook.recommends),
         &hook.summary,
     ])?;
     let mut places = hook.events.iter().map(|event| hook.place(event));

@@ -63,6 +63,7 @@ fn page(hook: &Hook) -> Result<String> {
     let files = hook.files.iter().map(host_file).collect();
     for (title, lines) in [
         ("Needs besides VDSM", &hook.requires),
+        ("Needs what not every release has", &hook.recommends),
         ("Runs", &hook.commands),
         ("Runs as root, through sudo", &hook.sudo),
         ("Helpers, programs that run as root", &helpers),
