@@ -19,7 +19,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -28,11 +28,13 @@ use nix::unistd::Pid;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
 
-use support::{Firing, VM_ID, is_root, not_run, program};
+use support::{Firing, Outcome, VM_ID, is_root, not_run, program};
 
 const MIB: u64 = 1 << 20;
 const BEFORE: u64 = 400 * MIB;
 const AFTER: u64 = 700 * MIB;
+/// What a file system of a grown disk has at least: more than the whole disk had.
+const GROWN: u64 = 450 * MIB;
 /// Seconds; a limit only so that a failure ends.
 const LONG: &str = "1200";
 /// What the file `/data` in each of them holds.
@@ -98,9 +100,7 @@ const REFUSED: [(&str, &str, &str); 8] = [
     ),
     (
         "luks",
-        "part-disk @ gpt\n\
-         debug sh \"echo secret |\
-         cryptsetup -q luksFormat --type luks1 --pbkdf-force-iterations 1000 #-part1\"",
+        "part-init @ mbr\npart-add @ p 2048 -1",
         "crypto_LUKS lies last",
     ),
     (
@@ -111,13 +111,12 @@ const REFUSED: [(&str, &str, &str); 8] = [
     ),
     (
         "dirty-ext4",
-        "part-disk @ gpt\nmkfs ext4 @1\n\
-         debug sh \"debugfs -w -R 'feature needs_recovery' #-part1\"",
+        "part-init @ mbr\npart-add @ p 2048 -1\nmkfs ext4 @1",
         "its journal has to be replayed",
     ),
     (
         "unclean-ext4",
-        "part-disk @ mbr\nmkfs ext4 @1\ndebug sh \"debugfs -w -R 'ssv state 0' #-part1\"",
+        "part-init @ mbr\npart-add @ p 2048 -1\nmkfs ext4 @1",
         "its state is \"not clean\"",
     ),
     (
@@ -238,10 +237,38 @@ fn images() -> &'static Path {
                 File::create(image).unwrap().set_len(BEFORE).unwrap();
             }
             ask_guestfish(&images, &["--format=raw"], &script);
+            spoil(directory.path());
             fs::rename(directory.keep(), &made).unwrap();
         }
         made
     })
+}
+
+/// What the appliance does not do to partitions: two file systems become dirty, one is encrypted.
+fn spoil(directory: &Path) {
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let output = command.args(arguments).current_dir(directory).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(output.status.success(), "{program}: {output:?}");
+    };
+    let partition = |image: &str| format!("{image}?offset={MIB}");
+    let journal = "feature needs_recovery";
+    run("debugfs", &["-w", "-R", journal, &partition("dirty-ext4")]);
+    let state = "set_super_value state 0";
+    run("debugfs", &["-w", "-R", state, &partition("unclean-ext4")]);
+    let secret = ["--object", "secret,id=s,data=secret"];
+    let format = ["-f", "luks", "-o", "key-secret=s,iter-time=10"];
+    let create = [
+        &["create", "-q"],
+        &secret[..],
+        &format,
+        &["encrypted", "16M"],
+    ];
+    run("qemu-img", &create.concat());
+    let copy = ["if=encrypted", "of=luks", "bs=1M", "seek=1", "conv=notrunc"];
+    run("dd", &copy);
+    fs::remove_file(directory.join("encrypted")).unwrap();
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -270,6 +297,13 @@ fn scratch() -> TempDir {
     TempDir::new_in("/var/tmp").unwrap()
 }
 
+/// What tells one content of an image from another.
+fn sum(path: &Path) -> String {
+    let output = Command::new("sha1sum").arg(path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// `/data` as it was written.
 fn data_sum() -> String {
     let data = vec![86; 3_000_000];
@@ -286,6 +320,24 @@ fn tool(arguments: &[&str], image: &Path) -> Output {
         .unwrap()
 }
 
+/// Runs `work` on all of these, two at a time.
+fn two_at_a_time<T: Sync>(things: &[T], work: impl Fn(&T) + Sync) {
+    let next = Mutex::new(things.iter());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let thing = next.lock().unwrap().next();
+                    match thing {
+                        Some(thing) => work(thing),
+                        None => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// Looks into grown disks, in one appliance: the data is there, the file system is sound and as
 /// large as it should be. `mended`: after the check that a guest's start would make.
 fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended: bool) {
@@ -297,8 +349,8 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
         let system = filled(system, index, layout);
         let check = match *layout {
             // These read their logs when they are mounted.
-            "xfs" | "btrfs" if mended => String::new(),
-            "btrfs" => format!("btrfs-check {system}"),
+            "xfs" | "xfs-on-lvm" | "btrfs" if mended => String::new(),
+            "btrfs" => format!("btrfs-fsck {system}"),
             "xfs" | "xfs-on-lvm" => format!("xfs-repair {system} nomodify:true"),
             // Windows is asked to check it, and mounting is the check of everybody else.
             "ntfs" => String::new(),
@@ -324,10 +376,93 @@ fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended
         };
         let size = field("blocks:") * field("frsize:");
         assert!(size >= wanted, "{size} of {wanted} bytes: {part}");
-        if part.starts_with("xfs") {
+        if part.starts_with("xfs") && !mended {
             assert!(part.lines().nth(1) == Some("0"), "{part}");
         }
     }
+}
+
+#[test]
+fn every_layout_grows() {
+    if let Some(why) = why_not() {
+        return not_run("every_layout_grows", why);
+    }
+    let directory = scratch();
+    let mut disks: Vec<(&str, PathBuf)> = Vec::new();
+    for (name, _, _) in &GROWING {
+        disks.push((name, enlarged(&directory, name, name)));
+    }
+    two_at_a_time(&disks, |(name, image)| {
+        let before = sum(image);
+        let planned = (*name == "gpt-lvm-ext4").then(|| tool(&["--plan"], image));
+        assert_eq!(sum(image), before, "{name}: --plan writes");
+        let grown = tool(&[], image);
+        assert_eq!(grown.status.code(), Some(0), "{name}: {grown:?}");
+        assert!(grown.stderr.is_empty(), "{name}: {grown:?}");
+        assert!(!grown.stdout.is_empty(), "{name}: nothing was grown");
+        if let Some(planned) = planned {
+            assert_eq!(planned.status.code(), Some(0), "{name}: {planned:?}");
+            assert_eq!(grown.stdout, planned.stdout, "{name}");
+        }
+    });
+    assert_sound(&disks, &["--format=raw"], GROWN, false);
+    // There is nothing left to grow.
+    let two = disks
+        .iter()
+        .filter(|(name, _)| ["gpt-lvm-ext4", "whole-ext4"].contains(name));
+    two_at_a_time(&two.collect::<Vec<_>>(), |(name, image)| {
+        let before = sum(image);
+        let again = tool(&[], image);
+        assert_eq!(again.status.code(), Some(0), "{name}: {again:?}");
+        assert!(
+            again.stdout.is_empty() && again.stderr.is_empty(),
+            "{name}: {again:?}"
+        );
+        assert_eq!(sum(image), before, "{name}");
+    });
+}
+
+#[test]
+fn what_is_refused_keeps_every_byte() {
+    if let Some(why) = why_not() {
+        return not_run("what_is_refused_keeps_every_byte", why);
+    }
+    let directory = scratch();
+    two_at_a_time(&REFUSED, |(name, _, why)| {
+        let image = enlarged(&directory, name, name);
+        let before = sum(&image);
+        let refused = tool(&[], &image);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(why), "{name}: {said}");
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+        assert_eq!(sum(&image), before, "{name}");
+    });
+}
+
+#[test]
+fn a_snapshot_keeps_what_lies_below() {
+    let test = "a_snapshot_keeps_what_lies_below";
+    if let Some(why) = why_not() {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    let base = directory.path().join("base");
+    fs::copy(images().join("gpt-ext4"), &base).unwrap();
+    let overlay = directory.path().join("overlay");
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw"])
+        .args(["overlay", "700M"])
+        .current_dir(directory.path())
+        .status();
+    assert!(made.unwrap().success());
+    let before = sum(&base);
+    let grown = tool(&["--format", "qcow2"], &overlay);
+    let said = String::from_utf8_lossy(&grown.stderr);
+    assert_eq!(grown.status.code(), Some(0), "{said}");
+    assert!(said.contains("brings the old size back"), "{said}");
+    assert_eq!(sum(&base), before, "the base is written to");
+    assert_sound(&[("gpt-ext4", overlay)], &["--format=qcow2"], GROWN, false);
 }
 
 #[test]
@@ -362,6 +497,59 @@ fn an_image_in_use_is_left_to_who_has_it() {
         fs::read(&image).unwrap(),
         vec![0; usize::try_from(BEFORE).unwrap()]
     );
+}
+
+#[test]
+fn qcow2_on_a_block_device_needs_free_room() {
+    let test = "qcow2_on_a_block_device_needs_free_room";
+    if let Some(why) = why_not() {
+        return not_run(test, why);
+    }
+    if !is_root() {
+        return not_run(test, "needs root for a loop device");
+    }
+    let directory = scratch();
+    let image = directory.path().join("volume");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output
+            .map_err(|error| format!("{program}: {error}"))
+            .and_then(|output| {
+                let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                let said = String::from_utf8_lossy(&output.stderr);
+                output
+                    .status
+                    .success()
+                    .then_some(text)
+                    .ok_or(format!("{program}: {said}"))
+            })
+    };
+    let path = image.to_str().unwrap();
+    let source = images().join("gpt-ext4");
+    let source = source.to_str().unwrap();
+    run(
+        "qemu-img",
+        &["convert", "-f", "raw", "-O", "qcow2", source, path],
+    )
+    .unwrap();
+    run("qemu-img", &["resize", "-q", "-f", "qcow2", path, "2G"]).unwrap();
+    for (size, status) in [(200 * MIB, 1), (1024 * MIB, 0)] {
+        File::options()
+            .write(true)
+            .open(&image)
+            .unwrap()
+            .set_len(size)
+            .unwrap();
+        let device = match run("losetup", &["--find", "--show", path]) {
+            Err(why) => return not_run(test, why.trim()),
+            Ok(device) => device,
+        };
+        let planned = tool(&["--plan", "--format", "qcow2"], Path::new(&device));
+        run("losetup", &["--detach", &device]).unwrap();
+        let said = String::from_utf8_lossy(&planned.stderr);
+        assert_eq!(planned.status.code(), Some(status), "{said}");
+        assert!(status == 0 || said.contains("MiB are free"), "{said}");
+    }
 }
 
 /// A cold start of a VM with one disk.
@@ -432,6 +620,115 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
         thread::sleep(Duration::from_millis(100));
     }
     panic!("{what}");
+}
+
+#[test]
+fn a_start_grows_the_disk_and_leaves_the_document() {
+    let test = "a_start_grows_the_disk_and_leaves_the_document";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    let image = enlarged(&directory, "mbr-ext4", "disk");
+    let outcome: Outcome = start(&image, "vda,must").run();
+    assert_eq!(
+        (outcome.status, &*outcome.stderr),
+        (Some(0), ""),
+        "{outcome:?}"
+    );
+    assert!(!outcome.touched, "{outcome:?}");
+    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], GROWN, false);
+}
+
+#[test]
+fn at_the_deadline_nothing_is_written_and_nobody_left() {
+    let test = "at_the_deadline_nothing_is_written_and_nobody_left";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    for (value, status) in [("vda", 0), ("vda,must", 2)] {
+        let image = enlarged(&directory, "mbr-ext4", "disk");
+        let before = sum(&image);
+        let firing = start(&image, value).variable("growdisk_timeout", "10");
+        let (said, code) = at_step(&firing, "run", |_| {
+            for group in appliances(&image) {
+                killpg(group, Signal::SIGSTOP).unwrap();
+            }
+        });
+        assert_eq!(code, Some(status), "{said}");
+        assert!(said.contains("disk vda: not grown"), "{said}");
+        assert!(said.contains("given up at the deadline"), "{said}");
+        assert_eq!(sum(&image), before, "{said}");
+        wait_for("an appliance is left", || appliances(&image).is_empty());
+    }
+}
+
+/// Waits for the first write to an image that a step makes. Some steps write nothing before their
+/// end, so the wait is short.
+fn wait_for_write(image: &Path) {
+    let written = || fs::metadata(image).unwrap().modified().unwrap();
+    let before = written();
+    for _ in 0..200 {
+        if written() != before {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn killed_in_every_step_the_data_is_there() {
+    let test = "killed_in_every_step_the_data_is_there";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let steps = [
+        ("part-expand-gpt", "gpt-ext4"),
+        ("part-resize", "first-lies-last"),
+        ("pvresize", "gpt-lvm-ext4"),
+        ("lvresize-free", "whole-pv"),
+        ("e2fsck", "mbr-ext4"),
+        ("resize2fs", "whole-ext4"),
+        ("xfs-growfs", "xfs"),
+        ("btrfs-filesystem-resize", "btrfs"),
+        ("ntfsresize", "ntfs"),
+    ];
+    let directory = scratch();
+    two_at_a_time(&steps, |(step, layout)| {
+        let image = enlarged(&directory, layout, layout);
+        // The hook dies, and the host under the appliance as well.
+        at_step(&start(&image, "all"), &format!("{step} "), |hook| {
+            wait_for_write(&image);
+            for group in appliances(&image) {
+                killpg(group, Signal::SIGKILL).unwrap();
+            }
+            let _ = killpg(hook, Signal::SIGKILL);
+        });
+        wait_for("an appliance is left", || appliances(&image).is_empty());
+    });
+    let disks = steps.map(|(_, layout)| (layout, directory.path().join(layout)));
+    // What was cut short is finished by the next run, or it is left to the guest's own check.
+    let (grown, left) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    two_at_a_time(&disks, |(layout, image)| {
+        let before = sum(image);
+        let again = tool(&[], image);
+        let said = String::from_utf8_lossy(&again.stderr);
+        let disk = (*layout, image.clone());
+        if again.status.success() {
+            return grown.lock().unwrap().push(disk);
+        }
+        assert_eq!(again.status.code(), Some(1), "{layout}: {said}");
+        assert!(said.contains("dirty"), "{layout}: {said}");
+        assert_eq!(sum(image), before, "{layout}: {said}");
+        left.lock().unwrap().push(disk);
+    });
+    let (grown, left) = (grown.into_inner().unwrap(), left.into_inner().unwrap());
+    assert!(!grown.is_empty());
+    assert_sound(&grown, &["--format=raw"], 0, false);
+    if !left.is_empty() {
+        assert_sound(&left, &["--format=raw"], 0, true);
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ debian() {
         libvirt-daemon-system libvirt-clients libvirt-daemon-config-nwfilter qemu-system-x86
         qemu-utils seabios ebtables iproute2 jq libxml2-utils'
     [ "$purpose" = demo ] || packages="$packages
-        ethtool guestfish hyperfine iputils-ping libguestfs-xfs linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
+        e2fsprogs ethtool guestfish hyperfine iputils-ping libguestfs-xfs linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
         openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
         sudo time"
     # In Debian 12 these are parts of the packages above, in Debian 13 only recommended by them.
@@ -113,7 +113,7 @@ enterprise_linux() {
         qemu-kvm qemu-img seabios-bin iptables-nft iproute jq libxml2'
     # Some of these are in EPEL and in oVirt's repositories.
     [ "$purpose" = demo ] || packages="$packages
-        cyrus-sasl edk2-ovmf ethtool guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch
+        cyrus-sasl e2fsprogs edk2-ovmf ethtool guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch
         python3 qemu-kvm-block-curl rpm-build safelease sanlock ShellCheck strace sudo time"
     ! has_rust || packages=${packages#cargo }
     missing=$(rpm -q --qf '' $packages | sed -n 's/^package \(.*\) is not installed$/\1/p')
