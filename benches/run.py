@@ -88,7 +88,7 @@ CASES = {
 }
 
 # Measured only without their property: what they do takes as long as the programs that do it.
-OTHERS_WORK = ("fileinject", "localdisk", "promisc", "scratchpad")
+OTHERS_WORK = ("fileinject", "hugepages", "localdisk", "promisc", "scratchpad")
 
 # What the events hand over that have no domain.
 DOCUMENTS = {

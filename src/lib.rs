@@ -26,6 +26,7 @@ pub mod guestfish;
 pub mod hook;
 pub mod host;
 pub mod hostdev;
+pub mod huge_pages;
 pub mod id_set;
 pub mod image;
 pub mod json;

@@ -7,6 +7,12 @@ use roxmltree::Node;
 
 use crate::xml::{self, Edits};
 
+/// The memory that the VM starts with, in KiB.
+pub fn size(domain: Node<'_, '_>) -> Option<u64> {
+    let memory = xml::child(domain, "memory")?;
+    kib(&xml::text(memory), xml::attr(memory, "unit"))
+}
+
 /// What the memory of the VM may grow to, in KiB; none if it cannot grow.
 pub fn most(domain: Node<'_, '_>) -> Option<u64> {
     let most = xml::child(domain, "maxMemory")?;

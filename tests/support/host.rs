@@ -34,6 +34,9 @@ pub struct Host {
     /// Block devices, their major and minor numbers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub block: BTreeMap<String, (u64, u64)>,
+    /// Where file systems of huge pages of the default size are mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hugetlbfs: Vec<String>,
     /// Sections of `/etc/vdsm/vdsm.conf`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vdsm_conf: BTreeMap<String, BTreeMap<String, String>>,
@@ -105,7 +108,7 @@ pub struct Rule {
 /// A private root directory that has been laid out.
 pub struct Root {
     directory: PathBuf,
-    /// What shows where besides.
+    /// What shows where besides; `hugetlbfs` for such a file system.
     binds: Vec<(PathBuf, String)>,
 }
 
@@ -136,6 +139,10 @@ impl Root {
         }
         for path in &host.dirs {
             fs::create_dir_all(root.at(path)).unwrap();
+        }
+        for path in &host.hugetlbfs {
+            fs::create_dir_all(root.at(path)).unwrap();
+            root.binds.push((PathBuf::from("hugetlbfs"), path.clone()));
         }
         if !host.vdsm_conf.is_empty() {
             let text = vdsm_conf(&host.vdsm_conf);

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # with-host.sh ROOT [SOURCE=TARGET]... -- COMMAND...
 # Runs a command with ROOT as its root directory. ROOT/usr lies over the machine's /usr, and each
-# SOURCE shows at TARGET. Called inside fresh mount and network namespaces. Exit 77: this machine
-# refuses a mount.
+# SOURCE shows at TARGET; hugetlbfs means a file system of that kind. Called inside fresh mount and
+# network namespaces. Exit 77: this machine refuses a mount.
 set -eu
 
 refused() {
@@ -21,7 +21,10 @@ mount --rbind /proc "$root/proc" || refused /proc
 mount --bind "$root/proc/sys" "$root/proc/sys" || refused /proc/sys
 mount -o remount,bind,ro "$root/proc/sys" || refused /proc/sys
 while [ "$1" != -- ]; do
-    mount --bind "${1%%=*}" "$root${1#*=}" || refused "${1#*=}"
+    case $1 in
+    hugetlbfs=*) mount -t hugetlbfs hugetlbfs "$root${1#*=}" || refused "${1#*=}" ;;
+    *) mount --bind "${1%%=*}" "$root${1#*=}" || refused "${1#*=}" ;;
+    esac
     shift
 done
 shift

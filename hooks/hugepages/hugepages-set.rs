@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Root helper of the hook hugepages: `hugepages-set KIB COUNT` sets how many huge pages of a size
+//! the host has, no more than its memory holds.
+
+use std::process::ExitCode;
+
+use vdsm_hooks::huge_pages::{self, Pool};
+use vdsm_hooks::{Error, Result, hook, program};
+
+fn main() -> ExitCode {
+    hook::run_helper(program!(), set)
+}
+
+fn set(arguments: &[String]) -> Result {
+    let [kib, count] = arguments else {
+        return Err(Error::new(format!(
+            "{} arguments, expected the size of a page in KiB and a number of pages",
+            arguments.len()
+        )));
+    };
+    let (pool, count) = (Pool { kib: number(kib)? }, number(count)?);
+    // Which also finds out whether there is such a pool.
+    let now = pool.count()?;
+    let most = huge_pages::host_memory()? / pool.kib.max(1);
+    if count > now && count > most {
+        return Err(Error::new(format!(
+            "{count} pages of {kib} KiB, expected at most {most}, which is the memory of the host"
+        )));
+    }
+    pool.set(count)
+}
+
+/// Digits as the hook writes them.
+fn number(text: &str) -> Result<u64> {
+    let number: Option<u64> = text.parse().ok();
+    number
+        .filter(|number| number.to_string() == text)
+        .ok_or_else(|| Error::new(format!("{text:?}: expected a number")))
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Reserves huge pages of the host for a VM, backs its memory with them, and gives them back when
+//! the VM is gone.
+//!
+//! Events: `before_vm_start`; `before_vm_migrate_destination`, where pages are reserved for the
+//! document that comes from the source; `after_vm_destroy`.
+//!
+//! Property: `hugepages_count`, a number of pages of the host's default size. Without it
+//! `hugepages`, which is the same for engines before 4.2; later ones mean a page size by it, and
+//! write `<hugepages>` themselves. Absent, blank or 0: nothing happens.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use vdsm_hooks::huge_pages::{self, Pool};
+use vdsm_hooks::record::{self, Records};
+use vdsm_hooks::undo::Undo;
+use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::{Context, Error, Result, cmd, domain, hook, memory, phase, program, props};
+
+const HOOK: &str = "hugepages";
+const PROPERTIES: [&str; 2] = ["hugepages_count", "hugepages"];
+const HELPER: &str = "/usr/libexec/vdsm-hooks/hugepages-set";
+/// The kernel moves memory out of the way for each page.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    hook::run(program!(), run)
+}
+
+fn run() -> Result {
+    let Some((property, value)) = asked()? else {
+        return Ok(());
+    };
+    match hook::event()?.as_str() {
+        "after_vm_destroy" => release(),
+        "before_vm_migrate_destination" => hook::read(|document| {
+            let pages = backing(domain::root(document)?).and_then(huge_pages_of);
+            let is_native = pages.is_some_and(has_page);
+            let is_ours = pages.is_some() || property == PROPERTIES[0];
+            if is_native || !is_ours {
+                return Ok(());
+            }
+            let mut undo = Undo::default();
+            reserve(document, property, &value, &mut undo)?;
+            undo.keep();
+            Ok(())
+        }),
+        _ => {
+            // Outlives the edit: if the document cannot be written the pages go back.
+            let mut undo = Undo::default();
+            hook::edit(|document, edits| back(document, edits, property, &value, &mut undo))?;
+            undo.keep();
+            Ok(())
+        }
+    }
+}
+
+/// The property that says how many.
+fn asked() -> Result<Option<(&'static str, String)>> {
+    for property in PROPERTIES {
+        let value = props::given(property)?.map(|value| value.trim().to_owned());
+        if let Some(value) = value.filter(|value| value != "0") {
+            return Ok(Some((property, value)));
+        }
+    }
+    Ok(None)
+}
+
+fn back(
+    document: &Document<'_>,
+    edits: &mut Edits<'_>,
+    property: &str,
+    value: &str,
+    undo: &mut Undo<'static>,
+) -> Result {
+    let root = domain::root(document)?;
+    let present = backing(root);
+    if present.and_then(huge_pages_of).is_some() {
+        log::warn!("VM already uses huge pages");
+        return Ok(());
+    }
+    reserve(document, property, value, undo)?;
+    let pages = El::new("hugepages");
+    let before = xml::child(root, "currentMemory").or_else(|| xml::child(root, "memory"));
+    match (present, before) {
+        (Some(present), _) => edits.append(present, &pages),
+        (None, Some(before)) => edits.insert_after(before, &El::new("memoryBacking").child(pages)),
+        (None, None) => edits.append(root, &El::new("memoryBacking").child(pages)),
+    }
+    Ok(())
+}
+
+fn backing<'a, 'i>(root: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
+    xml::child(root, "memoryBacking")
+}
+
+fn huge_pages_of<'a, 'i>(backing: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
+    xml::child(backing, "hugepages")
+}
+
+/// The engine names a page size, this hook none.
+fn has_page(pages: Node<'_, '_>) -> bool {
+    xml::child(pages, "page").is_some()
+}
+
+/// Reserves the pages, unless they are reserved already.
+fn reserve(
+    document: &Document<'_>,
+    property: &str,
+    value: &str,
+    undo: &mut Undo<'static>,
+) -> Result {
+    let vm = phase::vm_id()?;
+    let pool = Pool::default_size()?;
+    let wanted = parse(domain::root(document)?, pool, value)
+        .map_err(|problem| props::wrong(property, value, format!("bad page count, {problem}")))?;
+    if !pool.is_mounted()? {
+        return Err(Error::new(format!(
+            "no hugetlbfs mount with pages of {} KiB, expected one on /dev/hugepages",
+            pool.kib
+        )));
+    }
+    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
+    let records = Records::of(HOOK)?;
+    if records.read(&vm)?.is_some() {
+        return Ok(());
+    }
+    let before = pool.count()?;
+    let reserved = gain(pool, before, wanted)
+        .and_then(|()| records.write(&vm, &format!("{} {wanted}\n", pool.kib)));
+    if reserved.is_err() {
+        // Nobody else of ours changes it now.
+        set(pool, before).unwrap_or_else(|error| {
+            log::warn!("the host may keep up to {wanted} pages too many: {error}");
+        });
+    }
+    reserved?;
+    undo.push(format!("{wanted} huge pages of the VM"), release);
+    Ok(())
+}
+
+fn gain(pool: Pool, before: u64, wanted: u64) -> Result {
+    set(pool, before.saturating_add(wanted))?;
+    let gained = pool.count()?.saturating_sub(before);
+    if gained < wanted {
+        return Err(Error::new(format!(
+            "only {gained} of {wanted} pages available"
+        )));
+    }
+    Ok(())
+}
+
+/// How many pages: enough for the VM, and not more than the host has memory for.
+fn parse(root: Node<'_, '_>, pool: Pool, value: &str) -> Result<u64> {
+    let is_plain = value.chars().all(|c| c.is_ascii_digit());
+    let count: Option<u64> = value.parse().ok().filter(|_| is_plain);
+    let needed = memory::size(root).unwrap_or_default().div_ceil(pool.kib);
+    let most = huge_pages::host_memory()? / pool.kib;
+    count
+        .filter(|count| (needed.max(1)..=most).contains(count))
+        .ok_or_else(|| {
+            Error::new(format!(
+                "expected {} (the memory of the VM) to {most} (that of the host) pages of {} KiB",
+                needed.max(1),
+                pool.kib
+            ))
+        })
+}
+
+fn set(pool: Pool, count: u64) -> Result {
+    let words = [pool.kib.to_string(), count.to_string()];
+    let ended = cmd::run_as_root(HELPER, &words, PATIENCE).and_then(cmd::Output::success);
+    ended.map(drop).context("cannot set page count")
+}
+
+/// Gives back what was reserved for this VM, once.
+fn release() -> Result {
+    let vm = phase::vm_id()?;
+    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
+    let records = Records::of(HOOK)?;
+    let Some(text) = records.read(&vm)? else {
+        return Ok(());
+    };
+    let numbers = text.trim_end().split_once(' ');
+    let numbers = numbers.and_then(|(kib, count)| Some((kib.parse().ok()?, count.parse().ok()?)));
+    let broken = || Error::new("broken record");
+    let (kib, count) = numbers.ok_or_else(broken).context(&vm)?;
+    // First: who dies in between has too many pages, and takes none from others.
+    records.remove(&vm)?;
+    let pool = Pool { kib };
+    let given = pool
+        .count()
+        .and_then(|now| set(pool, now.saturating_sub(count)));
+    given.inspect_err(|_| {
+        let _ = records.write(&vm, &text);
+    })
+}
