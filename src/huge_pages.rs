@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The host's pools of huge pages, one for each size of page.
+//! The host's pools of huge pages, one for each size of page, and what each VM has reserved of them.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::{Context, Error, Result, host};
+use crate::record::{self, Records};
+use crate::{Context, Error, Result, cmd, host};
+
+const HOOK: &str = "hugepages";
+const HELPER: &str = "/usr/libexec/vdsm-hooks/hugepages-set";
+/// The kernel moves memory out of the way for each page.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 const MEMINFO: &str = "/proc/meminfo";
@@ -113,4 +121,116 @@ fn meminfo(field: &str) -> Result<u64> {
         (name == field).then(|| value.trim().strip_suffix(" kB")?.parse().ok())?
     });
     found.ok_or_else(|| Error::new(format!("{MEMINFO}: no {field}")))
+}
+
+/// Reserves pages for a VM, on top of those that are there. False: they are reserved already.
+///
+/// # Errors
+/// There are too few, and the pool is as before; or the helper fails.
+pub fn reserve(vm: &str, pool: Pool, count: u64) -> Result<bool> {
+    let (_lock, records) = locked()?;
+    if records.read(vm)?.is_some() {
+        return Ok(false);
+    }
+    let before = pool.count()?;
+    let (kib, down_to) = (pool.kib, before);
+    // First, so that whoever comes after a crash finds out.
+    records.write(vm, &format!("{kib} {count} {down_to}\n"))?;
+    let reserved =
+        gain(pool, before, count).and_then(|()| records.write(vm, &format!("{kib} {count}\n")));
+    if reserved.is_err() {
+        bring_down(&records, vm, pool, before).unwrap_or_else(|error| {
+            log::warn!("the host keeps up to {count} pages too many: {error}");
+        });
+    }
+    reserved.map(|()| true)
+}
+
+fn gain(pool: Pool, before: u64, wanted: u64) -> Result {
+    set(pool, before.saturating_add(wanted))?;
+    let gained = pool.count()?.saturating_sub(before);
+    if gained < wanted {
+        return Err(Error::new(format!(
+            "only {gained} of {wanted} pages available"
+        )));
+    }
+    Ok(())
+}
+
+/// Gives back what was reserved for a VM, once.
+///
+/// # Errors
+/// The record is broken, or the helper fails; the next one who reserves or releases tries again.
+pub fn release(vm: &str) -> Result {
+    let (_lock, records) = locked()?;
+    let Some(Record { pool, count, .. }) = Record::of(&records, vm)? else {
+        return Ok(());
+    };
+    let end = pool.count()?.saturating_sub(count);
+    records.write(vm, &format!("{} {count} {end}\n", pool.kib))?;
+    bring_down(&records, vm, pool, end)
+}
+
+fn set(pool: Pool, count: u64) -> Result {
+    let words = [pool.kib.to_string(), count.to_string()];
+    let ended = cmd::run_as_root(HELPER, &words, PATIENCE).and_then(cmd::Output::success);
+    ended.map(drop).context("cannot set page count")
+}
+
+/// A VM's record: `KIB COUNT`. With a third number the pool is just being brought down to that, or
+/// was up from there when its hook died.
+struct Record {
+    pool: Pool,
+    count: u64,
+    down_to: Option<u64>,
+}
+
+impl Record {
+    fn parse(text: &str) -> Option<Record> {
+        let numbers: Option<Vec<u64>> = text.split_whitespace().map(|it| it.parse().ok()).collect();
+        let (kib, count, down_to) = match numbers?[..] {
+            [kib, count] => (kib, count, None),
+            [kib, count, end] => (kib, count, Some(end)),
+            _ => return None,
+        };
+        let pool = Pool { kib };
+        Some(Record {
+            pool,
+            count,
+            down_to,
+        })
+    }
+
+    fn of(records: &Records, vm: &str) -> Result<Option<Record>> {
+        let Some(text) = records.read(vm)? else {
+            return Ok(None);
+        };
+        let record = Record::parse(&text).ok_or_else(|| Error::new("broken record"));
+        record.context(vm).map(Some)
+    }
+}
+
+/// The lock, and the records without those of hooks that died half way.
+fn locked() -> Result<(record::Lock, Records)> {
+    let lock = record::lock(HOOK, LOCK_PATIENCE)?;
+    let records = Records::of(HOOK)?;
+    for vm in records.names()? {
+        // One that is broken is in nobody's way but its own VM's.
+        if let Ok(Some(Record {
+            pool,
+            down_to: Some(end),
+            ..
+        })) = Record::of(&records, &vm)
+        {
+            bring_down(&records, &vm, pool, end)?;
+        }
+    }
+    Ok((lock, records))
+}
+
+fn bring_down(records: &Records, vm: &str, pool: Pool, end: u64) -> Result {
+    if pool.count()? > end {
+        set(pool, end)?;
+    }
+    records.remove(vm)
 }

@@ -116,3 +116,19 @@ fn the_helper_refuses_what_the_hook_never_says() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(pages(root), "32768");
 }
+
+#[test]
+fn after_sigkill_at_any_step_the_end_of_the_vm_leaves_the_pool_as_it_was() {
+    let test = "after_sigkill_at_any_step_the_end_of_the_vm_leaves_the_pool_as_it_was";
+    if let Some(reason) = steps::why_not() {
+        return not_run(test, &reason);
+    }
+    let count = steps::each("signal=KILL", start, |step, firing, _| {
+        let root = firing.root().unwrap();
+        assert!(ends(firing, "before_vm_start"), "{step}");
+        assert_eq!((&*pages(root), is_recorded(root)), ("19", true), "{step}");
+        assert!(ends(firing, "after_vm_destroy"), "{step}");
+        assert_eq!((&*pages(root), is_recorded(root)), ("3", false), "{step}");
+    });
+    assert!(count > 40, "only {count} steps");
+}

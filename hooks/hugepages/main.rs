@@ -11,20 +11,13 @@
 //! write `<hugepages>` themselves. Absent, blank or 0: nothing happens.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use vdsm_hooks::huge_pages::{self, Pool};
-use vdsm_hooks::record::{self, Records};
 use vdsm_hooks::undo::Undo;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, cmd, domain, hook, memory, phase, program, props};
+use vdsm_hooks::{Error, Result, domain, hook, memory, phase, program, props};
 
-const HOOK: &str = "hugepages";
 const PROPERTIES: [&str; 2] = ["hugepages_count", "hugepages"];
-const HELPER: &str = "/usr/libexec/vdsm-hooks/hugepages-set";
-/// The kernel moves memory out of the way for each page.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -35,7 +28,7 @@ fn run() -> Result {
         return Ok(());
     };
     match hook::event()?.as_str() {
-        "after_vm_destroy" => release(),
+        "after_vm_destroy" => huge_pages::release(&phase::vm_id()?),
         "before_vm_migrate_destination" => hook::read(|document| {
             let pages = backing(domain::root(document)?).and_then(huge_pages_of);
             let is_native = pages.is_some_and(has_page);
@@ -123,32 +116,10 @@ fn reserve(
             pool.kib
         )));
     }
-    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
-    let records = Records::of(HOOK)?;
-    if records.read(&vm)?.is_some() {
-        return Ok(());
-    }
-    let before = pool.count()?;
-    let reserved = gain(pool, before, wanted)
-        .and_then(|()| records.write(&vm, &format!("{} {wanted}\n", pool.kib)));
-    if reserved.is_err() {
-        // Nobody else of ours changes it now.
-        set(pool, before).unwrap_or_else(|error| {
-            log::warn!("the host may keep up to {wanted} pages too many: {error}");
+    if huge_pages::reserve(&vm, pool, wanted)? {
+        undo.push(format!("{wanted} huge pages of the VM"), move || {
+            huge_pages::release(&vm)
         });
-    }
-    reserved?;
-    undo.push(format!("{wanted} huge pages of the VM"), release);
-    Ok(())
-}
-
-fn gain(pool: Pool, before: u64, wanted: u64) -> Result {
-    set(pool, before.saturating_add(wanted))?;
-    let gained = pool.count()?.saturating_sub(before);
-    if gained < wanted {
-        return Err(Error::new(format!(
-            "only {gained} of {wanted} pages available"
-        )));
     }
     Ok(())
 }
@@ -168,33 +139,4 @@ fn parse(root: Node<'_, '_>, pool: Pool, value: &str) -> Result<u64> {
                 pool.kib
             ))
         })
-}
-
-fn set(pool: Pool, count: u64) -> Result {
-    let words = [pool.kib.to_string(), count.to_string()];
-    let ended = cmd::run_as_root(HELPER, &words, PATIENCE).and_then(cmd::Output::success);
-    ended.map(drop).context("cannot set page count")
-}
-
-/// Gives back what was reserved for this VM, once.
-fn release() -> Result {
-    let vm = phase::vm_id()?;
-    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
-    let records = Records::of(HOOK)?;
-    let Some(text) = records.read(&vm)? else {
-        return Ok(());
-    };
-    let numbers = text.trim_end().split_once(' ');
-    let numbers = numbers.and_then(|(kib, count)| Some((kib.parse().ok()?, count.parse().ok()?)));
-    let broken = || Error::new("broken record");
-    let (kib, count) = numbers.ok_or_else(broken).context(&vm)?;
-    // First: who dies in between has too many pages, and takes none from others.
-    records.remove(&vm)?;
-    let pool = Pool { kib };
-    let given = pool
-        .count()
-        .and_then(|now| set(pool, now.saturating_sub(count)));
-    given.inspect_err(|_| {
-        let _ = records.write(&vm, &text);
-    })
 }
