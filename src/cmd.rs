@@ -3,6 +3,7 @@
 //! Host commands: fixed directories, a clean environment, a deadline for the whole process group.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -16,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
+use crate::record::Lock;
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
@@ -77,7 +79,7 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S], deadline: Duration) 
     let path = find(program)?;
     let mut command = Command::new(&path);
     command.args(arguments);
-    wait(command, program, None, deadline)
+    wait(command, program, Input::Nothing, deadline)
 }
 
 /// [`run`] as root: directly when we are root, else through `sudo -n`, which must allow exactly
@@ -91,7 +93,23 @@ pub fn run_as_root<S: AsRef<OsStr>>(
     deadline: Duration,
 ) -> Result<Output> {
     let command = as_root(program, arguments)?;
-    wait(command, program, None, deadline)
+    wait(command, program, Input::Nothing, deadline)
+}
+
+/// [`run_as_root`] of a program that must have ended before the next one gets the lock, even if we
+/// die first.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_as_root_under<S: AsRef<OsStr>>(
+    lock: &Lock,
+    program: &str,
+    arguments: &[S],
+    deadline: Duration,
+) -> Result<Output> {
+    let command = as_root(program, arguments)?;
+    // Of the open files, sudo hands on only the first three.
+    wait(command, program, Input::Open(lock.share()?), deadline)
 }
 
 /// [`run_as_root`] of a program that takes no arguments, but `input` on its standard input.
@@ -106,7 +124,7 @@ pub fn tell_as_root(program: &str, input: &str, deadline: Duration) -> Result<Ou
         )));
     }
     let command = as_root::<&str>(program, &[])?;
-    wait(command, program, Some(input), deadline)
+    wait(command, program, Input::Text(input), deadline)
 }
 
 fn as_root<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Command> {
@@ -142,10 +160,17 @@ pub fn find(program: &str) -> Result<PathBuf> {
         })
 }
 
+/// What a program finds on its standard input.
+enum Input<'a> {
+    Nothing,
+    Text(&'a str),
+    Open(File),
+}
+
 fn wait(
     mut command: Command,
     program: &str,
-    input: Option<&str>,
+    input: Input<'_>,
     deadline: Duration,
 ) -> Result<Output> {
     command.env_clear().env("LC_ALL", "C");
@@ -188,17 +213,21 @@ pub fn supervise(
     deadline: Duration,
     started: impl FnOnce(Pid),
 ) -> std::io::Result<Ending> {
-    supervise_with(command, None, deadline, started)
+    supervise_with(command, Input::Nothing, deadline, started)
 }
 
 fn supervise_with(
     mut command: Command,
-    input: Option<&str>,
+    input: Input<'_>,
     deadline: Duration,
     started: impl FnOnce(Pid),
 ) -> std::io::Result<Ending> {
     let end = Instant::now() + deadline;
-    let stdin = input.map_or_else(Stdio::null, |_| Stdio::piped());
+    let (stdin, text) = match input {
+        Input::Nothing => (Stdio::null(), None),
+        Input::Text(text) => (Stdio::piped(), Some(text)),
+        Input::Open(file) => (Stdio::from(file), None),
+    };
     let mut child = command
         .current_dir("/")
         .stdin(stdin)
@@ -208,9 +237,9 @@ fn supervise_with(
         .spawn()?;
     let group = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
     started(group);
-    if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
+    if let (Some(text), Some(mut pipe)) = (text, child.stdin.take()) {
         // It fits into the pipe. A program that ends without reading it says why itself.
-        let _ = pipe.write_all(input.as_bytes());
+        let _ = pipe.write_all(text.as_bytes());
     }
     let mut streams = Streams::new(&mut child);
     let mut in_time = streams.drain(end)?;
@@ -338,10 +367,10 @@ mod tests {
         let cat = find("cat")?;
         let cat = cat.to_str().unwrap_or_default();
         let command = Command::new(cat);
-        let output = wait(command, "cat", Some(&"x".repeat(MOST_INPUT)), LONG)?;
+        let output = wait(command, "cat", Input::Text(&"x".repeat(MOST_INPUT)), LONG)?;
         assert_eq!(output.stdout.len(), MOST_INPUT);
         // Nobody reads it.
-        let output = wait(Command::new("/bin/true"), "true", Some("x"), LONG)?;
+        let output = wait(Command::new("/bin/true"), "true", Input::Text("x"), LONG)?;
         assert!(output.status.success());
         let error = tell_as_root(cat, &"x".repeat(MOST_INPUT + 1), LONG);
         assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::record::{self, Records};
+use crate::record::{self, Lock, Records};
 use crate::{Context, Error, Result, cmd, host};
 
 const HOOK: &str = "hugepages";
@@ -128,33 +128,25 @@ fn meminfo(field: &str) -> Result<u64> {
 /// # Errors
 /// There are too few, and the pool is as before; or the helper fails.
 pub fn reserve(vm: &str, pool: Pool, count: u64) -> Result<bool> {
-    let (_lock, records) = locked()?;
-    if records.read(vm)?.is_some() {
+    let book = Book::open()?;
+    if book.records.read(vm)?.is_some() {
         return Ok(false);
     }
     let before = pool.count()?;
-    let (kib, down_to) = (pool.kib, before);
+    let kib = pool.kib;
     // First, so that whoever comes after a crash finds out.
-    records.write(vm, &format!("{kib} {count} {down_to}\n"))?;
-    let reserved =
-        gain(pool, before, count).and_then(|()| records.write(vm, &format!("{kib} {count}\n")));
+    book.records
+        .write(vm, &format!("{kib} {count} {before}\n"))?;
+    let gained = book.gain(pool, before, count);
+    let reserved = gained.and_then(|()| book.records.write(vm, &format!("{kib} {count}\n")));
     if reserved.is_err() {
-        bring_down(&records, vm, pool, before).unwrap_or_else(|error| {
+        // A helper that did not end in time still has the lock: it is waited for.
+        drop(book);
+        if let Err(error) = Book::open() {
             log::warn!("the host keeps up to {count} pages too many: {error}");
-        });
+        }
     }
     reserved.map(|()| true)
-}
-
-fn gain(pool: Pool, before: u64, wanted: u64) -> Result {
-    set(pool, before.saturating_add(wanted))?;
-    let gained = pool.count()?.saturating_sub(before);
-    if gained < wanted {
-        return Err(Error::new(format!(
-            "only {gained} of {wanted} pages available"
-        )));
-    }
-    Ok(())
 }
 
 /// Gives back what was reserved for a VM, once.
@@ -162,19 +154,14 @@ fn gain(pool: Pool, before: u64, wanted: u64) -> Result {
 /// # Errors
 /// The record is broken, or the helper fails; the next one who reserves or releases tries again.
 pub fn release(vm: &str) -> Result {
-    let (_lock, records) = locked()?;
-    let Some(Record { pool, count, .. }) = Record::of(&records, vm)? else {
+    let book = Book::open()?;
+    let Some(Record { pool, count, .. }) = book.of(vm)? else {
         return Ok(());
     };
     let end = pool.count()?.saturating_sub(count);
-    records.write(vm, &format!("{} {count} {end}\n", pool.kib))?;
-    bring_down(&records, vm, pool, end)
-}
-
-fn set(pool: Pool, count: u64) -> Result {
-    let words = [pool.kib.to_string(), count.to_string()];
-    let ended = cmd::run_as_root(HELPER, &words, PATIENCE).and_then(cmd::Output::success);
-    ended.map(drop).context("cannot set page count")
+    let record = format!("{} {count} {end}\n", pool.kib);
+    book.records.write(vm, &record)?;
+    book.bring_down(vm, pool, end)
 }
 
 /// A VM's record: `KIB COUNT`. With a third number the pool is just being brought down to that, or
@@ -200,37 +187,62 @@ impl Record {
             down_to,
         })
     }
+}
 
-    fn of(records: &Records, vm: &str) -> Result<Option<Record>> {
-        let Some(text) = records.read(vm)? else {
+/// The records, while nobody else has them.
+struct Book {
+    lock: Lock,
+    records: Records,
+}
+
+impl Book {
+    /// Without the records of hooks that died half way: what they began is brought to its end.
+    fn open() -> Result<Book> {
+        let lock = record::lock(HOOK, LOCK_PATIENCE)?;
+        let records = Records::of(HOOK)?;
+        let book = Book { lock, records };
+        for vm in book.records.names()? {
+            // One that is broken is in nobody's way but its own VM's.
+            let Ok(Some(Record { pool, down_to, .. })) = book.of(&vm) else {
+                continue;
+            };
+            if let Some(end) = down_to {
+                book.bring_down(&vm, pool, end)?;
+            }
+        }
+        Ok(book)
+    }
+
+    fn of(&self, vm: &str) -> Result<Option<Record>> {
+        let Some(text) = self.records.read(vm)? else {
             return Ok(None);
         };
         let record = Record::parse(&text).ok_or_else(|| Error::new("broken record"));
         record.context(vm).map(Some)
     }
-}
 
-/// The lock, and the records without those of hooks that died half way.
-fn locked() -> Result<(record::Lock, Records)> {
-    let lock = record::lock(HOOK, LOCK_PATIENCE)?;
-    let records = Records::of(HOOK)?;
-    for vm in records.names()? {
-        // One that is broken is in nobody's way but its own VM's.
-        if let Ok(Some(Record {
-            pool,
-            down_to: Some(end),
-            ..
-        })) = Record::of(&records, &vm)
-        {
-            bring_down(&records, &vm, pool, end)?;
+    fn gain(&self, pool: Pool, before: u64, wanted: u64) -> Result {
+        self.set(pool, before.saturating_add(wanted))?;
+        let gained = pool.count()?.saturating_sub(before);
+        if gained < wanted {
+            return Err(Error::new(format!(
+                "only {gained} of {wanted} pages available"
+            )));
         }
+        Ok(())
     }
-    Ok((lock, records))
-}
 
-fn bring_down(records: &Records, vm: &str, pool: Pool, end: u64) -> Result {
-    if pool.count()? > end {
-        set(pool, end)?;
+    fn bring_down(&self, vm: &str, pool: Pool, end: u64) -> Result {
+        if pool.count()? > end {
+            self.set(pool, end)?;
+        }
+        self.records.remove(vm)
     }
-    records.remove(vm)
+
+    fn set(&self, pool: Pool, count: u64) -> Result {
+        let words = [pool.kib.to_string(), count.to_string()];
+        let ended = cmd::run_as_root_under(&self.lock, HELPER, &words, PATIENCE);
+        let ended = ended.and_then(cmd::Output::success);
+        ended.map(drop).context("cannot set page count")
+    }
 }

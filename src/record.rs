@@ -9,6 +9,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, close, geteuid, linkat, unlinkat};
 
 use crate::{Context, Error, Result, host};
 
@@ -33,7 +34,24 @@ const LONGEST: u64 = 1 << 20;
 /// Keeps others out as long as it lives.
 #[must_use]
 pub struct Lock {
-    _held: Flock<File>,
+    held: ManuallyDrop<Flock<File>>,
+}
+
+impl Lock {
+    /// The lock for a child as well: it is held until that ends too, whatever becomes of us.
+    ///
+    /// # Errors
+    /// No more files can be opened.
+    pub fn share(&self) -> Result<File> {
+        Ok(self.held.try_clone()?)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Dropping what is held would unlock it for a child that shares it as well.
+        let _ = close(self.held.as_raw_fd());
+    }
 }
 
 /// Waits until no other process has the hook's lock, and takes it. Directories that are missing
@@ -53,7 +71,11 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     let mut file = open_lock(&directory).context(path.display())?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => return Ok(Lock { _held: held }),
+            Ok(held) => {
+                return Ok(Lock {
+                    held: ManuallyDrop::new(held),
+                });
+            }
             Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= end => {
                 return Err(Error::new(format!(
                     "{}: another process has held this lock for {} s",
@@ -273,6 +295,7 @@ fn give(new: &File, parent: &File) -> io::Result<()> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{chown, symlink};
+    use std::process::Command;
 
     use super::*;
 
@@ -303,6 +326,22 @@ mod tests {
         });
         assert_eq!(waits.ok(), Some(Ok(())));
         Ok(())
+    }
+
+    #[test]
+    fn a_child_that_shares_the_lock_holds_it_to_its_end() -> Result {
+        let run = tempfile::tempdir()?;
+        let held = lock_below(run.path(), "one", LONG)?;
+        let mut child = Command::new("/bin/sleep")
+            .arg("60")
+            .stdin(held.share()?)
+            .spawn()?;
+        drop(held);
+        let refused = error(lock_below(run.path(), "one", AT_ONCE));
+        child.kill()?;
+        child.wait()?;
+        assert!(refused.contains("another process"), "{refused}");
+        lock_below(run.path(), "one", AT_ONCE).map(drop)
     }
 
     #[test]

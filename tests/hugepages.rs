@@ -68,6 +68,11 @@ fn no_page_stays_reserved_whichever_step_fails() {
         refused += 1;
         assert!(!outcome.touched, "{step}");
         assert!(outcome.left_behind.is_empty(), "{step}");
+        let says = |words| outcome.stderr.contains(words);
+        if says("pages too many") || says("left behind") {
+            // The undo has failed too: the next one who comes makes up for it.
+            assert!(firing.succeeds_at("after_vm_destroy"), "{step}");
+        }
         assert_eq!((&*pages(root), is_recorded(root)), ("3", false), "{step}");
     });
     assert!(refused > 40, "only {refused} steps");
@@ -125,9 +130,9 @@ fn after_sigkill_at_any_step_the_end_of_the_vm_leaves_the_pool_as_it_was() {
     }
     let count = steps::each("signal=KILL", start, |step, firing, _| {
         let root = firing.root().unwrap();
-        assert!(ends(firing, "before_vm_start"), "{step}");
+        assert!(firing.succeeds_at("before_vm_start"), "{step}");
         assert_eq!((&*pages(root), is_recorded(root)), ("19", true), "{step}");
-        assert!(ends(firing, "after_vm_destroy"), "{step}");
+        assert!(firing.succeeds_at("after_vm_destroy"), "{step}");
         assert_eq!((&*pages(root), is_recorded(root)), ("3", false), "{step}");
     });
     assert!(count > 40, "only {count} steps");

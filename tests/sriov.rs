@@ -15,7 +15,6 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::{Value, json};
 use support::host::Host;
@@ -72,26 +71,6 @@ fn reserved(firing: &Firing) -> Vec<(String, String)> {
     records
 }
 
-/// Runs a command on the firing's host, as the hook is run.
-fn ends(firing: &Firing, event: &str) -> bool {
-    let root = firing.root().unwrap().wrapper();
-    let mut command = Command::new(&root[0]);
-    let link = firing.directory().join(event).join("50_sriov");
-    fs::create_dir_all(link.parent().unwrap()).unwrap();
-    if !link.exists() {
-        std::os::unix::fs::symlink(support::program("sriov"), &link).unwrap();
-    }
-    command
-        .args(&root[1..])
-        .arg(&link)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("_hook_domxml", &firing.data)
-        .env("vmId", VM_ID)
-        .env("sriov", "vf0,vf1");
-    command.status().unwrap().success()
-}
-
 fn both() -> Vec<(String, String)> {
     let both = FUNCTIONS.map(|function| (function.to_owned(), VM_ID.to_owned()));
     both.into()
@@ -130,9 +109,9 @@ fn after_sigkill_at_any_step_the_vm_starts_again_and_its_end_frees_all() {
         return not_run(test, &reason);
     }
     let count = steps::each("signal=KILL", start, |step, firing, _| {
-        assert!(ends(firing, "before_vm_start"), "{step}");
+        assert!(firing.succeeds_at("before_vm_start"), "{step}");
         assert_eq!(reserved(firing), both(), "{step}");
-        assert!(ends(firing, "after_vm_destroy"), "{step}");
+        assert!(firing.succeeds_at("after_vm_destroy"), "{step}");
         assert!(reserved(firing).is_empty(), "{step}");
     });
     assert!(count > 40, "only {count} steps");

@@ -281,6 +281,24 @@ impl Firing {
         }
     }
 
+    /// Whether the hook comes to a good end at another event on the same host and document, outside
+    /// of what it was run inside of.
+    pub fn succeeds_at(&self, event: &str) -> bool {
+        let directory = self.directory().join(event);
+        let link = directory.join(format!("50_{}", self.hook));
+        if !link.exists() {
+            fs::create_dir_all(directory).unwrap();
+            symlink(program(&self.hook), &link).unwrap();
+        }
+        let mut words = self.root.iter().flat_map(Root::wrapper);
+        let mut command = match words.next() {
+            Some(first) => Command::new(first),
+            None => Command::new("/usr/bin/env"),
+        };
+        command.args(words).arg(link).env_clear();
+        command.envs(&self.variables).status().unwrap().success()
+    }
+
     fn beside(&self) -> Vec<String> {
         let entries = fs::read_dir(self.data.parent().unwrap()).unwrap();
         entries
