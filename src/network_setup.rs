@@ -4,7 +4,7 @@
 //! the networks that are set up already.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::json::{Node, Object};
 use crate::{Context, Error, Result, hook, host, props};
 
 const NET_DEVICES: &str = "/sys/class/net";
-/// VDSM's running configuration: a file for each network.
-const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf/nets";
+/// VDSM's running configuration: a file for each network and bond.
+const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf";
 const LARGEST_NETWORK: u64 = 1 << 20;
 const LARGEST_LIST: u64 = 64 << 10;
 /// The kernel's limit, in bytes.
@@ -85,16 +85,74 @@ fn member<'a>(object: &Object<'a>, name: &str) -> Option<Object<'a>> {
     object.get(name).and_then(Node::object)
 }
 
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A network.
+    Network,
+    /// A bond of NICs.
+    Bond,
+}
+
+impl Kind {
+    /// The member of the request that has all of them.
+    pub fn member(self) -> &'static str {
+        match self {
+            Kind::Network => "networks",
+            Kind::Bond => "bondings",
+        }
+    }
+
+    /// How a message calls one.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Network => "network",
+            Kind::Bond => "bond",
+        }
+    }
+
+    /// Where VDSM keeps those that are set up.
+    fn directory(self) -> PathBuf {
+        Path::new(CONFIGURED).join(match self {
+            Kind::Network => "nets",
+            Kind::Bond => "bonds",
+        })
+    }
+}
+
+/// The file of VDSM's running configuration for a network or bond.
+///
+/// # Errors
+/// Nothing can have this name.
+pub fn configuration(kind: Kind, name: &str) -> Result<PathBuf> {
+    if !is_interface(name) {
+        let word = kind.word();
+        return Err(Error::new(format!("{word} {name:?}: no such name can be")));
+    }
+    Ok(kind.directory().join(name))
+}
+
 /// The attributes of a network that is set up already; none if there is no such network.
 ///
 /// # Errors
 /// VDSM's file cannot be read.
 pub fn configured(name: &str) -> Result<Option<Value>> {
-    let path = Path::new(CONFIGURED).join(name);
+    attributes(&Kind::Network.directory().join(name))
+}
+
+/// The same of a bond.
+///
+/// # Errors
+/// As [`configured`].
+pub fn configured_bond(name: &str) -> Result<Option<Value>> {
+    attributes(&Kind::Bond.directory().join(name))
+}
+
+fn attributes(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = host::read_file(&path, LARGEST_NETWORK)?;
+    let text = host::read_file(path, LARGEST_NETWORK)?;
     serde_json::from_slice(&text).context(path.display())
 }
 
@@ -103,7 +161,15 @@ pub fn configured(name: &str) -> Result<Option<Value>> {
 /// # Errors
 /// They cannot be listed.
 pub fn all_configured() -> Result<Vec<String>> {
-    host::entries(Path::new(CONFIGURED))
+    host::entries(&Kind::Network.directory())
+}
+
+/// The names of all bonds that are set up already.
+///
+/// # Errors
+/// They cannot be listed.
+pub fn all_bonds() -> Result<Vec<String>> {
+    host::entries(&Kind::Bond.directory())
 }
 
 impl Network<'_> {
@@ -184,7 +250,8 @@ impl Network<'_> {
     }
 }
 
-fn is_interface(name: &str) -> bool {
+/// Whether a network device can have this name.
+pub fn is_interface(name: &str) -> bool {
     let breaks = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     (1..=LONGEST_NAME).contains(&name.len())
         && !name.starts_with(['-', '.'])

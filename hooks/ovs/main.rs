@@ -8,7 +8,8 @@
 //! bridge of Open vSwitch gets its port as well. Networks whose switch type is OVS are VDSM's own
 //! business.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
 use serde_json::json;
 use vdsm_hooks::bridge::Bridges;
@@ -23,6 +24,7 @@ use network::Network;
 /// The bridge on which untagged networks are.
 const BRIDGE: &str = "ovsbr0";
 const PORT: &str = "openvswitch";
+const SETUP: &str = "/usr/libexec/vdsm-hooks/ovs-setup";
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -31,8 +33,19 @@ fn main() -> ExitCode {
 fn run() -> Result {
     match hook::event()?.as_str() {
         "after_get_stats" => report().map_err(Error::keep_going),
+        "after_get_caps" if !Network::all()?.iter().any(|network| network.is_ovs) => Ok(()),
+        event @ ("after_get_caps"
+        | "before_network_setup"
+        | "after_network_setup"
+        | "after_network_setup_fail") => Err(become_setup(event)),
         _ => hook::edit(plug),
     }
+}
+
+/// Goes on as the program for whole networks. Returns only what prevents that.
+fn become_setup(event: &str) -> Error {
+    let error = Command::new(SETUP).arg(event).exec();
+    Error::new(format!("{SETUP}: {error}"))
 }
 
 fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {

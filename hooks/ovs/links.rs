@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What the kernel knows of the networks: links that are up, MTUs, addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vdsm_hooks::{Result, cmd};
+
+use crate::plan::Switch;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const NET_DEVICES: &str = "/sys/class/net";
+
+/// NICs as they are before a set-up. It brings them up and raises MTUs; no other network loses
+/// anything by that.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Links(BTreeMap<String, Link>);
+
+#[derive(Serialize, Deserialize)]
+struct Link {
+    is_up: bool,
+    mtu: Option<u32>,
+}
+
+impl Links {
+    /// Those below the switch.
+    pub(crate) fn below(switch: &Switch) -> Links {
+        let links = nics(switch).into_iter().map(|nic| {
+            let is_up = number(nic, "flags").is_some_and(|flags| flags & 1 == 1);
+            let mtu = number(nic, "mtu");
+            (nic.to_owned(), Link { is_up, mtu })
+        });
+        Links(links.collect())
+    }
+
+    /// Makes them what they were.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub(crate) fn restore(&self) -> Result {
+        for (nic, link) in self.0.iter().filter(|(nic, _)| is_there(nic)) {
+            if let Some(mtu) = link.mtu.filter(|mtu| number(nic, "mtu") != Some(*mtu)) {
+                ip(&["link", "set", "dev", nic, "mtu", &mtu.to_string()])?;
+            }
+            if !link.is_up {
+                ip(&["link", "set", "dev", nic, "down"])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn nics(switch: &Switch) -> BTreeSet<&str> {
+    let members = switch.bonds.values().flat_map(|bond| &bond.nics);
+    let cards = switch
+        .networks
+        .values()
+        .filter_map(|network| network.card.as_ref());
+    let cards = cards.filter(|card| !switch.bonds.contains_key(*card));
+    members.chain(cards).map(String::as_str).collect()
+}
+
+/// Brings up the links of what is in `to` and is another one in `from`, with MTU and addresses.
+///
+/// # Errors
+/// `ip` fails.
+pub(crate) fn apply(from: &Switch, to: &Switch) -> Result {
+    for nic in nics(to).difference(&nics(from)) {
+        up(nic)?;
+    }
+    for (name, network) in &to.networks {
+        let old = from.networks.get(name);
+        if old == Some(network) {
+            continue;
+        }
+        let device = network.device(name);
+        for link in network.card.iter().map(String::as_str).chain([device]) {
+            let raised = network
+                .mtu
+                .filter(|mtu| number(link, "mtu").is_none_or(|now| now < *mtu));
+            if let Some(mtu) = raised {
+                ip(&["link", "set", "dev", link, "mtu", &mtu.to_string()])?;
+            }
+        }
+        up(device)?;
+        if old.is_some_and(|old| old.device(name) == device && old.addresses != network.addresses) {
+            ip(&["address", "flush", "dev", device, "scope", "global"])?;
+        }
+        for address in &network.addresses {
+            ip(&["address", "replace", address, "dev", device])?;
+        }
+        if let Some(gateway) = &network.gateway {
+            ip(&["route", "replace", "default", "via", gateway, "dev", device])?;
+        }
+    }
+    Ok(())
+}
+
+fn up(link: &str) -> Result {
+    ip(&["link", "set", "dev", link, "up"])
+}
+
+fn is_there(link: &str) -> bool {
+    Path::new(NET_DEVICES).join(link).exists()
+}
+
+/// A number that sysfs has for a link; flags are in hexadecimal.
+fn number(link: &str, name: &str) -> Option<u32> {
+    let text = fs::read_to_string(Path::new(NET_DEVICES).join(link).join(name)).ok()?;
+    let text = text.trim();
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn ip(words: &[&str]) -> Result {
+    cmd::run("ip", words, PATIENCE)?.success().map(drop)
+}

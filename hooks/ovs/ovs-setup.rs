@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The part of the hook ovs that sets up the host's networks: `ovs-setup EVENT`, with VDSM's request
+//! in the file that `_hook_json` names. VDSM fires these events as root.
+//!
+//! `after_get_caps`, as VDSM's user, reports the networks that there are.
+//! `before_network_setup` takes the networks of the hook out of the request and builds them;
+//! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vdsm_hooks::hook::Program;
+use vdsm_hooks::record::Records;
+use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, program};
+
+mod caps;
+mod links;
+mod plan;
+mod request;
+
+use links::Links;
+use plan::Switch;
+use request::Request;
+
+const HOOK: &str = "ovs";
+const STATE: &str = "setup";
+/// ovs-vsctl waits until the switch has done it.
+const TIMEOUT: &str = "--timeout=30";
+const PATIENCE: Duration = Duration::from_secs(40);
+const LARGEST: u64 = 1 << 20;
+
+/// How to go back: kept from before the first change until VDSM says how its set-up ended.
+#[derive(Serialize, Deserialize)]
+struct Setup {
+    from: Switch,
+    to: Switch,
+    /// VDSM's running configuration as it was.
+    files: BTreeMap<PathBuf, Option<String>>,
+    links: Links,
+}
+
+fn main() -> ExitCode {
+    // VDSM's log is to name the hook.
+    let program = Program {
+        name: HOOK,
+        ..program!()
+    };
+    hook::run_helper(program, |arguments| match arguments {
+        [event] => serve(event),
+        _ => Err(Error::new("expected the name of an event")),
+    })
+}
+
+fn serve(event: &str) -> Result {
+    match event {
+        "before_network_setup" => set_up(),
+        "after_network_setup" => {
+            hook::edit_json(|document, _| request::options(document).map(drop))?;
+            Records::of(HOOK)?.remove(STATE)
+        }
+        "after_network_setup_fail" => {
+            hook::edit_json(|document, _| request::options(document).map(drop))?;
+            go_back()
+        }
+        "after_get_caps" => report().map_err(Error::keep_going),
+        other => Err(Error::new(format!(
+            "{other:?}: expected an event of the network set-up"
+        ))),
+    }
+}
+
+fn report() -> Result {
+    let switch = request::configured()?;
+    hook::edit_json(|document, edits| caps::add(&switch, document, edits))
+}
+
+fn set_up() -> Result {
+    // Of a set-up that was cut off.
+    go_back()?;
+    let mut is_begun = false;
+    let done = hook::edit_json(|document, edits| {
+        let options = request::options(document)?;
+        if options
+            .get("_inOVSRollback")
+            .is_some_and(|it| it.source() == "true")
+        {
+            // VDSM's own hook asks for this; we have gone back already.
+            let request = request::request(document)?;
+            edits.set(&request, "networks", &json!({}))?;
+            return edits.set(&request, "bondings", &json!({}));
+        }
+        let request = Request::read(document)?;
+        if request.is_other() {
+            return Ok(());
+        }
+        if let Some(problem) = request.to.problem(&request.from, request::has_nic) {
+            return Err(Error::new(problem));
+        }
+        if request.is_change() {
+            is_begun = true;
+            build(&request)?;
+        }
+        request.cut(edits)
+    });
+    if done.is_err() && is_begun {
+        go_back().unwrap_or_else(|error| log::warn!("cannot go back: {error}"));
+    }
+    done
+}
+
+fn build(request: &Request<'_>) -> Result {
+    let files = request.files.keys();
+    let files = files.map(|path| Ok((path.clone(), content(path)?)));
+    let setup = Setup {
+        from: request.from.clone(),
+        to: request.to.clone(),
+        files: files.collect::<Result<_>>()?,
+        links: Links::below(&request.to),
+    };
+    let text = serde_json::to_string(&setup).context("the state")?;
+    Records::of(HOOK)?.write(STATE, &text)?;
+    transact(&setup.from, &setup.to)?;
+    links::apply(&setup.from, &setup.to)?;
+    for directory in request.files.keys().filter_map(|path| path.parent()) {
+        fs::create_dir_all(directory).context(directory.display())?;
+    }
+    file_set::change(&request.files).map(drop)
+}
+
+fn content(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.len() as u64 <= LARGEST => Ok(Some(text)),
+        Ok(_) => Err(Error::new("larger than any configuration")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+    .context(path.display())
+}
+
+/// Undoes a set-up that was begun, if there is one.
+fn go_back() -> Result {
+    let records = Records::of(HOOK)?;
+    let Some(text) = records.read(STATE)? else {
+        return Ok(());
+    };
+    let setup: Setup = serde_json::from_str(&text).context("the state before the set-up")?;
+    file_set::change(&setup.files)?;
+    transact(&setup.to, &setup.from)?;
+    links::apply(&setup.to, &setup.from)?;
+    setup.links.restore()?;
+    records.remove(STATE)
+}
+
+/// One transaction: all of it happens, or nothing.
+fn transact(from: &Switch, to: &Switch) -> Result {
+    let commands = plan::commands(from, to);
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let mut words = vec![TIMEOUT.to_owned()];
+    for command in commands {
+        words.push("--".to_owned());
+        words.extend(command);
+    }
+    let ended = cmd::run("ovs-vsctl", &words, PATIENCE)?.success();
+    ended.map(drop)
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What the networks of this hook are on Open vSwitch, and the commands that lead from one state of
+//! the switch to another. Both ways: what was done is undone by the way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// The bridge that everything is on.
+pub(crate) const BRIDGE: &str = "ovsbr0";
+
+/// The bridge, with its networks and bonds by name. Without any it is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Switch {
+    pub(crate) networks: BTreeMap<String, Network>,
+    pub(crate) bonds: BTreeMap<String, Bond>,
+}
+
+/// A network. One with a tag has a bridge of its own within the bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Network {
+    /// The NIC or bond below it.
+    pub(crate) card: Option<String>,
+    pub(crate) vlan: Option<u16>,
+    /// Whether VMs can be on it.
+    pub(crate) is_bridged: bool,
+    pub(crate) stp: bool,
+    /// The service that Auto-Attach maps the tag to.
+    pub(crate) service: Option<u32>,
+    pub(crate) mtu: Option<u32>,
+    /// Each with its prefix.
+    pub(crate) addresses: Vec<String>,
+    /// The host's default gateway, if it is in this network.
+    pub(crate) gateway: Option<String>,
+}
+
+impl Network {
+    /// The device that has its addresses.
+    pub(crate) fn device<'a>(&self, name: &'a str) -> &'a str {
+        match self.vlan {
+            Some(_) => name,
+            None => BRIDGE,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bond {
+    pub(crate) nics: BTreeSet<String>,
+    pub(crate) mode: String,
+    pub(crate) lacp: String,
+}
+
+impl Switch {
+    fn is_empty(&self) -> bool {
+        self.networks.is_empty() && self.bonds.is_empty()
+    }
+
+    /// The NICs that are ports themselves.
+    fn ports(&self) -> BTreeSet<&str> {
+        let cards = self.networks.values().filter_map(|it| it.card.as_deref());
+        cards
+            .filter(|card| !self.bonds.contains_key(*card))
+            .collect()
+    }
+
+    /// What is wrong with it, and with which network or bond. What is in `from` as well is there
+    /// already. `has_nic` tells of a name whether the host has such a NIC.
+    pub(crate) fn problem(&self, from: &Switch, has_nic: impl Fn(&str) -> bool) -> Option<String> {
+        let bonds = self.bonds.iter();
+        for (name, bond) in bonds.filter(|(name, bond)| from.bonds.get(*name) != Some(*bond)) {
+            if bond.nics.len() < 2 {
+                return Some(format!("bond {name}: expected at least two NICs"));
+            }
+            if let Some(nic) = bond.nics.iter().find(|nic| !has_nic(nic)) {
+                return Some(format!("bond {name}: the host has no NIC {nic}"));
+            }
+        }
+        let mut seen = BTreeMap::new();
+        let mut untagged = None;
+        for (name, network) in &self.networks {
+            let is_new = from.networks.get(name) != Some(network);
+            let problem = is_new.then(|| self.problem_of(network, &has_nic));
+            if let Some(problem) = problem.flatten() {
+                return Some(format!("network {name}: {problem}"));
+            }
+            if network.vlan.is_none() {
+                if let Some(other) = untagged.replace(name) {
+                    return Some(format!(
+                        "network {name}: {other} is untagged already, expected a tag"
+                    ));
+                }
+            }
+            if let Some(other) = seen.insert((&network.card, network.vlan), name) {
+                return Some(format!(
+                    "network {name}: {other} has the same NIC or bond and tag"
+                ));
+            }
+        }
+        None
+    }
+
+    fn problem_of(&self, network: &Network, has_nic: impl Fn(&str) -> bool) -> Option<String> {
+        let card = network.card.as_deref();
+        if let Some(nic) = card.filter(|card| !self.bonds.contains_key(*card) && !has_nic(card)) {
+            return Some(format!("the host has no NIC {nic}"));
+        }
+        match network.vlan {
+            Some(_) if card.is_none() => Some("expected a NIC or bond below a tag".to_owned()),
+            Some(_) if network.stp => {
+                Some("expected the spanning tree protocol on the untagged network".to_owned())
+            }
+            None if network.service.is_some() => {
+                Some("expected a tag for the service of ovs_aa_sid".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The commands of one transaction of ovs-vsctl that make `to` of `from`; none if nothing changes.
+/// They hold also where part of it is done already.
+pub(crate) fn commands(from: &Switch, to: &Switch) -> Vec<Vec<String>> {
+    let mut all = Commands::default();
+    if from == to {
+        return all.0;
+    }
+    if to.is_empty() {
+        all.add(["--if-exists", "del-br", BRIDGE]);
+        return all.0;
+    }
+    all.remove(from, to);
+    all.add(["--may-exist", "add-br", BRIDGE]);
+    for (name, bond) in &to.bonds {
+        all.bond(name, from.bonds.get(name), bond);
+    }
+    for (name, network) in &to.networks {
+        all.network(name, from.networks.get(name), network);
+    }
+    for port in to.ports() {
+        all.add(["--may-exist", "add-port", BRIDGE, port]);
+    }
+    // What is on the port comes after it.
+    for (name, network) in &to.networks {
+        all.service(name, from.networks.get(name), network);
+    }
+    let stp = to.networks.values().any(|network| network.stp).to_string();
+    all.add(["set", "Bridge", BRIDGE, &format!("stp_enable={stp}")]);
+    all.0
+}
+
+#[derive(Default)]
+struct Commands(Vec<Vec<String>>);
+
+impl Commands {
+    fn add<const N: usize>(&mut self, words: [&str; N]) {
+        self.0.push(words.map(str::to_owned).into());
+    }
+
+    fn remove(&mut self, from: &Switch, to: &Switch) {
+        for (name, old) in &from.networks {
+            let new = to.networks.get(name);
+            if let (Some(service), Some(vlan)) = (old.service, old.vlan) {
+                if new.is_none_or(|new| (new.service, new.vlan) != (old.service, old.vlan)) {
+                    let words = [service.to_string(), vlan.to_string()];
+                    self.add(["del-aa-mapping", name, &words[0], &words[1]]);
+                }
+            }
+            if old.vlan.is_some() && new.is_none_or(|new| new.vlan.is_none()) {
+                self.add(["--if-exists", "del-br", name]);
+            }
+        }
+        let ports = to.ports();
+        for port in from.ports().difference(&ports) {
+            self.add(["--if-exists", "del-port", BRIDGE, port]);
+        }
+        for bond in from
+            .bonds
+            .keys()
+            .filter(|name| !to.bonds.contains_key(*name))
+        {
+            self.add(["--if-exists", "del-port", BRIDGE, bond]);
+        }
+    }
+
+    fn bond(&mut self, name: &str, old: Option<&Bond>, new: &Bond) {
+        if old == Some(new) {
+            return;
+        }
+        match old {
+            None => {
+                let words = ["--fake-iface", "--may-exist", "add-bond", BRIDGE, name];
+                let nics = new.nics.iter().map(String::as_str);
+                let words = words.into_iter().chain(nics).map(str::to_owned);
+                self.0.push(words.collect());
+            }
+            Some(old) => {
+                for (number, nic) in new.nics.difference(&old.nics).enumerate() {
+                    let id = format!("@{name}.in{number}");
+                    let new = format!("--id={id}");
+                    self.add([&new, "create", "Interface", &format!("name={nic}")]);
+                    self.add(["add", "Port", name, "interfaces", &id]);
+                }
+                for (number, nic) in old.nics.difference(&new.nics).enumerate() {
+                    let id = format!("@{name}.out{number}");
+                    self.add([&format!("--id={id}"), "get", "Interface", nic]);
+                    self.add(["remove", "Port", name, "interfaces", &id]);
+                }
+            }
+        }
+        self.add(["set", "port", name, &format!("bond_mode={}", new.mode)]);
+        self.add(["set", "port", name, &format!("lacp={}", new.lacp)]);
+    }
+
+    fn network(&mut self, name: &str, old: Option<&Network>, new: &Network) {
+        let Some(vlan) = new.vlan else {
+            return;
+        };
+        match old.and_then(|old| old.vlan) {
+            Some(old) if old != vlan => self.add(["set", "port", name, &format!("tag={vlan}")]),
+            Some(_) => {}
+            None => self.add(["--may-exist", "add-br", name, BRIDGE, &vlan.to_string()]),
+        }
+    }
+
+    fn service(&mut self, name: &str, old: Option<&Network>, new: &Network) {
+        let (Some(service), Some(vlan), Some(card)) = (new.service, new.vlan, &new.card) else {
+            return;
+        };
+        if old.is_some_and(|old| (old.service, old.vlan) == (new.service, new.vlan)) {
+            return;
+        }
+        self.add(["set", "Interface", card, "lldp:enable=true"]);
+        let words = [service.to_string(), vlan.to_string()];
+        self.add(["add-aa-mapping", name, &words[0], &words[1]]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(card: &str, vlan: Option<u16>) -> Network {
+        Network {
+            card: Some(card.to_owned()),
+            vlan,
+            ..Network::default()
+        }
+    }
+
+    fn switch(networks: &[(&str, Network)], bonds: &[(&str, &[&str])]) -> Switch {
+        let networks = networks
+            .iter()
+            .map(|(name, network)| ((*name).to_owned(), network.clone()));
+        let bonds = bonds.iter().map(|(name, nics)| {
+            let bond = Bond {
+                nics: nics.iter().map(|nic| (*nic).to_owned()).collect(),
+                mode: "active-backup".to_owned(),
+                lacp: "off".to_owned(),
+            };
+            ((*name).to_owned(), bond)
+        });
+        Switch {
+            networks: networks.collect(),
+            bonds: bonds.collect(),
+        }
+    }
+
+    fn lines(from: &Switch, to: &Switch) -> Vec<String> {
+        let commands = commands(from, to);
+        commands.iter().map(|words| words.join(" ")).collect()
+    }
+
+    #[test]
+    fn there_and_back() {
+        let none = Switch::default();
+        let red = switch(&[("red", network("em2", Some(12)))], &[]);
+        let bonded = switch(
+            &[("red", network("bond0", Some(13)))],
+            &[("bond0", &["em1", "em2"])],
+        );
+        let plain = switch(
+            &[("red", network("bond0", None))],
+            &[("bond0", &["em1", "em3"])],
+        );
+        let untagged = "set Bridge ovsbr0 stp_enable=false";
+        let cases: [(&Switch, &Switch, &[&str]); 7] = [
+            (&none, &none, &[]),
+            (&red, &red, &[]),
+            (&red, &none, &["--if-exists del-br ovsbr0"]),
+            (
+                &none,
+                &red,
+                &[
+                    "--may-exist add-br ovsbr0",
+                    "--may-exist add-br red ovsbr0 12",
+                    "--may-exist add-port ovsbr0 em2",
+                    untagged,
+                ],
+            ),
+            (
+                &red,
+                &bonded,
+                &[
+                    "--if-exists del-port ovsbr0 em2",
+                    "--may-exist add-br ovsbr0",
+                    "--fake-iface --may-exist add-bond ovsbr0 bond0 em1 em2",
+                    "set port bond0 bond_mode=active-backup",
+                    "set port bond0 lacp=off",
+                    "set port red tag=13",
+                    untagged,
+                ],
+            ),
+            (
+                &bonded,
+                &plain,
+                &[
+                    "--if-exists del-br red",
+                    "--may-exist add-br ovsbr0",
+                    "--id=@bond0.in0 create Interface name=em3",
+                    "add Port bond0 interfaces @bond0.in0",
+                    "--id=@bond0.out0 get Interface em2",
+                    "remove Port bond0 interfaces @bond0.out0",
+                    "set port bond0 bond_mode=active-backup",
+                    "set port bond0 lacp=off",
+                    untagged,
+                ],
+            ),
+            (
+                &bonded,
+                &red,
+                &[
+                    "--if-exists del-port ovsbr0 bond0",
+                    "--may-exist add-br ovsbr0",
+                    "set port red tag=12",
+                    "--may-exist add-port ovsbr0 em2",
+                    untagged,
+                ],
+            ),
+        ];
+        for (from, to, expected) in cases {
+            assert_eq!(lines(from, to), expected, "{from:?}\n{to:?}");
+        }
+    }
+
+    #[test]
+    fn services_come_and_go_with_their_tag() {
+        let with = |service, vlan| {
+            let mut red = network("em2", Some(vlan));
+            red.service = service;
+            switch(&[("red", red)], &[])
+        };
+        let has = |from: &Switch, to: &Switch, wanted: &[&str]| {
+            let found = lines(from, to);
+            let found: Vec<_> = found
+                .iter()
+                .filter(|line| line.contains("aa-mapping") || line.contains("lldp"))
+                .collect();
+            assert_eq!(found, wanted);
+        };
+        let enable = "set Interface em2 lldp:enable=true";
+        has(
+            &with(None, 12),
+            &with(Some(5), 12),
+            &[enable, "add-aa-mapping red 5 12"],
+        );
+        has(
+            &with(Some(5), 12),
+            &with(None, 12),
+            &["del-aa-mapping red 5 12"],
+        );
+        has(
+            &with(Some(5), 12),
+            &with(Some(5), 13),
+            &["del-aa-mapping red 5 12", enable, "add-aa-mapping red 5 13"],
+        );
+        has(&with(Some(5), 12), &with(Some(5), 12), &[]);
+    }
+
+    #[test]
+    fn what_cannot_be() {
+        let has_nic = |nic: &str| nic.starts_with("em");
+        let problem = |switch: Switch| switch.problem(&Switch::default(), has_nic);
+        let sound = switch(
+            &[
+                ("blue", network("em1", None)),
+                ("red", network("bond0", Some(12))),
+            ],
+            &[("bond0", &["em2", "em3"])],
+        );
+        assert_eq!(problem(sound), None);
+        let mut no_card = network("em1", Some(12));
+        no_card.card = None;
+        let mut tree = network("em1", Some(12));
+        tree.stp = true;
+        let mut service = network("em1", None);
+        service.service = Some(5);
+        let one = |network| switch(&[("red", network)], &[]);
+        for (switch, expected) in [
+            (
+                one(network("eth7", None)),
+                "network red: the host has no NIC eth7",
+            ),
+            (
+                one(no_card),
+                "network red: expected a NIC or bond below a tag",
+            ),
+            (
+                one(tree),
+                "network red: expected the spanning tree protocol on the untagged network",
+            ),
+            (
+                one(service),
+                "network red: expected a tag for the service of ovs_aa_sid",
+            ),
+            (
+                switch(
+                    &[("a", network("em1", None)), ("b", network("em2", None))],
+                    &[],
+                ),
+                "network b: a is untagged already, expected a tag",
+            ),
+            (
+                switch(
+                    &[
+                        ("a", network("em1", Some(5))),
+                        ("b", network("em1", Some(5))),
+                    ],
+                    &[],
+                ),
+                "network b: a has the same NIC or bond and tag",
+            ),
+            (
+                switch(&[], &[("bond0", &["em1"])]),
+                "bond bond0: expected at least two NICs",
+            ),
+            (
+                switch(&[], &[("bond0", &["em1", "eth7"])]),
+                "bond bond0: the host has no NIC eth7",
+            ),
+        ] {
+            assert_eq!(problem(switch).as_deref(), Some(expected));
+        }
+    }
+}
