@@ -12,6 +12,7 @@ use vdsm_hooks::json::{Edits, Node};
 use vdsm_hooks::{Context, Error, Result, cmd, hook};
 
 use crate::plan::{Bond, Network, Switch};
+use crate::request::has_nic;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The line that sudo allows.
@@ -71,7 +72,10 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
     }
     let active = active_nics()?;
     for (name, bond) in &switch.bonds {
-        let own = addresses(name)?;
+        // Open vSwitch 3.1 makes no device for a bond. Its NICs have the MTU.
+        let devices = [name].into_iter().chain(&bond.nics);
+        let device = devices.into_iter().find(|device| has_nic(device));
+        let own = addresses(device.unwrap_or(name))?;
         let active = active_of(&active, name, bond);
         let opts = json!({"mode": bond.mode, "lacp": bond.lacp});
         let more = json!({"slaves": bond.nics, "active_slave": active, "opts": opts});

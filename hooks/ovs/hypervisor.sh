@@ -13,6 +13,9 @@ on() {
     cut_nic 2 "$work/nic.xml" && sed -i "s/<source bridge=\"[^\"]*\"/<source bridge=\"$1\"/" "$work/nic.xml"
 }
 fires() { fire "$1" "$work/nic.xml" --hook ovs; }
+ip_has() { ip -o address show dev "$1" | grep -F " $2 "; }
+bond_has() { is "$(ovs-appctl bond/show bond7 | sed -n 's/^\(member\|slave\) \([^:]*\):.*/\2/p' | sort | xargs)" "$*"; }
+is_active() { ovs_vsctl get Port bond7 bond_active_slave | grep :; }
 
 on vlan100
 cp "$work/nic.xml" "$work/before.xml"
@@ -59,6 +62,109 @@ else
     check "not even looking" fails vdsm_has ovs-vsctl --timeout=5 show
     drop_vdsm
     ovs_vsctl del-br tagged -- del-br ovsbr0
+
+    # Networks, built as root. A process in user space forwards, since the kernel may lack the
+    # module: an ovs-vsctl in front of the real one says so of the new bridge. It also kills the
+    # hook when it is told to.
+    lab=$work/ovs-lab
+    mkdir -p "$lab" && rm -f "$nets"/* && mkdir -p /var/lib/vdsm/staging/netconf/bonds
+    cp "$(command -v ovs-vsctl)" "$lab/real"
+    cat >"$lab/ovs-vsctl" <<EOF
+#!/bin/sh
+[ ! -e "$lab/kill-before" ] || { rm "$lab/kill-before" && kill -9 \$PPID && exit 1; }
+case " \$* " in
+    *' add-br ovsbr0 -- '*) "$lab/real" "\$@" -- set Bridge ovsbr0 datapath_type=netdev ;;
+    *) "$lab/real" "\$@" ;;
+esac
+status=\$?
+[ ! -e "$lab/kill-after" ] || { rm "$lab/kill-after" && kill -9 \$PPID; }
+exit \$status
+EOF
+    chmod 755 "$lab/ovs-vsctl" && mount --bind "$lab/ovs-vsctl" /usr/bin/ovs-vsctl
+    for nic in em1 em2 em3; do
+        ip link add "$nic" type veth peer name "$nic-peer" && ip link set "$nic-peer" up
+    done
+    use_vdsm
+    # The event as root, as in VDSM's network set-up.
+    sets() { _hook_json=$lab/request.json "$hooks/$1/50_ovs"; }
+    # asked NETWORKS BONDS
+    asked() {
+        echo "{\"request\": {\"networks\": {$1}, \"bondings\": {$2}, \"options\": {}}}" >"$lab/request.json"
+        sets before_network_setup
+    }
+    set_up() { asked "$@" && sets after_network_setup; }
+    left_is() { is "$(jq -c '[.request.networks, .request.bondings | keys]' "$lab/request.json")" "$1"; }
+    # What the switch, the kernel and VDSM's configuration have, without what changes by itself.
+    state() {
+        for bridge in $(ovs_vsctl list-br); do
+            echo "$bridge:" && ovs_vsctl list-ports "$bridge" && ovs_vsctl list-ifaces "$bridge"
+        done
+        ovs_vsctl --format=csv --columns=name,tag,bond_mode,lacp,fake_bridge list Port | sort
+        ip -o address show scope global | sed 's/^[0-9]*: //'
+        ip route
+        (cd /sys/class/net && grep . ./*/flags ./*/mtu)
+        cd /var/lib/vdsm/staging/netconf && grep -r '' . | sort
+        ls -AR /run/vdsm/hooks
+    }
+    keep() { (state) >"$lab/before" 2>&1; }
+    as_before() { (state) >"$lab/after" 2>&1 && diff "$lab/before" "$lab/after"; }
+    refuses() {
+        pattern=$1
+        shift
+        ! asked "$@" 2>"$lab/refusal" && grep -e "$pattern" "$lab/refusal"
+    }
+    red='"red": {"nic": "em2", "vlan": 12, "bridged": true, "stp": false, "mtu": 1600, "ipaddr": "198.51.100.7", "netmask": "255.255.255.0", "custom": {"ovs": "true"}}'
+    other='"other": {"nic": "em1", "bridged": true}'
+    blue='"blue": {"bonding": "bond7", "bridged": true, "stp": true, "custom": {"ovs": "true"}}'
+    bond='"bond7": {"nics": ["em1", "em3"], "options": "mode=1 custom=ovs:True,ovs_mode:balance-slb"}'
+    fewer='"bond7": {"nics": ["em1", "em2"], "options": "mode=1 custom=ovs:True,ovs_mode:balance-slb"}'
+
+    keep
+    check "a request without the property is left alone" asked "$other" ''
+    check "with the host" as_before
+    check "a network is set up" set_up "$red, $other" ''
+    check "VDSM sets up the rest" left_is '[["other"],[]]'
+    check "its bridge has the tag" is "$(ovs_vsctl br-to-parent red) $(ovs_vsctl br-to-vlan red)" "ovsbr0 12"
+    check "its NIC is a port" is "$(ovs_vsctl port-to-br em2)" ovsbr0
+    check "its address is there" ip_has red 198.51.100.7/24
+    keep
+    check "and once more" set_up "$red" ''
+    check "which changes nothing" as_before
+    check "a set-up that fails" refuses 'ip: exit status 2' '"red": {"nic": "em3", "vlan": 14, "mtu": 9000, "ipaddr": "198.51.100.8", "prefix": 24, "defaultRoute": true, "gateway": "203.0.113.1", "custom": {"ovs": "true"}}' ''
+    check "leaves the network as it was" as_before
+    check "one that VDSM fails" asked "$blue, \"red\": {\"remove\": true}" "$bond"
+    check "is another one" fails as_before
+    check "until VDSM says so" sets after_network_setup_fail
+    check "then the network is as it was" as_before
+    check "a bond and an untagged network" set_up "$blue" "$bond"
+    check "the bond has its mode" is "$(ovs_vsctl get Port bond7 bond_mode)" balance-slb
+    check "and its NICs" bond_has em1 em3
+    check "the bridge has the spanning tree" is "$(ovs_vsctl get Bridge ovsbr0 stp_enable)" true
+    wait_for 20 is_active
+    echo '{"networks": {}, "bridges": {}, "vlans": {}, "bondings": {}, "nics": {}}' >"$lab/caps.json"
+    check "user vdsm reports them" as_vdsm after_get_caps/50_ovs "$lab/caps.json"
+    check "with address and MTU" is "$(jq -c '.networks.red | [.addr, .netmask, .mtu, .ports]' "$lab/caps.json")" \
+        '["198.51.100.7","255.255.255.0","1600",["em2.12"]]'
+    check "and the NIC that the bond uses" is "$(jq -r '.bondings.bond7 | .active_slave == "em1" or .active_slave == "em3"' "$lab/caps.json")" true
+    keep
+    for moment in before after; do
+        for change in "$blue, \"red\": {\"remove\": true}:$fewer" '"red": {"remove": true}, "blue": {"remove": true}:"bond7": {"remove": true}'; do
+            networks=${change%\}:*}\} bonds=${change##*\}:}
+            : >"$lab/kill-$moment"
+            check "a hook killed $moment the transaction" fails asked "$networks" "$bonds"
+            check "is undone by the next" asked "$other" ''
+            check "the network is as it was" as_before
+        done
+    done
+    check "another NIC for the bond" set_up "\"red\": {\"remove\": true}" "$fewer"
+    check "is one of its NICs" bond_has em1 em2
+    check "all networks go" set_up '"blue": {"remove": true}' '"bond7": {"remove": true}'
+    check "and the bridge with them" fails ovs_vsctl br-exists ovsbr0
+    check "VDSM has none of them" is "$(find /var/lib/vdsm/staging/netconf -type f)" ''
+    check "nothing is left to undo" is "$(ls -A /run/vdsm/hooks/ovs)" ''
+    drop_vdsm
+    umount /usr/bin/ovs-vsctl
+    for nic in em1 em2 em3; do ip link delete "$nic"; done
 fi
 umount /var/lib/vdsm
 [ -n "$was_there" ] || rmdir /var/lib/vdsm

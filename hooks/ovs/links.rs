@@ -15,7 +15,7 @@ use crate::plan::Switch;
 const PATIENCE: Duration = Duration::from_secs(10);
 const NET_DEVICES: &str = "/sys/class/net";
 
-/// NICs as they are before a set-up. It brings them up and raises MTUs; no other network loses
+/// Links as they are before a set-up. It brings them up and raises MTUs; no other network loses
 /// anything by that.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Links(BTreeMap<String, Link>);
@@ -27,12 +27,15 @@ struct Link {
 }
 
 impl Links {
-    /// Those below the switch.
-    pub(crate) fn below(switch: &Switch) -> Links {
-        let links = nics(switch).into_iter().map(|nic| {
-            let is_up = number(nic, "flags").is_some_and(|flags| flags & 1 == 1);
-            let mtu = number(nic, "mtu");
-            (nic.to_owned(), Link { is_up, mtu })
+    /// Those of the switch that are there: the NICs below it, and the devices of networks.
+    pub(crate) fn of(switch: &Switch) -> Links {
+        let devices = switch.networks.iter();
+        let devices = devices.map(|(name, network)| network.device(name));
+        let links = nics(switch).into_iter().chain(devices);
+        let links = links.filter(|link| is_there(link)).map(|link| {
+            let is_up = number(link, "flags").is_some_and(|flags| flags & 1 == 1);
+            let mtu = number(link, "mtu");
+            (link.to_owned(), Link { is_up, mtu })
         });
         Links(links.collect())
     }
@@ -42,12 +45,12 @@ impl Links {
     /// # Errors
     /// `ip` fails.
     pub(crate) fn restore(&self) -> Result {
-        for (nic, link) in self.0.iter().filter(|(nic, _)| is_there(nic)) {
-            if let Some(mtu) = link.mtu.filter(|mtu| number(nic, "mtu") != Some(*mtu)) {
-                ip(&["link", "set", "dev", nic, "mtu", &mtu.to_string()])?;
+        for (name, link) in self.0.iter().filter(|(name, _)| is_there(name)) {
+            if let Some(mtu) = link.mtu.filter(|mtu| number(name, "mtu") != Some(*mtu)) {
+                ip(&["link", "set", "dev", name, "mtu", &mtu.to_string()])?;
             }
             if !link.is_up {
-                ip(&["link", "set", "dev", nic, "down"])?;
+                ip(&["link", "set", "dev", name, "down"])?;
             }
         }
         Ok(())
@@ -69,12 +72,18 @@ fn nics(switch: &Switch) -> BTreeSet<&str> {
 /// # Errors
 /// `ip` fails.
 pub(crate) fn apply(from: &Switch, to: &Switch) -> Result {
+    let old_devices = from.networks.iter().map(|(name, old)| old.device(name));
+    for device in old_devices.filter(|device| to.has_device(device)) {
+        if from.addresses_of(device) != to.addresses_of(device) {
+            ip(&["address", "flush", "dev", device, "scope", "global"])?;
+            ip(&["-4", "route", "flush", "exact", "default", "dev", device])?;
+        }
+    }
     for nic in nics(to).difference(&nics(from)) {
         up(nic)?;
     }
     for (name, network) in &to.networks {
-        let old = from.networks.get(name);
-        if old == Some(network) {
+        if from.networks.get(name) == Some(network) {
             continue;
         }
         let device = network.device(name);
@@ -87,9 +96,6 @@ pub(crate) fn apply(from: &Switch, to: &Switch) -> Result {
             }
         }
         up(device)?;
-        if old.is_some_and(|old| old.device(name) == device && old.addresses != network.addresses) {
-            ip(&["address", "flush", "dev", device, "scope", "global"])?;
-        }
         for address in &network.addresses {
             ip(&["address", "replace", address, "dev", device])?;
         }

@@ -31,6 +31,8 @@ use request::Request;
 
 const HOOK: &str = "ovs";
 const STATE: &str = "setup";
+/// Where that is.
+const STATE_FILE: &str = "/run/vdsm/hooks/ovs/setup";
 /// ovs-vsctl waits until the switch has done it.
 const TIMEOUT: &str = "--timeout=30";
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -63,7 +65,7 @@ fn serve(event: &str) -> Result {
         "before_network_setup" => set_up(),
         "after_network_setup" => {
             hook::edit_json(|document, _| request::options(document).map(drop))?;
-            Records::of(HOOK)?.remove(STATE)
+            forget()
         }
         "after_network_setup_fail" => {
             hook::edit_json(|document, _| request::options(document).map(drop))?;
@@ -82,8 +84,8 @@ fn report() -> Result {
 }
 
 fn set_up() -> Result {
-    // Of a set-up that was cut off.
-    go_back()?;
+    // From a set-up that was cut off.
+    go_back().context(format!("cannot go back to what {STATE_FILE} says"))?;
     let mut is_begun = false;
     let done = hook::edit_json(|document, edits| {
         let options = request::options(document)?;
@@ -122,11 +124,11 @@ fn build(request: &Request<'_>) -> Result {
         from: request.from.clone(),
         to: request.to.clone(),
         files: files.collect::<Result<_>>()?,
-        links: Links::below(&request.to),
+        links: Links::of(&request.to),
     };
     let text = serde_json::to_string(&setup).context("the state")?;
     Records::of(HOOK)?.write(STATE, &text)?;
-    transact(&setup.from, &setup.to)?;
+    transact(plan::commands(&setup.from, &setup.to))?;
     links::apply(&setup.from, &setup.to)?;
     for directory in request.files.keys().filter_map(|path| path.parent()) {
         fs::create_dir_all(directory).context(directory.display())?;
@@ -146,21 +148,30 @@ fn content(path: &Path) -> Result<Option<String>> {
 
 /// Undoes a set-up that was begun, if there is one.
 fn go_back() -> Result {
+    if !Path::new(STATE_FILE).exists() {
+        return Ok(());
+    }
     let records = Records::of(HOOK)?;
     let Some(text) = records.read(STATE)? else {
         return Ok(());
     };
     let setup: Setup = serde_json::from_str(&text).context("the state before the set-up")?;
     file_set::change(&setup.files)?;
-    transact(&setup.to, &setup.from)?;
+    transact(plan::commands_back(&setup.to, &setup.from))?;
     links::apply(&setup.to, &setup.from)?;
     setup.links.restore()?;
-    records.remove(STATE)
+    forget()
+}
+
+fn forget() -> Result {
+    match Path::new(STATE_FILE).exists() {
+        true => Records::of(HOOK)?.remove(STATE),
+        false => Ok(()),
+    }
 }
 
 /// One transaction: all of it happens, or nothing.
-fn transact(from: &Switch, to: &Switch) -> Result {
-    let commands = plan::commands(from, to);
+fn transact(commands: Vec<Vec<String>>) -> Result {
     if commands.is_empty() {
         return Ok(());
     }

@@ -57,6 +57,22 @@ impl Switch {
         self.networks.is_empty() && self.bonds.is_empty()
     }
 
+    /// Whether a network can have its addresses on this device.
+    pub(crate) fn has_device(&self, device: &str) -> bool {
+        let mut networks = self.networks.iter();
+        device == BRIDGE && !self.is_empty()
+            || networks.any(|(name, network)| network.device(name) == device)
+    }
+
+    /// Addresses and default gateway of a device.
+    pub(crate) fn addresses_of(&self, device: &str) -> (&[String], Option<&str>) {
+        let mut networks = self.networks.iter();
+        let found = networks.find(|(name, network)| network.device(name) == device);
+        found.map_or((&[], None), |(_, network)| {
+            (&network.addresses, network.gateway.as_deref())
+        })
+    }
+
     /// The NICs that are ports themselves.
     fn ports(&self) -> BTreeSet<&str> {
         let cards = self.networks.values().filter_map(|it| it.card.as_deref());
@@ -120,42 +136,57 @@ impl Switch {
 }
 
 /// The commands of one transaction of ovs-vsctl that make `to` of `from`; none if nothing changes.
-/// They hold also where part of it is done already.
 pub(crate) fn commands(from: &Switch, to: &Switch) -> Vec<Vec<String>> {
-    let mut all = Commands::default();
-    if from == to {
-        return all.0;
-    }
-    if to.is_empty() {
-        all.add(["--if-exists", "del-br", BRIDGE]);
-        return all.0;
-    }
-    all.remove(from, to);
-    all.add(["--may-exist", "add-br", BRIDGE]);
-    for (name, bond) in &to.bonds {
-        all.bond(name, from.bonds.get(name), bond);
-    }
-    for (name, network) in &to.networks {
-        all.network(name, from.networks.get(name), network);
-    }
-    for port in to.ports() {
-        all.add(["--may-exist", "add-port", BRIDGE, port]);
-    }
-    // What is on the port comes after it.
-    for (name, network) in &to.networks {
-        all.service(name, from.networks.get(name), network);
-    }
-    let stp = to.networks.values().any(|network| network.stp).to_string();
-    all.add(["set", "Bridge", BRIDGE, &format!("stp_enable={stp}")]);
-    all.0
+    Commands::all(from, to, false)
+}
+
+/// The same for the way back, where the switch may be in either of both states: nobody knows
+/// whether the transaction was done.
+pub(crate) fn commands_back(from: &Switch, to: &Switch) -> Vec<Vec<String>> {
+    Commands::all(from, to, true)
 }
 
 #[derive(Default)]
-struct Commands(Vec<Vec<String>>);
+struct Commands {
+    list: Vec<Vec<String>>,
+    is_back: bool,
+}
 
 impl Commands {
+    fn all(from: &Switch, to: &Switch, is_back: bool) -> Vec<Vec<String>> {
+        let mut all = Commands {
+            is_back,
+            ..Commands::default()
+        };
+        if from == to {
+            return all.list;
+        }
+        if to.is_empty() {
+            all.add(["--if-exists", "del-br", BRIDGE]);
+            return all.list;
+        }
+        all.remove(from, to);
+        all.add(["--may-exist", "add-br", BRIDGE]);
+        for (name, bond) in &to.bonds {
+            all.bond(name, from.bonds.get(name), bond);
+        }
+        for (name, network) in &to.networks {
+            all.network(name, from.networks.get(name), network);
+        }
+        for port in to.ports() {
+            all.add(["--may-exist", "add-port", BRIDGE, port]);
+        }
+        // What is on the port comes after it.
+        for (name, network) in &to.networks {
+            all.service(name, from.networks.get(name), network);
+        }
+        let stp = to.networks.values().any(|network| network.stp).to_string();
+        all.add(["set", "Bridge", BRIDGE, &format!("stp_enable={stp}")]);
+        all.list
+    }
+
     fn add<const N: usize>(&mut self, words: [&str; N]) {
-        self.0.push(words.map(str::to_owned).into());
+        self.list.push(words.map(str::to_owned).into());
     }
 
     fn remove(&mut self, from: &Switch, to: &Switch) {
@@ -188,12 +219,15 @@ impl Commands {
         if old == Some(new) {
             return;
         }
-        match old {
+        if self.is_back {
+            self.add(["--if-exists", "del-port", BRIDGE, name]);
+        }
+        match old.filter(|_| !self.is_back) {
             None => {
                 let words = ["--fake-iface", "--may-exist", "add-bond", BRIDGE, name];
                 let nics = new.nics.iter().map(String::as_str);
                 let words = words.into_iter().chain(nics).map(str::to_owned);
-                self.0.push(words.collect());
+                self.list.push(words.collect());
             }
             Some(old) => {
                 for (number, nic) in new.nics.difference(&old.nics).enumerate() {
