@@ -27,6 +27,7 @@ pub fn change(files: &BTreeMap<PathBuf, Option<String>>) -> Result<bool> {
     let mut beside = Beside::default();
     let mut changes = Vec::new();
     for (path, text) in files {
+        clear(path)?;
         let old = content(path)?;
         if old.as_deref() == text.as_deref().map(str::as_bytes) {
             continue;
@@ -64,6 +65,26 @@ fn content(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         _ => host::read_file(path, LARGEST).map(Some),
     }
+}
+
+/// Removes what a process that was killed has left beside a file. Nobody else changes it now.
+fn clear(path: &Path) -> Result {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_left = |entry: &str| {
+        let rest = entry.strip_prefix(&*format!(".{name}."));
+        let id = rest.and_then(|rest| {
+            rest.strip_suffix(".new")
+                .or_else(|| rest.strip_suffix(".old"))
+        });
+        id.is_some_and(|id| id.chars().all(|c| c.is_ascii_digit()))
+    };
+    for entry in host::entries(path.parent().unwrap_or(path))? {
+        if is_left(&entry) {
+            let left = path.with_file_name(&entry);
+            fs::remove_file(&left).context(left.display())?;
+        }
+    }
+    Ok(())
 }
 
 /// What lies beside the files while they change.

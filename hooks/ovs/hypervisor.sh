@@ -104,7 +104,7 @@ EOF
         ip route
         (cd /sys/class/net && grep . ./*/flags ./*/mtu)
         cd /var/lib/vdsm/staging/netconf && grep -r '' . | sort
-        ls -AR /run/vdsm/hooks
+        find /run -path "/run/vdsm/*"
     }
     keep() { (state) >"$lab/before" 2>&1; }
     as_before() { (state) >"$lab/after" 2>&1 && diff "$lab/before" "$lab/after"; }
