@@ -19,7 +19,7 @@ use std::time::Instant;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use crate::{Result, cmd};
+use crate::{Error, Result, cmd};
 
 /// The first argument of a child.
 const CHILD: &str = "__probe";
@@ -41,6 +41,36 @@ pub fn run(arguments: &[&OsStr], end: Instant) -> Result<Option<Vec<u8>>> {
         Err(_) if Instant::now() >= end => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// [`run`] of a child whose work is [`answer`]: the answer, or the error that it met.
+///
+/// # Errors
+/// As [`run`]; or the child died.
+pub fn ask(arguments: &[&OsStr], end: Instant) -> Result<Option<Result<String>>> {
+    let Some(message) = run(arguments, end)? else {
+        return Ok(None);
+    };
+    let message = String::from_utf8_lossy(&message);
+    match message.split_at_checked(1) {
+        Some(("+", answer)) => Ok(Some(Ok(answer.to_owned()))),
+        Some(("-", error)) => Ok(Some(Err(Error::new(error)))),
+        _ => Err(died()),
+    }
+}
+
+/// The message of a child for [`ask`].
+pub fn answer(found: Result<String>) -> Vec<u8> {
+    let message = match found {
+        Ok(answer) => format!("+{answer}"),
+        Err(error) => format!("-{error}"),
+    };
+    message.into_bytes()
+}
+
+/// The error of a child's answer that makes no sense.
+pub fn died() -> Error {
+    Error::new("the child that looks at it died")
 }
 
 /// Does a child's work if the program was started as one. `work` is given the first argument and

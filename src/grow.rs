@@ -10,12 +10,18 @@ mod image;
 mod look;
 mod plan;
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::guestfish::{Access, Appliance};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, child};
 
-pub use image::{Format, Image};
+pub use image::{Format, Image, work};
+
+/// Does a child's [`work`] if the program was started as one. To be called before anything else.
+pub fn serve() -> Option<ExitCode> {
+    child::serve(work)
+}
 
 /// What to say when an image above another one was grown.
 pub const SNAPSHOT: &str =

@@ -83,7 +83,7 @@ pub fn find(path: &str) -> Result<Image> {
             is_writable: is_writable.parse().context("mode")?,
             is_shared: is_shared.parse().context("file system")?,
         }),
-        _ => Err(died()),
+        _ => Err(child::died()),
     }
 }
 
@@ -108,32 +108,18 @@ pub fn serve() -> Option<ExitCode> {
             ("check", [path, format]) => check(path, format),
             _ => return None,
         };
-        let message = match answer {
-            Ok(answer) => format!("+{answer}"),
-            Err(error) => format!("-{error}"),
-        };
-        Some(message.into_bytes())
+        Some(child::answer(answer))
     })
 }
 
 /// What a child answers; an error outside of that if it does not.
 fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
-    let message = child::run(arguments, Instant::now() + PATIENCE)?.ok_or_else(|| {
+    child::ask(arguments, Instant::now() + PATIENCE)?.ok_or_else(|| {
         Error::new(format!(
             "its storage does not answer within {} seconds",
             PATIENCE.as_secs()
         ))
-    })?;
-    let message = String::from_utf8_lossy(&message);
-    Ok(match message.split_at_checked(1) {
-        Some(("+", answer)) => Ok(answer.to_owned()),
-        Some(("-", error)) => Err(Error::new(error)),
-        _ => Err(died()),
     })
-}
-
-fn died() -> Error {
-    Error::new("the child that looks at it died")
 }
 
 /// The child's part of [`find`].

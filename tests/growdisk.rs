@@ -11,6 +11,7 @@
 )]
 #![allow(missing_docs)]
 
+mod domains;
 mod support;
 
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use nix::unistd::Pid;
 use sha1::{Digest as _, Sha1};
 use tempfile::TempDir;
 
+use domains::{DeadMount, assert_nobody_works_on};
 use support::{Firing, Outcome, VM_ID, is_root, not_run, program};
 
 const MIB: u64 = 1 << 20;
@@ -662,6 +664,65 @@ fn at_the_deadline_nothing_is_written_and_nobody_left() {
         assert_eq!(sum(&image), before, "{said}");
         wait_for("an appliance is left", || appliances(&image).is_empty());
     }
+}
+
+#[test]
+fn at_the_deadline_after_the_first_write_the_step_is_named() {
+    let test = "at_the_deadline_after_the_first_write_the_step_is_named";
+    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
+        return not_run(test, why);
+    }
+    let directory = scratch();
+    // The partition is larger already.
+    let image = enlarged(&directory, "mbr-ext4", "disk");
+    let before = sum(&image);
+    // Long enough to come there: the look has a time of its own.
+    let firing = start(&image, "vda").variable("growdisk_timeout", "150");
+    let (said, code) = at_step(&firing, "resize2fs", |_| {
+        for group in appliances(&image) {
+            killpg(group, Signal::SIGSTOP).unwrap();
+        }
+    });
+    assert_eq!(code, Some(2), "{said}");
+    let says = "disk vda: growing failed half way: step 'resize2fs";
+    assert!(said.contains(says), "{said}");
+    assert_ne!(sum(&image), before, "{said}");
+    wait_for("an appliance is left", || appliances(&image).is_empty());
+    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], BEFORE / 2, false);
+}
+
+#[test]
+fn storage_that_does_not_answer_costs_no_more_than_the_time() {
+    let test = "storage_that_does_not_answer_costs_no_more_than_the_time";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let directory = scratch();
+    let dead = match DeadMount::on(directory.path()) {
+        Ok(dead) => dead,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let image = directory.path().join("disk");
+    for (value, status) in [("vda", 0), ("vda,must", 2)] {
+        let outcome = start(&image, value)
+            .variable("growdisk_timeout", "10")
+            .run();
+        let said = &outcome.stderr;
+        assert_eq!(outcome.status, Some(status), "{said}");
+        assert!(
+            said.contains("disk vda: not grown: qemu-img: gave up"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let mut tool = Command::new(program("vdsm-hooks"));
+    tool.args(["grow-disk", "--timeout", "10", "--format", "raw"]);
+    let output = tool.arg(&image).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not grown: qemu-img: gave up"), "{said}");
+    drop(dead);
+    assert_nobody_works_on(directory.path());
 }
 
 /// Waits for the first write to an image that a step makes. Some steps write nothing before their

@@ -29,7 +29,7 @@ const DEFAULT_SECONDS: u64 = 120;
 const FRESH: Duration = Duration::from_secs(5 * 60);
 
 fn main() -> ExitCode {
-    hook::run(program!(), run)
+    grow::serve().unwrap_or_else(|| hook::run(program!(), run))
 }
 
 /// The value of the property.

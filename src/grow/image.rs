@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! The image as `qemu-img` sees it, never probed, before an appliance opens it.
+//!
+//! Its storage may be dead, so a child process looks at it ([`crate::child`]).
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
@@ -11,12 +13,15 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use serde::{Deserialize, Serialize};
 
 use crate::cmd::{self, Output};
 use crate::json::Node;
-use crate::{Context, Error, Result, host};
+use crate::{Context, Error, Result, child, host};
 
 const QEMU_IMG: &str = "qemu-img";
+/// What a child is asked for.
+const LOOK: &str = "look";
 /// Free room on a block device, behind a qcow2 image, that the steps need in any case: journals and
 /// the image's own tables.
 const AMPLE: u64 = 256 << 20;
@@ -71,11 +76,11 @@ impl Image {
     pub(super) fn examine(&self, end: Instant) -> Result<Facts> {
         let output = self.ask(&["info", "--backing-chain"], end)?;
         let is_used = match output.status.success() {
-            true => has_writer(&self.path)?,
+            true => self.look(end)?.has_writer,
             false => is_locked(&output),
         };
         if is_used {
-            let users = users(&self.path)?;
+            let users = users(&self.path, &self.look(end)?.real)?;
             return Err(Error::new(format!("the image is in use by {users}")));
         }
         let text = answer(output)?;
@@ -101,11 +106,10 @@ impl Image {
     /// Checks that a qcow2 image on a block device has room behind its end, where VDSM would
     /// enlarge the device only while QEMU runs. `size`: of the disk.
     pub(super) fn check_room(&self, size: u64, end: Instant) -> Result {
-        let is_block = fs::metadata(&self.path)?.file_type().is_block_device();
-        if self.format != Format::Qcow2 || !is_block {
+        let look = self.look(end)?;
+        if self.format != Format::Qcow2 || !look.is_block {
             return Ok(());
         }
-        let room = File::open(&self.path)?.seek(SeekFrom::End(0))?;
         let text = answer(self.ask(&["check"], end)?)?;
         let facts = Node::parse(&text).context(QEMU_IMG)?.object();
         let used = facts.and_then(|facts| facts.get("image-end-offset").map(Node::text));
@@ -113,7 +117,7 @@ impl Image {
             .unwrap_or_default()
             .parse()
             .context("qemu-img: image-end-offset")?;
-        let free = room.saturating_sub(used);
+        let free = look.size.saturating_sub(used);
         let wanted = AMPLE + size / SHARE;
         if free < wanted {
             return Err(Error::new(format!(
@@ -126,6 +130,13 @@ impl Image {
         Ok(())
     }
 
+    fn look(&self, end: Instant) -> Result<Look> {
+        let answer = child::ask(&[LOOK.as_ref(), self.path.as_os_str()], end)?;
+        let late = || Error::new("its storage did not answer before the deadline");
+        let facts = answer.ok_or_else(late)??;
+        serde_json::from_str(&facts).map_err(|_| child::died())
+    }
+
     fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
         let mut arguments: Vec<&std::ffi::OsStr> = command.iter().map(AsRef::as_ref).collect();
         arguments.extend(
@@ -134,6 +145,42 @@ impl Image {
         arguments.push(self.path.as_os_str());
         let left = end.saturating_duration_since(Instant::now());
         cmd::run(QEMU_IMG, &arguments, left.max(Duration::from_millis(1)))
+    }
+}
+
+/// A child's work: to look at an image. None for anything else.
+pub fn work(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
+    match (what, arguments) {
+        (LOOK, [path]) => Some(child::answer(Look::at(path))),
+        _ => None,
+    }
+}
+
+/// What the file system and the kernel know of an image.
+#[derive(Serialize, Deserialize)]
+struct Look {
+    /// Its path without links.
+    real: PathBuf,
+    is_block: bool,
+    /// In bytes; of a block device, those of the device.
+    size: u64,
+    has_writer: bool,
+}
+
+impl Look {
+    /// As JSON.
+    fn at(path: &Path) -> Result<String> {
+        let look = || -> Result<String> {
+            let mut file = File::open(path)?;
+            let look = Look {
+                real: fs::canonicalize(path)?,
+                is_block: file.metadata()?.file_type().is_block_device(),
+                size: file.seek(SeekFrom::End(0))?,
+                has_writer: has_writer(&file)?,
+            };
+            Ok(serde_json::to_string(&look)?)
+        };
+        look().context(path.display())
     }
 }
 
@@ -150,8 +197,7 @@ fn is_locked(output: &Output) -> bool {
 
 /// Whether a QEMU writes the image, or wants nobody to. Of a raw image, `qemu-img info` does not
 /// ask.
-fn has_writer(path: &Path) -> Result<bool> {
-    let file = File::open(path).context(path.display())?;
+fn has_writer(file: &File) -> Result<bool> {
     for byte in LOCK_BYTES {
         let mut lock = libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
@@ -160,7 +206,7 @@ fn has_writer(path: &Path) -> Result<bool> {
             l_len: 1,
             l_pid: 0,
         };
-        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).context(path.display())?;
+        fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
         if lock.l_type != libc::F_UNLCK as libc::c_short {
             return Ok(true);
         }
@@ -170,9 +216,8 @@ fn has_writer(path: &Path) -> Result<bool> {
 
 /// The processes that name the image on their command line or, as far as we may look, have it
 /// open. The lock itself does not tell its owner.
-fn users(path: &Path) -> Result<String> {
-    let real = fs::canonicalize(path)?;
-    let names = [path, &real].map(|path| path.as_os_str().as_bytes().to_vec());
+fn users(path: &Path, real: &Path) -> Result<String> {
+    let names = [path, real].map(|path| path.as_os_str().as_bytes().to_vec());
     let mut users = Vec::new();
     for entry in host::entries(Path::new("/proc"))? {
         let Ok(id) = entry.parse::<u32>() else {
@@ -183,7 +228,7 @@ fn users(path: &Path) -> Result<String> {
         let command =
             host::read_file(&process.join("cmdline"), LONGEST_COMMAND).unwrap_or_default();
         let named = |name: &Vec<u8>| command.windows(name.len()).any(|part| part == name);
-        if id != std::process::id() && (names.iter().any(named) || has_open(&process, &real)) {
+        if id != std::process::id() && (names.iter().any(named) || has_open(&process, real)) {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             users.push(format!("{} (process {id})", name.trim()));
         }

@@ -285,8 +285,9 @@ pub fn serve() -> Option<ExitCode> {
     serve_also(|_, _| None)
 }
 
-/// [`serve`], and the work besides that only the administrator's tool asks for.
-pub fn serve_tool() -> Option<ExitCode> {
+/// [`serve`], and the work besides that only the administrator's tool asks for, here and as `also`
+/// elsewhere.
+pub fn serve_tool(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
     serve_also(|what, arguments| match (what, arguments) {
         ("file", [file]) => Some(read(file)),
         ("survey", [path, volumes]) => {
@@ -307,7 +308,7 @@ pub fn serve_tool() -> Option<ExitCode> {
             let copy = rewrite::serve(file, mend, &digest.to_string_lossy());
             Some(path_or_error(copy))
         }
-        _ => None,
+        (what, arguments) => also(what, arguments),
     })
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use vdsm_hooks::Result;
+use vdsm_hooks::grow;
 use vdsm_hooks::storage::probe;
 
 mod catalog;
@@ -80,8 +81,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Work on storage, by a child of 'domain'.
-    if let Some(status) = probe::serve_tool() {
+    // Work on storage, by a child of 'domain' or 'grow-disk'.
+    if let Some(status) = probe::serve_tool(grow::work) {
         return status;
     }
     let tool = match Tool::try_parse() {
