@@ -17,11 +17,11 @@ mod support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 
 use domains::{DeadMount, assert_nobody_works_on};
-use support::{Firing, Outcome, VM_ID, is_root, not_run};
+use support::steps::Step;
+use support::{Firing, Outcome, VM_ID, is_root, not_run, steps};
 use tempfile::TempDir;
 
 const OTHER_VM: &str = "0e6b4d17-93f2-4c5a-a8d0-71c2f59e3b84";
@@ -32,22 +32,6 @@ const SHOW: &str = "mount --rbind \"$1\" /var/lib
 mount -t tmpfs tmpfs /run
 [ ! -d /etc/vdsm-hooks ] || mount -t tmpfs tmpfs /etc/vdsm-hooks
 shift; exec \"$@\"";
-/// The calls by which the hook and its libraries change something, or find out what is there.
-const CALLS: [&str; 12] = [
-    "openat",
-    "openat2",
-    "read",
-    "write",
-    "fsync",
-    "chmod,fchmod",
-    "rename,renameat,renameat2",
-    "statx,newfstatat",
-    "mkdirat",
-    "execve",
-    "wait4,waitid",
-    "pipe2,poll,ppoll",
-];
-
 /// A directory that the hook sees as `/var/lib`, with a file of somebody else among the images.
 struct Host(TempDir);
 
@@ -100,53 +84,27 @@ fn value(names: &[&str]) -> String {
     entries.collect::<Vec<_>>().join(":")
 }
 
-/// Why nothing can be made to fail here.
-fn why_not() -> Option<String> {
-    if !is_root() {
-        return Some("needs root for a mount".to_owned());
-    }
-    let strace = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    match strace {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Some(format!("strace: {error}")),
-    }
-}
-
-/// Starts a VM with two disks on a fresh host, again and again, with this done to the first, second,
-/// third of each of [`CALLS`] and so on; `judge` gets each of these hosts. How often that was.
-fn at_every_step(what: &str, judge: impl Fn(&str, &Host, &Outcome)) -> usize {
+/// Hosts where a start with two disks goes wrong at every step in turn.
+fn at_every_step(what: &str, mut judge: impl FnMut(&str, &Host, &Outcome)) -> usize {
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("log");
-    let log = log.to_str().unwrap();
-    let mut count = 0;
-    for calls in CALLS {
-        for step in 1.. {
-            let host = Host::new();
-            fs::write(host.image("victim"), "data").unwrap();
-            let trace = format!("trace={calls}");
-            let inject = format!("inject={calls}:{what}:when={step}");
-            let strace = ["strace", "-o", log, "-e", &trace, "-e", &inject];
-            let outcome = host.fire("before_vm_start", VM_ID, &value(&["a", "b"]), &strace);
-            let log = fs::read_to_string(log).unwrap();
-            if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
-                assert_eq!(outcome.status, Some(0), "{outcome:?}");
-                break;
-            }
-            count += 1;
-            judge(&format!("{calls}, number {step}"), &host, &outcome);
-            assert_eq!(fs::read(host.image("victim")).unwrap(), b"data");
-            assert!(step < 1000, "{calls} has no end");
-        }
-    }
-    count
+    let run = |step: &Step| {
+        let host = Host::new();
+        fs::write(host.image("victim"), "data").unwrap();
+        let words = step.strace(&log);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let outcome = host.fire("before_vm_start", VM_ID, &value(&["a", "b"]), &words);
+        (log.clone(), host, outcome)
+    };
+    steps::every(what, run, |step, host, outcome| {
+        judge(step, host, outcome);
+        assert_eq!(fs::read(host.image("victim")).unwrap(), b"data");
+    })
 }
 
 #[test]
 fn what_was_made_goes_whichever_step_fails() {
-    if let Some(reason) = why_not() {
+    if let Some(reason) = steps::why_not() {
         return not_run("what_was_made_goes_whichever_step_fails", &reason);
     }
     let count = at_every_step("error=EIO", |step, host, outcome| {
@@ -165,7 +123,7 @@ fn what_was_made_goes_whichever_step_fails() {
 
 #[test]
 fn after_sigkill_at_any_step_the_next_destroy_cleans_up() {
-    if let Some(reason) = why_not() {
+    if let Some(reason) = steps::why_not() {
         return not_run(
             "after_sigkill_at_any_step_the_next_destroy_cleans_up",
             &reason,

@@ -3,13 +3,15 @@
 //! A hook whose every step fails in turn.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Firing, Outcome, is_root, private_host};
 
 /// The calls by which a hook and its libraries change something, or find out what is there.
-const CALLS: [&str; 15] = [
+const CALLS: [&str; 17] = [
     "openat",
+    "openat2",
     "read",
     "write",
     "fsync",
@@ -22,6 +24,7 @@ const CALLS: [&str; 15] = [
     "statx,newfstatat",
     "readlink,getdents64",
     "clone,clone3,vfork",
+    "execve",
     "wait4,waitid",
     "pipe2,poll,ppoll",
 ];
@@ -44,24 +47,35 @@ pub fn why_not() -> Option<String> {
     }
 }
 
-/// Runs fresh firings with `what` (`error=EIO`, `signal=KILL`) done to the first, second, third of
-/// each of [`CALLS`] and so on; `judge` gets each of them. How often that was.
-pub fn each(
+/// One call of the hook that something happens to.
+pub struct Step {
+    calls: &'static str,
+    inject: String,
+}
+
+impl Step {
+    /// The command to run the hook inside of, which writes what happened to `log`.
+    pub fn strace(&self, log: &Path) -> Vec<String> {
+        let log = log.to_str().unwrap();
+        let trace = format!("trace={}", self.calls);
+        let words = ["strace", "-o", log, "-e", &trace, "-e", &self.inject];
+        words.map(str::to_owned).into()
+    }
+}
+
+/// Calls `run` with `what` (`error=EIO`, `signal=KILL`) done to the first, second, third of each of
+/// [`CALLS`] and so on; it returns the log, whatever the hook was run on, and how it ended. `judge`
+/// gets each of them. How often that was.
+pub fn every<T>(
     what: &str,
-    firing: impl Fn() -> Firing,
-    mut judge: impl FnMut(&str, &Firing, &Outcome),
+    mut run: impl FnMut(&Step) -> (PathBuf, T, Outcome),
+    mut judge: impl FnMut(&str, &T, &Outcome),
 ) -> usize {
     let mut count = 0;
     for calls in CALLS {
-        for step in 1.. {
-            let firing = firing();
-            let log = firing.directory().join("strace");
-            let trace = format!("trace={calls}");
-            let inject = format!("inject={calls}:{what}:when={step}");
-            let log_name = log.to_str().unwrap();
-            let strace = ["strace", "-o", log_name, "-e", &trace, "-e", &inject];
-            let firing = firing.inside(&strace);
-            let outcome = firing.run();
+        for number in 1.. {
+            let inject = format!("inject={calls}:{what}:when={number}");
+            let (log, host, outcome) = run(&Step { calls, inject });
             let log = fs::read_to_string(log).unwrap();
             if !log.contains("(INJECTED)") && !log.contains("killed by SIGKILL") {
                 assert_eq!(outcome.status, Some(0), "{calls}: {outcome:?}");
@@ -69,12 +83,30 @@ pub fn each(
             }
             count += 1;
             judge(
-                &format!("{calls}, number {step}: {outcome:?}"),
-                &firing,
+                &format!("{calls}, number {number}: {outcome:?}"),
+                &host,
                 &outcome,
             );
-            assert!(step < 1000, "{calls} has no end");
+            assert!(number < 1000, "{calls} has no end");
         }
     }
     count
+}
+
+/// [`every`] with fresh firings.
+pub fn each(
+    what: &str,
+    firing: impl Fn() -> Firing,
+    judge: impl FnMut(&str, &Firing, &Outcome),
+) -> usize {
+    let run = |step: &Step| {
+        let firing = firing();
+        let log = firing.directory().join("strace");
+        let words = step.strace(&log);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let firing = firing.inside(&words);
+        let outcome = firing.run();
+        (log, firing, outcome)
+    };
+    every(what, run, judge)
 }
