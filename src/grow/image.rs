@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use serde::{Deserialize, Serialize};
 
 use crate::cmd::{self, Output};
 use crate::json::Node;
@@ -134,7 +133,7 @@ impl Image {
         let answer = child::ask(&[LOOK.as_ref(), self.path.as_os_str()], end)?;
         let late = || Error::new("its storage did not answer before the deadline");
         let facts = answer.ok_or_else(late)??;
-        serde_json::from_str(&facts).map_err(|_| child::died())
+        Look::parse(&facts).ok_or_else(child::died)
     }
 
     fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
@@ -157,30 +156,37 @@ pub fn work(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
 }
 
 /// What the file system and the kernel know of an image.
-#[derive(Serialize, Deserialize)]
 struct Look {
-    /// Its path without links.
-    real: PathBuf,
     is_block: bool,
     /// In bytes; of a block device, those of the device.
     size: u64,
     has_writer: bool,
+    /// The image's path without links.
+    real: PathBuf,
 }
 
 impl Look {
-    /// As JSON.
     fn at(path: &Path) -> Result<String> {
         let look = || -> Result<String> {
             let mut file = File::open(path)?;
-            let look = Look {
-                real: fs::canonicalize(path)?,
-                is_block: file.metadata()?.file_type().is_block_device(),
-                size: file.seek(SeekFrom::End(0))?,
-                has_writer: has_writer(&file)?,
-            };
-            Ok(serde_json::to_string(&look)?)
+            let real = fs::canonicalize(path)?;
+            let is_block = file.metadata()?.file_type().is_block_device();
+            let size = file.seek(SeekFrom::End(0))?;
+            let has_writer = has_writer(&file)?;
+            let real = real.display();
+            Ok(format!("{is_block}\0{size}\0{has_writer}\0{real}"))
         };
         look().context(path.display())
+    }
+
+    fn parse(facts: &str) -> Option<Look> {
+        let mut facts = facts.split('\0');
+        Some(Look {
+            is_block: facts.next()?.parse().ok()?,
+            size: facts.next()?.parse().ok()?,
+            has_writer: facts.next()?.parse().ok()?,
+            real: PathBuf::from(facts.next()?),
+        })
     }
 }
 
