@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use vdsm_hooks::{Result, cmd};
 
 use crate::plan::Switch;
@@ -17,10 +17,8 @@ const NET_DEVICES: &str = "/sys/class/net";
 
 /// Links as they are before a set-up. It brings them up and raises MTUs; no other network loses
 /// anything by that.
-#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Links(BTreeMap<String, Link>);
 
-#[derive(Serialize, Deserialize)]
 struct Link {
     is_up: bool,
     mtu: Option<u32>,
@@ -36,6 +34,25 @@ impl Links {
             let is_up = number(link, "flags").is_some_and(|flags| flags & 1 == 1);
             let mtu = number(link, "mtu");
             (link.to_owned(), Link { is_up, mtu })
+        });
+        Links(links.collect())
+    }
+
+    /// By name: whether it is up, and its MTU.
+    pub(crate) fn value(&self) -> Value {
+        let links = self.0.iter();
+        links
+            .map(|(name, link)| (name.clone(), json!([link.is_up, link.mtu])))
+            .collect()
+    }
+
+    /// What [`Links::value`] has written.
+    pub(crate) fn kept(value: &Value) -> Links {
+        let links = value.as_object().into_iter().flatten();
+        let links = links.map(|(name, link)| {
+            let is_up = link[0] == true;
+            let mtu = link[1].as_u64().and_then(|mtu| mtu.try_into().ok());
+            (name.clone(), Link { is_up, mtu })
         });
         Links(links.collect())
     }

@@ -7,15 +7,13 @@
 //! `before_network_setup` takes the networks of the hook out of the request and builds them;
 //! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use vdsm_hooks::hook::Program;
 use vdsm_hooks::record::Records;
 use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, program};
@@ -26,8 +24,7 @@ mod plan;
 mod request;
 
 use links::Links;
-use plan::Switch;
-use request::Request;
+use request::{Configured, Request};
 
 const HOOK: &str = "ovs";
 const STATE: &str = "setup";
@@ -37,16 +34,6 @@ const STATE_FILE: &str = "/run/vdsm/hooks/ovs/setup";
 const TIMEOUT: &str = "--timeout=30";
 const PATIENCE: Duration = Duration::from_secs(40);
 const LARGEST: u64 = 1 << 20;
-
-/// How to go back: kept from before the first change until VDSM says how its set-up ended.
-#[derive(Serialize, Deserialize)]
-struct Setup {
-    from: Switch,
-    to: Switch,
-    /// VDSM's running configuration as it was.
-    files: BTreeMap<PathBuf, Option<String>>,
-    links: Links,
-}
 
 fn main() -> ExitCode {
     // VDSM's log is to name the hook.
@@ -79,7 +66,7 @@ fn serve(event: &str) -> Result {
 }
 
 fn report() -> Result {
-    let switch = request::configured()?;
+    let switch = Configured::now()?.switch;
     hook::edit_json(|document, edits| caps::add(&switch, document, edits))
 }
 
@@ -102,7 +89,11 @@ fn set_up() -> Result {
         if request.is_other() {
             return Ok(());
         }
-        if let Some(problem) = request.to.problem(&request.from, request::has_nic) {
+        if let Some(problem) = request
+            .to
+            .switch
+            .problem(&request.from.switch, request::has_nic)
+        {
             return Err(Error::new(problem));
         }
         if request.is_change() {
@@ -117,19 +108,21 @@ fn set_up() -> Result {
     done
 }
 
+/// How to go back is kept from before the first change until VDSM says how its set-up ended.
 fn build(request: &Request<'_>) -> Result {
+    let (from, to) = (&request.from, &request.to);
     let files = request.files.keys();
-    let files = files.map(|path| Ok((path.clone(), content(path)?)));
-    let setup = Setup {
-        from: request.from.clone(),
-        to: request.to.clone(),
-        files: files.collect::<Result<_>>()?,
-        links: Links::of(&request.to),
-    };
-    let text = serde_json::to_string(&setup).context("the state")?;
-    Records::of(HOOK)?.write(STATE, &text)?;
-    transact(plan::commands(&setup.from, &setup.to))?;
-    links::apply(&setup.from, &setup.to)?;
+    let files = files.map(|path| Ok((path.display().to_string(), json!(content(path)?))));
+    let setup = json!({
+        "from": from.attributes,
+        "to": to.attributes,
+        // VDSM's running configuration as it was.
+        "files": files.collect::<Result<Value>>()?,
+        "links": Links::of(&to.switch).value(),
+    });
+    Records::of(HOOK)?.write(STATE, &setup.to_string())?;
+    transact(plan::commands(&from.switch, &to.switch))?;
+    links::apply(&from.switch, &to.switch)?;
     for directory in request.files.keys().filter_map(|path| path.parent()) {
         fs::create_dir_all(directory).context(directory.display())?;
     }
@@ -155,11 +148,21 @@ fn go_back() -> Result {
     let Some(text) = records.read(STATE)? else {
         return Ok(());
     };
-    let setup: Setup = serde_json::from_str(&text).context("the state before the set-up")?;
-    file_set::change(&setup.files)?;
-    transact(plan::commands_back(&setup.to, &setup.from))?;
-    links::apply(&setup.to, &setup.from)?;
-    setup.links.restore()?;
+    let setup: Value = serde_json::from_str(&text).context("the state before the set-up")?;
+    let (from, to) = (&setup["from"], &setup["to"]);
+    let files = setup["files"].as_object();
+    let files = files.filter(|_| from.is_object() || to.is_object());
+    let files = files
+        .ok_or_else(|| Error::new("the state before the set-up: not what this hook has written"))?;
+    let text = |text: &Value| text.as_str().map(str::to_owned);
+    let files = files
+        .iter()
+        .map(|(path, old)| (PathBuf::from(path), text(old)));
+    file_set::change(&files.collect())?;
+    let (from, to) = (Configured::kept(from)?.switch, Configured::kept(to)?.switch);
+    transact(plan::commands_back(&to, &from))?;
+    links::apply(&to, &from)?;
+    Links::kept(&setup["links"]).restore()?;
     forget()
 }
 

@@ -5,20 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 /// The bridge that everything is on.
 pub(crate) const BRIDGE: &str = "ovsbr0";
 
 /// The bridge, with its networks and bonds by name. Without any it is not there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Switch {
     pub(crate) networks: BTreeMap<String, Network>,
     pub(crate) bonds: BTreeMap<String, Bond>,
 }
 
 /// A network. One with a tag has a bridge of its own within the bridge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Network {
     /// The NIC or bond below it.
     pub(crate) card: Option<String>,
@@ -45,7 +43,7 @@ impl Network {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bond {
     pub(crate) nics: BTreeSet<String>,
     pub(crate) mode: String,

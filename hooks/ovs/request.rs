@@ -22,10 +22,86 @@ pub(crate) struct Request<'a> {
     document: Node<'a>,
     members: Vec<(Kind, String)>,
     /// What is set up already, and what is wanted.
-    pub(crate) from: Switch,
-    pub(crate) to: Switch,
+    pub(crate) from: Configured,
+    pub(crate) to: Configured,
     /// VDSM's running configuration of them afterwards; none for what goes.
     pub(crate) files: BTreeMap<PathBuf, Option<String>>,
+}
+
+/// Networks and bonds of the hook, as VDSM writes them and as they are on the switch.
+#[derive(Clone, Default)]
+pub(crate) struct Configured {
+    /// An object with their attributes by [`Kind::member`] and name.
+    pub(crate) attributes: Value,
+    pub(crate) switch: Switch,
+}
+
+impl Configured {
+    /// What the running configuration has on Open vSwitch.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn now() -> Result<Configured> {
+        let mut all = Configured::default();
+        // One that cannot be is VDSM's.
+        for name in network_setup::all_configured()? {
+            let value = network_setup::configured(&name)?.unwrap_or_default();
+            all.add(Kind::Network, &name, &value).unwrap_or_default();
+        }
+        for name in network_setup::all_bonds()? {
+            let value = network_setup::configured_bond(&name)?.unwrap_or_default();
+            all.add(Kind::Bond, &name, &value).unwrap_or_default();
+        }
+        Ok(all)
+    }
+
+    /// The same from attributes that were kept.
+    ///
+    /// # Errors
+    /// They are of something else.
+    pub(crate) fn kept(attributes: &Value) -> Result<Configured> {
+        let mut all = Configured::default();
+        for kind in [Kind::Network, Kind::Bond] {
+            let members = attributes[kind.member()].as_object();
+            for (name, value) in members.into_iter().flatten() {
+                all.add(kind, name, value)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds one, and tells whether it is the hook's.
+    fn add(&mut self, kind: Kind, name: &str, value: &Value) -> Result<bool> {
+        let is_ours = match kind {
+            Kind::Network => match network(value)? {
+                Some(network) => self
+                    .switch
+                    .networks
+                    .insert(name.to_owned(), network)
+                    .is_none(),
+                None => false,
+            },
+            Kind::Bond => match bond(value)? {
+                Some(bond) => self.switch.bonds.insert(name.to_owned(), bond).is_none(),
+                None => false,
+            },
+        };
+        if is_ours {
+            self.attributes[kind.member()][name] = value.clone();
+        }
+        Ok(is_ours)
+    }
+
+    /// Removes one, and tells whether it was there.
+    fn remove(&mut self, kind: Kind, name: &str) -> bool {
+        if let Some(members) = self.attributes[kind.member()].as_object_mut() {
+            members.remove(name);
+        }
+        match kind {
+            Kind::Network => self.switch.networks.remove(name).is_some(),
+            Kind::Bond => self.switch.bonds.remove(name).is_some(),
+        }
+    }
 }
 
 /// The three members that every request has.
@@ -47,7 +123,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// It is no request, or a network or bond of the hook's cannot be what it says.
     pub(crate) fn read(document: Node<'a>) -> Result<Request<'a>> {
-        let from = configured()?;
+        let from = Configured::now()?;
         let mut read = Request {
             document,
             members: Vec::new(),
@@ -78,28 +154,15 @@ impl<'a> Request<'a> {
 
     /// Whether the host has to change for it.
     pub(crate) fn is_change(&self) -> bool {
-        self.from != self.to
+        self.from.switch != self.to.switch
     }
 
     /// Takes one member of the request up, and tells whether it is the hook's alone.
     fn add(&mut self, kind: Kind, name: &str, value: &Value) -> Result<bool> {
         let wrong = |error: Error| Error::new(format!("{} {name}: {error}", kind.word()));
         let goes = value["remove"] == true;
-        let was = match kind {
-            Kind::Network => self.to.networks.remove(name).is_some(),
-            Kind::Bond => self.to.bonds.remove(name).is_some(),
-        };
-        let is = !goes
-            && match kind {
-                Kind::Network => match network(value).map_err(wrong)? {
-                    Some(network) => self.to.networks.insert(name.to_owned(), network).is_none(),
-                    None => false,
-                },
-                Kind::Bond => match bond(value).map_err(wrong)? {
-                    Some(bond) => self.to.bonds.insert(name.to_owned(), bond).is_none(),
-                    None => false,
-                },
-            };
+        let was = self.to.remove(kind, name);
+        let is = !goes && self.to.add(kind, name, value).map_err(wrong)?;
         if was || is {
             let path = network_setup::configuration(kind, name)?;
             self.files.insert(path, is.then(|| value.to_string()));
@@ -124,24 +187,6 @@ impl<'a> Request<'a> {
         }
         Ok(())
     }
-}
-
-/// What the running configuration has on Open vSwitch.
-pub(crate) fn configured() -> Result<Switch> {
-    let mut switch = Switch::default();
-    for name in network_setup::all_configured()? {
-        let value = network_setup::configured(&name)?.unwrap_or_default();
-        if let Some(network) = network(&value).unwrap_or_default() {
-            switch.networks.insert(name, network);
-        }
-    }
-    for name in network_setup::all_bonds()? {
-        let value = network_setup::configured_bond(&name)?.unwrap_or_default();
-        if let Some(bond) = bond(&value).unwrap_or_default() {
-            switch.bonds.insert(name, bond);
-        }
-    }
-    Ok(switch)
 }
 
 /// The network of these attributes; none if it is not on Open vSwitch, or VDSM's business.
