@@ -95,6 +95,7 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
 pub struct Records {
     directory: File,
     path: PathBuf,
+    is_own: bool,
 }
 
 impl Records {
@@ -114,17 +115,29 @@ impl Records {
         Records::below(Path::new(LASTING), hook)
     }
 
+    /// Those that are written and read by one user alone. Root takes its orders only from such
+    /// ones, since VDSM's user can put into the directory what it likes.
+    ///
+    /// # Errors
+    /// As [`lock`].
+    pub fn own(hook: &str) -> Result<Records> {
+        let mut records = Records::of(hook)?;
+        records.is_own = true;
+        Ok(records)
+    }
+
     fn below(run: &Path, hook: &str) -> Result<Records> {
         Ok(Records {
             directory: directory(run, hook)?,
             path: run.join(WAY.join("/")).join(hook),
+            is_own: false,
         })
     }
 
     /// The text kept under `name`; none if there is none.
     ///
     /// # Errors
-    /// It cannot be read, is a link, not UTF-8, or larger than any record.
+    /// It cannot be read, is a link, not UTF-8, larger than any record, or somebody else's.
     pub fn read(&self, name: &str) -> Result<Option<String>> {
         let path = self.path(name)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -133,6 +146,14 @@ impl Records {
             Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error).context(path.display()),
         };
+        let owner = file.metadata().context(path.display())?.uid();
+        if self.is_own && owner != geteuid().as_raw() {
+            return Err(Error::new(format!(
+                "{}: user {owner} has written this, expected {}",
+                path.display(),
+                geteuid()
+            )));
+        }
         let mut text = String::new();
         let read = file.take(LONGEST + 1).read_to_string(&mut text);
         let read = read.context(path.display())?;
@@ -217,6 +238,9 @@ impl Records {
         // A process of our number may have been killed here.
         let _ = self.unlink(&new);
         let placed = create(&self.directory, &new).and_then(|mut file| {
+            if !self.is_own {
+                give(&file, &self.directory)?;
+            }
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             Ok(put(&new)?)
@@ -267,18 +291,20 @@ fn open_lock(directory: &File) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok(openat(directory, LOCK, FLAGS, Mode::empty())?.into())
         }
-        made => made,
+        Err(error) => Err(error),
+        Ok(file) => {
+            give(&file, directory).inspect_err(|_| {
+                let _ = unlinkat(directory, LOCK, UnlinkatFlags::NoRemoveDir);
+            })?;
+            Ok(file)
+        }
     }
 }
 
 /// A file that was not there, mode 0600.
 fn create(directory: &File, name: &str) -> io::Result<File> {
     let new = FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
-    let file = File::from(openat(directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    give(&file, directory).inspect_err(|_| {
-        let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
-    })?;
-    Ok(file)
+    Ok(openat(directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
 }
 
 /// What root makes in a directory of VDSM's is VDSM's as well. It has to be new: who else had a
@@ -362,6 +388,31 @@ mod tests {
         assert_eq!(records.names()?, ["other"]);
         let mode = fs::metadata(run.path().join("vdsm/hooks/one/other"))?.mode();
         assert_eq!(mode & 0o7777, 0o600);
+        Ok(())
+    }
+
+    #[test]
+    fn own_records_are_not_given_and_not_taken() -> Result {
+        if !geteuid().is_root() {
+            println!("NOT RUN: own_records_are_not_given_and_not_taken: needs root");
+            return Ok(());
+        }
+        let run = tempfile::tempdir()?;
+        let vdsm = run.path().join("vdsm");
+        fs::create_dir(&vdsm)?;
+        chown(&vdsm, Some(36), Some(36))?;
+        let mut records = Records::below(run.path(), "one")?;
+        records.is_own = true;
+        records.write("state", "ours")?;
+        assert_eq!(records.read("state")?.as_deref(), Some("ours"));
+        let file = vdsm.join("hooks/one/state");
+        chown(&file, Some(36), Some(36))?;
+        let refused = records.read("state").err().map(|it| it.to_string());
+        let refused = refused.unwrap_or_default();
+        assert!(
+            refused.ends_with("user 36 has written this, expected 0"),
+            "{refused}"
+        );
         Ok(())
     }
 

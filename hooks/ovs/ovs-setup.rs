@@ -120,7 +120,7 @@ fn build(request: &Request<'_>) -> Result {
         "files": files.collect::<Result<Value>>()?,
         "links": Links::of(&to.switch).value(),
     });
-    Records::of(HOOK)?.write(STATE, &setup.to_string())?;
+    Records::own(HOOK)?.write(STATE, &setup.to_string())?;
     transact(plan::commands(&from.switch, &to.switch))?;
     links::apply(&from.switch, &to.switch)?;
     for directory in request.files.keys().filter_map(|path| path.parent()) {
@@ -144,7 +144,7 @@ fn go_back() -> Result {
     if !Path::new(STATE_FILE).exists() {
         return Ok(());
     }
-    let records = Records::of(HOOK)?;
+    let records = Records::own(HOOK)?;
     let Some(text) = records.read(STATE)? else {
         return Ok(());
     };
@@ -168,7 +168,7 @@ fn go_back() -> Result {
 
 fn forget() -> Result {
     match Path::new(STATE_FILE).exists() {
-        true => Records::of(HOOK)?.remove(STATE),
+        true => Records::own(HOOK)?.remove(STATE),
         false => Ok(()),
     }
 }
