@@ -55,7 +55,7 @@ impl Output {
         let stderr = String::from_utf8_lossy(&self.stderr);
         let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
         let last = last
-            .map(|line| format!(": {}", line.trim()))
+            .map(|line| format!(": {}", line.trim().trim_end_matches('.')))
             .unwrap_or_default();
         let how = match (self.status.code(), self.status.signal()) {
             (Some(code), _) => format!("exit status {code}"),

@@ -7,6 +7,7 @@
 //! `before_network_setup` takes the networks of the hook out of the request and builds them;
 //! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
 
+use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,11 +37,15 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const LARGEST: u64 = 1 << 20;
 
 fn main() -> ExitCode {
+    let mut program = program!();
     // VDSM's log is to name the hook.
-    let program = Program {
-        name: HOOK,
-        ..program!()
-    };
+    let first = env::args_os().nth(1);
+    if first.is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-")) {
+        program = Program {
+            name: HOOK,
+            ..program
+        };
+    }
     hook::run_helper(program, |arguments| match arguments {
         [event] => serve(event),
         _ => Err(Error::new("expected the name of an event")),

@@ -161,6 +161,10 @@ impl<'a> Request<'a> {
     fn add(&mut self, kind: Kind, name: &str, value: &Value) -> Result<bool> {
         let wrong = |error: Error| Error::new(format!("{} {name}: {error}", kind.word()));
         let goes = value["remove"] == true;
+        let asked = value["custom"]["ovs"].as_str().unwrap_or("true");
+        if kind == Kind::Network && !goes && !is_yes_text(asked) && !is_no_text(asked) {
+            log::warn!("network {name}: ovs={asked:?}: expected true or false, it is left to VDSM");
+        }
         let was = self.to.remove(kind, name);
         let is = !goes && self.to.add(kind, name, value).map_err(wrong)?;
         if was || is {
@@ -310,6 +314,10 @@ fn is_yes(value: &Value) -> bool {
 
 fn is_yes_text(text: &str) -> bool {
     props::is_true(text) || ["Yes", "yes", "on"].contains(&text)
+}
+
+fn is_no_text(text: &str) -> bool {
+    ["false", "False", "0", "No", "no", "off", ""].contains(&text)
 }
 
 fn text(value: &Value) -> Option<String> {
