@@ -15,8 +15,9 @@ mod domains;
 mod support;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -556,6 +557,11 @@ fn qcow2_on_a_block_device_needs_free_room() {
 
 /// A cold start of a VM with one disk.
 fn start(image: &Path, value: &str) -> Firing {
+    start_on("", image, value)
+}
+
+/// [`start`] on a host that these commands have prepared.
+fn start_on(prepare: &str, image: &Path, value: &str) -> Firing {
     let document = format!(
         "<domain><name>a</name><devices><disk type='file' device='disk'>\
          <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda'/></disk>\
@@ -564,7 +570,7 @@ fn start(image: &Path, value: &str) -> Firing {
     );
     let host = format!(
         "mount -t tmpfs tmpfs /run; mkdir -p /run/vdsm/{VM_ID}; \
-         echo 0 >/run/vdsm/{VM_ID}/launchflags; exec \"$@\""
+         echo 0 >/run/vdsm/{VM_ID}/launchflags; {prepare}exec \"$@\""
     );
     Firing::new("growdisk", "before_vm_start", document.as_bytes())
         .variable("growdisk", value)
@@ -721,6 +727,55 @@ fn storage_that_does_not_answer_costs_no_more_than_the_time() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("not grown: qemu-img: gave up"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    drop(dead);
+    assert_nobody_works_on(directory.path());
+}
+
+#[test]
+fn storage_that_dies_after_qemu_img_costs_no_more_than_the_time() {
+    let test = "storage_that_dies_after_qemu_img_costs_no_more_than_the_time";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let directory = scratch();
+    let dead = match DeadMount::on(directory.path()) {
+        Ok(dead) => dead,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let image = directory.path().join("disk");
+    // Answers without the storage, so that our own look is the first to touch it.
+    let host = scratch();
+    let stand_in = host.path().join("qemu-img");
+    let facts = r#"[{"filename":"disk","format":"raw"}]"#;
+    fs::write(&stand_in, format!("#!/bin/sh\necho '{facts}'\n")).unwrap();
+    fs::set_permissions(&stand_in, Permissions::from_mode(0o755)).unwrap();
+    let prepare = format!("mount --bind {} /usr/bin/qemu-img; ", stand_in.display());
+    let says = "not grown: its storage did not answer before the deadline";
+    for (value, status) in [("vda", 0), ("vda,must", 2)] {
+        let outcome = start_on(&prepare, &image, value)
+            .variable("growdisk_timeout", "10")
+            .run();
+        let said = &outcome.stderr;
+        assert_eq!(outcome.status, Some(status), "{said}");
+        assert!(said.contains(&format!("disk vda: {says}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let mut tool = Command::new("unshare");
+    tool.args([
+        "--mount",
+        "sh",
+        "-ec",
+        &format!("{prepare}exec \"$@\""),
+        "sh",
+    ]);
+    tool.arg(program("vdsm-hooks"));
+    tool.args(["grow-disk", "--timeout", "10", "--format", "raw"]);
+    let output = tool.arg(&image).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(says), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
     drop(dead);
     assert_nobody_works_on(directory.path());
 }
