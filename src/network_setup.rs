@@ -75,6 +75,32 @@ pub fn names(document: Node<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Whether a word stands anywhere in a request, whatever its case, or in VDSM's running
+/// configuration. Also true of what is no request.
+///
+/// # Errors
+/// The configuration cannot be read.
+pub fn mentions(document: Node<'_>, word: &str) -> Result<bool> {
+    let request = document.object().and_then(|all| member(&all, "request"));
+    let has = |name| {
+        request
+            .as_ref()
+            .is_some_and(|it| member(it, name).is_some())
+    };
+    if !["networks", "bondings", "options"].into_iter().all(has) {
+        return Ok(true);
+    }
+    let mut texts = vec![document.source().to_owned()];
+    for name in all_configured()? {
+        texts.extend(configured(&name)?.map(|it| it.to_string()));
+    }
+    for name in all_bonds()? {
+        texts.extend(configured_bond(&name)?.map(|it| it.to_string()));
+    }
+    let mentions = |text: &String| text.to_ascii_lowercase().contains(word);
+    Ok(texts.iter().any(mentions))
+}
+
 fn requested(document: Node<'_>) -> Result<Object<'_>> {
     let request = document.object().and_then(|all| member(&all, "request"));
     let networks = request.and_then(|request| member(&request, "networks"));
@@ -161,7 +187,7 @@ fn attributes(path: &Path) -> Result<Option<Value>> {
 /// # Errors
 /// They cannot be listed.
 pub fn all_configured() -> Result<Vec<String>> {
-    host::entries(&Kind::Network.directory())
+    all(Kind::Network)
 }
 
 /// The names of all bonds that are set up already.
@@ -169,7 +195,14 @@ pub fn all_configured() -> Result<Vec<String>> {
 /// # Errors
 /// They cannot be listed.
 pub fn all_bonds() -> Result<Vec<String>> {
-    host::entries(&Kind::Bond.directory())
+    all(Kind::Bond)
+}
+
+/// Without hidden files, which are what is left of one that was being written.
+fn all(kind: Kind) -> Result<Vec<String>> {
+    let mut names = host::entries(&kind.directory())?;
+    names.retain(|name| !name.starts_with('.'));
+    Ok(names)
 }
 
 impl Network<'_> {

@@ -161,7 +161,7 @@ EOF
     check "all networks go" set_up '"blue": {"remove": true}' '"bond7": {"remove": true}'
     check "and the bridge with them" fails ovs_vsctl br-exists ovsbr0
     check "VDSM has none of them" is "$(find /var/lib/vdsm/staging/netconf -type f)" ''
-    check "nothing is left to undo" is "$(ls -A /run/vdsm/hooks/ovs)" ''
+    check "nothing is left to undo" is "$(ls -A /run/vdsm/hooks/ovs)" lock
     drop_vdsm
     umount /usr/bin/ovs-vsctl
     for nic in em1 em2 em3; do ip link delete "$nic"; done

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::record::Lock;
 use vdsm_hooks::{Result, cmd};
 
 use crate::plan::Switch;
@@ -61,13 +62,13 @@ impl Links {
     ///
     /// # Errors
     /// `ip` fails.
-    pub(crate) fn restore(&self) -> Result {
+    pub(crate) fn restore(&self, lock: &Lock) -> Result {
         for (name, link) in self.0.iter().filter(|(name, _)| is_there(name)) {
             if let Some(mtu) = link.mtu.filter(|mtu| number(name, "mtu") != Some(*mtu)) {
-                ip(&["link", "set", "dev", name, "mtu", &mtu.to_string()])?;
+                ip(lock, &["link", "set", "dev", name, "mtu", &mtu.to_string()])?;
             }
             if !link.is_up {
-                ip(&["link", "set", "dev", name, "down"])?;
+                ip(lock, &["link", "set", "dev", name, "down"])?;
             }
         }
         Ok(())
@@ -88,16 +89,22 @@ fn nics(switch: &Switch) -> BTreeSet<&str> {
 ///
 /// # Errors
 /// `ip` fails.
-pub(crate) fn apply(from: &Switch, to: &Switch) -> Result {
+pub(crate) fn apply(lock: &Lock, from: &Switch, to: &Switch) -> Result {
     let old_devices = from.networks.iter().map(|(name, old)| old.device(name));
     for device in old_devices.filter(|device| to.has_device(device)) {
         if from.addresses_of(device) != to.addresses_of(device) {
-            ip(&["address", "flush", "dev", device, "scope", "global"])?;
-            ip(&["-4", "route", "flush", "exact", "default", "dev", device])?;
+            ip(
+                lock,
+                &["address", "flush", "dev", device, "scope", "global"],
+            )?;
+            ip(
+                lock,
+                &["-4", "route", "flush", "exact", "default", "dev", device],
+            )?;
         }
     }
     for nic in nics(to).difference(&nics(from)) {
-        up(nic)?;
+        up(lock, nic)?;
     }
     for (name, network) in &to.networks {
         if from.networks.get(name) == Some(network) {
@@ -109,22 +116,25 @@ pub(crate) fn apply(from: &Switch, to: &Switch) -> Result {
                 .mtu
                 .filter(|mtu| number(link, "mtu").is_none_or(|now| now < *mtu));
             if let Some(mtu) = raised {
-                ip(&["link", "set", "dev", link, "mtu", &mtu.to_string()])?;
+                ip(lock, &["link", "set", "dev", link, "mtu", &mtu.to_string()])?;
             }
         }
-        up(device)?;
+        up(lock, device)?;
         for address in &network.addresses {
-            ip(&["address", "replace", address, "dev", device])?;
+            ip(lock, &["address", "replace", address, "dev", device])?;
         }
         if let Some(gateway) = &network.gateway {
-            ip(&["route", "replace", "default", "via", gateway, "dev", device])?;
+            ip(
+                lock,
+                &["route", "replace", "default", "via", gateway, "dev", device],
+            )?;
         }
     }
     Ok(())
 }
 
-fn up(link: &str) -> Result {
-    ip(&["link", "set", "dev", link, "up"])
+fn up(lock: &Lock, link: &str) -> Result {
+    ip(lock, &["link", "set", "dev", link, "up"])
 }
 
 fn is_there(link: &str) -> bool {
@@ -141,6 +151,8 @@ fn number(link: &str, name: &str) -> Option<u32> {
     }
 }
 
-fn ip(words: &[&str]) -> Result {
-    cmd::run("ip", words, PATIENCE)?.success().map(drop)
+fn ip(lock: &Lock, words: &[&str]) -> Result {
+    cmd::run_as_root_under(lock, "ip", words, PATIENCE)?
+        .success()
+        .map(drop)
 }

@@ -9,13 +9,14 @@
 //! business.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use serde_json::json;
 use vdsm_hooks::bridge::Bridges;
 use vdsm_hooks::json::{Edits as JsonEdits, Node as JsonNode, Object};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, hook, nic, program};
+use vdsm_hooks::{Error, Result, hook, network_setup, nic, program};
 
 mod network;
 
@@ -24,6 +25,8 @@ use network::Network;
 /// The bridge on which untagged networks are.
 const BRIDGE: &str = "ovsbr0";
 const PORT: &str = "openvswitch";
+/// How the set-up goes back, see there.
+const CUT_OFF: &str = "/run/vdsm/hooks/ovs/setup";
 const SETUP: &str = "/usr/libexec/vdsm-hooks/ovs-setup";
 
 fn main() -> ExitCode {
@@ -34,12 +37,25 @@ fn run() -> Result {
     match hook::event()?.as_str() {
         "after_get_stats" => report().map_err(Error::keep_going),
         "after_get_caps" if !Network::all()?.iter().any(|network| network.is_ovs) => Ok(()),
-        event @ ("after_get_caps"
-        | "before_network_setup"
-        | "after_network_setup"
-        | "after_network_setup_fail") => Err(become_setup(event)),
+        event @ ("before_network_setup" | "after_network_setup" | "after_network_setup_fail") => {
+            match is_asked()? {
+                true => Err(become_setup(event)),
+                false => Ok(()),
+            }
+        }
+        "after_get_caps" => Err(become_setup("after_get_caps")),
         _ => hook::edit(plug),
     }
+}
+
+/// Whether a request may be about Open vSwitch, or a set-up was cut off. Nearly none is.
+fn is_asked() -> Result<bool> {
+    let mut is_asked = Path::new(CUT_OFF).exists();
+    hook::edit_json(|document, _| {
+        is_asked |= network_setup::mentions(document, "ovs")?;
+        Ok(())
+    })?;
+    Ok(is_asked)
 }
 
 /// Goes on as the program for whole networks. Returns only what prevents that.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::hook::Program;
-use vdsm_hooks::record::Records;
+use vdsm_hooks::record::{self, Lock, Records};
 use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, program};
 
 mod caps;
@@ -61,7 +61,7 @@ fn serve(event: &str) -> Result {
         }
         "after_network_setup_fail" => {
             hook::edit_json(|document, _| request::options(document).map(drop))?;
-            go_back()
+            go_back(&record::lock(HOOK, PATIENCE)?)
         }
         "after_get_caps" => report().map_err(Error::keep_going),
         other => Err(Error::new(format!(
@@ -76,8 +76,9 @@ fn report() -> Result {
 }
 
 fn set_up() -> Result {
+    let lock = record::lock(HOOK, PATIENCE)?;
     // From a set-up that was cut off.
-    go_back().context(format!("cannot go back to what {STATE_FILE} says"))?;
+    go_back(&lock).context(format!("cannot go back to what {STATE_FILE} says"))?;
     let mut is_begun = false;
     let done = hook::edit_json(|document, edits| {
         let options = request::options(document)?;
@@ -103,18 +104,18 @@ fn set_up() -> Result {
         }
         if request.is_change() {
             is_begun = true;
-            build(&request)?;
+            build(&lock, &request)?;
         }
         request.cut(edits)
     });
     if done.is_err() && is_begun {
-        go_back().unwrap_or_else(|error| log::warn!("cannot go back: {error}"));
+        go_back(&lock).unwrap_or_else(|error| log::warn!("cannot go back: {error}"));
     }
     done
 }
 
 /// How to go back is kept from before the first change until VDSM says how its set-up ended.
-fn build(request: &Request<'_>) -> Result {
+fn build(lock: &Lock, request: &Request<'_>) -> Result {
     let (from, to) = (&request.from, &request.to);
     let files = request.files.keys();
     let files = files.map(|path| Ok((path.display().to_string(), json!(content(path)?))));
@@ -126,8 +127,8 @@ fn build(request: &Request<'_>) -> Result {
         "links": Links::of(&to.switch).value(),
     });
     Records::own(HOOK)?.write(STATE, &setup.to_string())?;
-    transact(plan::commands(&from.switch, &to.switch))?;
-    links::apply(&from.switch, &to.switch)?;
+    transact(lock, plan::commands(&from.switch, &to.switch))?;
+    links::apply(lock, &from.switch, &to.switch)?;
     for directory in request.files.keys().filter_map(|path| path.parent()) {
         fs::create_dir_all(directory).context(directory.display())?;
     }
@@ -145,7 +146,7 @@ fn content(path: &Path) -> Result<Option<String>> {
 }
 
 /// Undoes a set-up that was begun, if there is one.
-fn go_back() -> Result {
+fn go_back(lock: &Lock) -> Result {
     if !Path::new(STATE_FILE).exists() {
         return Ok(());
     }
@@ -165,9 +166,9 @@ fn go_back() -> Result {
         .map(|(path, old)| (PathBuf::from(path), text(old)));
     file_set::change(&files.collect())?;
     let (from, to) = (Configured::kept(from)?.switch, Configured::kept(to)?.switch);
-    transact(plan::commands_back(&to, &from))?;
-    links::apply(&to, &from)?;
-    Links::kept(&setup["links"]).restore()?;
+    transact(lock, plan::commands_back(&to, &from))?;
+    links::apply(lock, &to, &from)?;
+    Links::kept(&setup["links"]).restore(lock)?;
     forget()
 }
 
@@ -179,7 +180,8 @@ fn forget() -> Result {
 }
 
 /// One transaction: all of it happens, or nothing.
-fn transact(commands: Vec<Vec<String>>) -> Result {
+/// Whoever comes after a hook that was killed waits until this has ended.
+fn transact(lock: &Lock, commands: Vec<Vec<String>>) -> Result {
     if commands.is_empty() {
         return Ok(());
     }
@@ -188,6 +190,6 @@ fn transact(commands: Vec<Vec<String>>) -> Result {
         words.push("--".to_owned());
         words.extend(command);
     }
-    let ended = cmd::run("ovs-vsctl", &words, PATIENCE)?.success();
+    let ended = cmd::run_as_root_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
     ended.map(drop)
 }
