@@ -239,6 +239,18 @@ pub fn edit_json(
     }
 }
 
+/// Hands the event's JSON to `look`, without a way to change it. Not called for an empty file.
+///
+/// # Errors
+/// As [`edit`].
+pub fn read_json(look: impl FnOnce(json::Node<'_>) -> Result) -> Result {
+    let path = data_file("_hook_json", "_hook_domxml")?;
+    let Some(text) = read_document(&path)? else {
+        return Ok(());
+    };
+    look(json::Node::parse(&text).context(path.display())?)
+}
+
 /// The error of JSON that is not of the event's shape.
 pub fn unexpected_json(expected: &str) -> Error {
     let path = env::var_os("_hook_json").unwrap_or_default();

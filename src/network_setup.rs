@@ -75,30 +75,27 @@ pub fn names(document: Node<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a word stands anywhere in a request, whatever its case, or in VDSM's running
-/// configuration. Also true of what is no request.
+/// Whether a word stands anywhere in a request or in VDSM's running configuration, in upper or
+/// lower case. Also true of what is no request.
 ///
 /// # Errors
 /// The configuration cannot be read.
 pub fn mentions(document: Node<'_>, word: &str) -> Result<bool> {
     let request = document.object().and_then(|all| member(&all, "request"));
-    let has = |name| {
-        request
-            .as_ref()
-            .is_some_and(|it| member(it, name).is_some())
-    };
+    let has = |name| request.as_ref().and_then(|it| member(it, name)).is_some();
     if !["networks", "bondings", "options"].into_iter().all(has) {
         return Ok(true);
     }
-    let mut texts = vec![document.source().to_owned()];
-    for name in all_configured()? {
-        texts.extend(configured(&name)?.map(|it| it.to_string()));
+    let mut texts = document.source().as_bytes().to_vec();
+    for kind in [Kind::Network, Kind::Bond] {
+        for name in all(kind)? {
+            let path = kind.directory().join(name);
+            texts.extend(host::read_file(&path, LARGEST_NETWORK)?);
+        }
     }
-    for name in all_bonds()? {
-        texts.extend(configured_bond(&name)?.map(|it| it.to_string()));
-    }
-    let mentions = |text: &String| text.to_ascii_lowercase().contains(word);
-    Ok(texts.iter().any(mentions))
+    texts.make_ascii_lowercase();
+    let mut places = texts.windows(word.len());
+    Ok(places.any(|place| place == word.as_bytes()))
 }
 
 fn requested(document: Node<'_>) -> Result<Object<'_>> {

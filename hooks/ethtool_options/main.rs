@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    hook::edit_json(|document, _| apply(document))
+    hook::read_json(apply)
 }
 
 fn apply(document: Node<'_>) -> Result {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    hook::edit_json(|document, _| add_all(document))
+    hook::read_json(add_all)
 }
 
 fn add_all(document: Node<'_>) -> Result {

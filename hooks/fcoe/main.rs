@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     let mut files = BTreeMap::new();
-    hook::edit_json(|document, _| {
+    hook::read_json(|document| {
         files = wanted(document)?;
         Ok(())
     })?;

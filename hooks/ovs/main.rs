@@ -51,7 +51,7 @@ fn run() -> Result {
 /// Whether a request may be about Open vSwitch, or a set-up was cut off. Nearly none is.
 fn is_asked() -> Result<bool> {
     let mut is_asked = Path::new(CUT_OFF).exists();
-    hook::edit_json(|document, _| {
+    hook::read_json(|document| {
         is_asked |= network_setup::mentions(document, "ovs")?;
         Ok(())
     })?;

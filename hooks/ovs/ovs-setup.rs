@@ -56,11 +56,11 @@ fn serve(event: &str) -> Result {
     match event {
         "before_network_setup" => set_up(),
         "after_network_setup" => {
-            hook::edit_json(|document, _| request::options(document).map(drop))?;
+            hook::read_json(|document| request::options(document).map(drop))?;
             forget()
         }
         "after_network_setup_fail" => {
-            hook::edit_json(|document, _| request::options(document).map(drop))?;
+            hook::read_json(|document| request::options(document).map(drop))?;
             go_back(&record::lock(HOOK, PATIENCE)?)
         }
         "after_get_caps" => report().map_err(Error::keep_going),
