@@ -10,8 +10,8 @@ use crate::{Context, Error, Result, host};
 
 const DIRECTORY: &str = "/etc/vdsm-hooks";
 const LARGEST: u64 = 1 << 20;
-/// Where the host's images may lie if the administrator has not said otherwise.
-const DEFAULT_PATH: &str = "/var/lib/libvirt/images";
+/// Where libvirt has the images of a host.
+pub const IMAGES: &str = "/var/lib/libvirt/images";
 
 /// The entries of a topic; none if it has no file.
 ///
@@ -29,13 +29,13 @@ fn entries(topic: &str) -> Result<Option<Vec<String>>> {
     Ok(Some(entries.map(str::to_owned).collect()))
 }
 
-/// The directories below which images of the host may lie: those in the topic's file, else
-/// libvirt's own.
+/// The directories below which files may lie: those in the topic's file, else `defaults`.
 ///
 /// # Errors
 /// The file cannot be read, or an entry is no absolute path.
-pub fn directories(topic: &str) -> Result<Vec<PathBuf>> {
-    let entries = entries(topic)?.unwrap_or_else(|| vec![DEFAULT_PATH.to_owned()]);
+pub fn directories(topic: &str, defaults: &[&str]) -> Result<Vec<PathBuf>> {
+    let defaults = || defaults.iter().map(|path| (*path).to_owned()).collect();
+    let entries = entries(topic)?.unwrap_or_else(defaults);
     match entries.iter().find(|entry| !entry.starts_with('/')) {
         Some(entry) => Err(Error::new(format!(
             "{DIRECTORY}/{topic}: {entry:?}: expected a directory, from / on"

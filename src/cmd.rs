@@ -2,6 +2,7 @@
 
 //! Host commands: fixed directories, a clean environment, a deadline for the whole process group.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -17,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 
+use crate::describe::{DAEMONS as HOOKS, HELPERS};
 use crate::record::Lock;
 use crate::{Context, Error, Result};
 
@@ -140,11 +142,18 @@ fn as_root<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Command> {
     Ok(command)
 }
 
-/// The absolute path of a host program.
+/// The absolute path of a host program. One of our own helpers is that of the tree in which this
+/// program lies: `/`, or wherever else the suite was laid out.
 ///
 /// # Errors
 /// None of the system's directories has it.
 pub fn find(program: &str) -> Result<PathBuf> {
+    if program.starts_with(HELPERS) {
+        let own = env::current_exe().unwrap_or_default();
+        let own = own.to_string_lossy();
+        let tree = own.rsplit_once(HOOKS).map_or("", |(tree, _)| tree);
+        return Ok(PathBuf::from(format!("{tree}{program}")));
+    }
     if program.starts_with('/') {
         return Ok(PathBuf::from(program));
     }

@@ -69,7 +69,7 @@ pub fn find(path: &str) -> Result<Image> {
     }
     let answer =
         ask(&["find".as_ref(), given.as_os_str()]).map_err(
-            |silence| match allowed::directories(TOPIC) {
+            |silence| match allowed::directories(TOPIC, &[allowed::IMAGES]) {
                 Ok(directories) if !is_below(given, &directories) => allowed::outside(TOPIC, given),
                 _ => silence,
             },
@@ -124,7 +124,7 @@ fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
 
 /// The child's part of [`find`].
 fn look(path: &Path) -> Result<String> {
-    let directories = allowed::directories(TOPIC)?;
+    let directories = allowed::directories(TOPIC, &[allowed::IMAGES])?;
     let (real, found) = resolve(path);
     if !is_allowed(&real, &directories) {
         // The line that helps is that of the place where an allowed link leads to.

@@ -6,8 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::props;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, host, props};
 
 const RUN: &str = "/run/vdsm";
 const FLAGS: &str = "launchflags";
@@ -80,7 +79,8 @@ fn drop_flags(directory: &Path) -> Result {
 /// # Errors
 /// A `vmId` that is no UUID.
 pub fn is_resume() -> Result<bool> {
-    if !Path::new(RUN).exists() || props::text("vmId")?.is_none() {
+    // Where VDSM runs, at least the socket of its service for root is there.
+    if host::entries(Path::new(RUN))?.is_empty() || props::text("vmId")?.is_none() {
         return Ok(false);
     }
     Ok(wakes_up(&directory(&vm_id()?)))

@@ -28,6 +28,8 @@ use crate::{Context, Error, Result, allowed, child, cmd};
 const HOOK: &str = "scratchpad";
 /// The list of the directories where scratch disks may lie.
 const TOPIC: &str = "scratchpad-directories";
+/// Where they may lie without such a list: the first is there only if somebody has made it.
+const DIRECTORIES: [&str; 2] = ["/var/lib/scratch", allowed::IMAGES];
 /// How long to wait for the storage of one directory, and for qemu-img.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_TO_MAKE: Duration = Duration::from_secs(60);
@@ -187,7 +189,7 @@ pub fn delete_found(path: &str, storage: &mut Storage) -> Result {
 /// The directory of a file below one of those that the administrator allows, without a link on the
 /// way from there; none if it is not there.
 fn directory_of(path: &Path, storage: &mut Storage) -> Result<Option<OwnedFd>> {
-    for allowed in allowed::directories(TOPIC)? {
+    for allowed in allowed::directories(TOPIC, &DIRECTORIES)? {
         let Ok(below) = parent(path).strip_prefix(&allowed) else {
             continue;
         };

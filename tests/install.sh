@@ -127,6 +127,12 @@ one_file_each() { [ "$(find "$hooks" -mindepth 2 -type f | wc -l)" -eq "$hook_co
 check 'a hook is one file, its other events are links' one_file_each
 check 'the links are relative' link_is ../before_device_create/50_extnet "$hooks/before_nic_hotplug/50_extnet"
 check 'a link runs' "$hooks/before_nic_hotplug/50_extnet" --help >/dev/null
+finds_helper() {
+    echo '{"request": {}}' >"$work/request.json"
+    ! _hook_json=$work/request.json "$hooks/after_network_setup/50_ovs" 2>"$work/refusal" &&
+        grep -q 'unexpected JSON' "$work/refusal"
+}
+check 'a hook runs the helper of its own tree' finds_helper
 check 'the tool runs' "$root/usr/bin/vdsm-hooks" --help >/dev/null
 modes() {
     mode_is 755 "$hooks/before_vm_start/50_macbind" && mode_is 755 "$root/usr/bin/vdsm-hooks" &&

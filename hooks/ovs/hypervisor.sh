@@ -156,6 +156,18 @@ EOF
             check "the network is as it was" as_before
         done
     done
+    helper=/usr/libexec/vdsm-hooks/ovs-setup
+    echo "{\"request\": {\"networks\": {$red}, \"bondings\": {}, \"options\": {}}}" >"$lab/request.json"
+    keep
+    helper_refuses() { ! _hook_json=$lab/request.json "$helper" "$@" 2>"$lab/refusal" && cat "$lab/refusal"; }
+    for argument in '' before_vm_start ../before_network_setup 'before_network_setup;reboot' 'before_network_setup
+x' --event=before_network_setup; do
+        check "the helper refuses '$argument'" helper_refuses "$argument"
+    done
+    check "and two arguments" helper_refuses before_network_setup red
+    check "and none" helper_refuses
+    check "user vdsm may not run it as root" fails vdsm_has "$helper" before_network_setup
+    check "all that changed nothing" as_before
     check "another NIC for the bond" set_up "\"red\": {\"remove\": true}" "$fewer"
     check "is one of its NICs" bond_has em1 em2
     check "all networks go" set_up '"blue": {"remove": true}' '"bond7": {"remove": true}'

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Plugs vNICs into Open vSwitch bridges of the host, and reports the statistics of networks on them.
+//! Plugs vNICs into Open vSwitch bridges of the host. What whole networks need is the helper's, which
+//! runs only where there are such networks, or a request may be about one.
 //!
-//! Events: `before_device_create`, `before_nic_hotplug`, `before_update_device`; `after_get_stats`.
+//! Events: `before_device_create`, `before_nic_hotplug`, `before_update_device`; the others go to
+//! the helper.
 //!
 //! Property: `ovs` of a network, which VDSM keeps in its running configuration. A vNIC on any other
 //! bridge of Open vSwitch gets its port as well. Networks whose switch type is OVS are VDSM's own
@@ -12,12 +14,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use serde_json::json;
 use vdsm_hooks::bridge::Bridges;
-use vdsm_hooks::json::{Edits as JsonEdits, Node as JsonNode, Object};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, hook, network_setup, nic, program};
+use vdsm_hooks::{Error, Result, cmd, hook, network_setup, nic, program};
 
+#[expect(dead_code, reason = "the helper needs all of it")]
 mod network;
 
 use network::Network;
@@ -35,15 +36,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     match hook::event()?.as_str() {
-        "after_get_stats" => report().map_err(Error::keep_going),
-        "after_get_caps" if !Network::all()?.iter().any(|network| network.is_ovs) => Ok(()),
         event @ ("before_network_setup" | "after_network_setup" | "after_network_setup_fail") => {
             match is_asked()? {
                 true => Err(become_setup(event)),
                 false => Ok(()),
             }
         }
-        "after_get_caps" => Err(become_setup("after_get_caps")),
+        event @ ("after_get_caps" | "after_get_stats") => {
+            match Network::all().map_err(Error::keep_going)?[..] {
+                [] => Ok(()),
+                [..] => Err(become_setup(event)),
+            }
+        }
         _ => hook::edit(plug),
     }
 }
@@ -60,8 +64,13 @@ fn is_asked() -> Result<bool> {
 
 /// Goes on as the program for whole networks. Returns only what prevents that.
 fn become_setup(event: &str) -> Error {
-    let error = Command::new(SETUP).arg(event).exec();
-    Error::new(format!("{SETUP}: {error}"))
+    match cmd::find(SETUP) {
+        Ok(setup) => {
+            let error = Command::new(&setup).arg(event).exec();
+            Error::new(format!("{}: {error}", setup.display()))
+        }
+        Err(error) => error,
+    }
 }
 
 fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
@@ -105,48 +114,4 @@ fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         edits.append(interface, &El::new("virtualport").attr("type", PORT));
     }
     Ok(())
-}
-
-fn report() -> Result {
-    let mut networks = Network::all()?;
-    networks.retain(|network| network.is_ovs);
-    if networks.is_empty() {
-        return Ok(());
-    }
-    hook::edit_json(|document, edits| {
-        let devices = document.object().and_then(|stats| stats.get("network"));
-        let devices = devices.and_then(JsonNode::object);
-        let devices = devices.ok_or_else(|| hook::unexpected_json("an object 'network'"))?;
-        for network in &networks {
-            add(network, &devices, edits)?;
-        }
-        Ok(())
-    })
-}
-
-/// An untagged network has the numbers of its card, a tagged one those of its bridge. What has none
-/// yet gets them the next time.
-fn add<'a>(network: &Network, devices: &Object<'a>, edits: &mut JsonEdits<'a>) -> Result {
-    let Some(card) = &network.card else {
-        return Ok(());
-    };
-    let (from, to, name) = match &network.vlan {
-        None => (card, network.name.clone(), network.name.clone()),
-        Some(vlan) => {
-            let name = format!("{card}.{vlan}");
-            (&network.name, name.clone(), name)
-        }
-    };
-    let Some(numbers) = devices.get(from) else {
-        return Ok(());
-    };
-    let mut copy = numbers.value();
-    let entry = copy.as_mut().and_then(|copy| copy.as_object_mut());
-    let entry = entry.ok_or_else(|| hook::unexpected_json("objects in 'network'"))?;
-    entry.insert("name".to_owned(), json!(name));
-    edits.set(devices, &to, &json!(entry))?;
-    match (&network.vlan, numbers.object()) {
-        (Some(_), Some(own)) => edits.set(&own, "name", &json!(name)),
-        _ => Ok(()),
-    }
 }

@@ -44,10 +44,11 @@ impl Network {
         }))
     }
 
-    /// All of them, by name.
+    /// All that are on Open vSwitch, by name.
     pub(crate) fn all() -> Result<Vec<Network>> {
         let names = network_setup::all_configured()?;
         let networks = names.iter().map(|name| Network::find(name));
-        networks.filter_map(Result::transpose).collect()
+        let networks: Result<Vec<_>> = networks.filter_map(Result::transpose).collect();
+        networks.map(|all| all.into_iter().filter(|network| network.is_ovs).collect())
     }
 }

@@ -3,7 +3,7 @@
 //! The part of the hook ovs that sets up the host's networks: `ovs-setup EVENT`, with VDSM's request
 //! in the file that `_hook_json` names. VDSM fires these events as root.
 //!
-//! `after_get_caps`, as VDSM's user, reports the networks that there are.
+//! `after_get_caps` and `after_get_stats`, as VDSM's user, report the networks that there are.
 //! `before_network_setup` takes the networks of the hook out of the request and builds them;
 //! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
 
@@ -21,8 +21,10 @@ use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, program};
 
 mod caps;
 mod links;
+mod network;
 mod plan;
 mod request;
+mod stats;
 
 use links::Links;
 use request::{Configured, Request};
@@ -64,8 +66,9 @@ fn serve(event: &str) -> Result {
             go_back(&record::lock(HOOK, PATIENCE)?)
         }
         "after_get_caps" => report().map_err(Error::keep_going),
+        "after_get_stats" => stats::report().map_err(Error::keep_going),
         other => Err(Error::new(format!(
-            "{other:?}: expected an event of the network set-up"
+            "{other:?}: expected an event of the hook ovs"
         ))),
     }
 }
