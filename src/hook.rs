@@ -193,17 +193,13 @@ pub fn event() -> Result<String> {
 /// No XML in this event, a file that cannot be read or parsed, whatever `change` returns, and a
 /// result that cannot be written. The data file is then what it was.
 pub fn edit(change: impl FnOnce(&Document<'_>, &mut Edits<'_>) -> Result) -> Result {
-    let path = data_file("_hook_domxml", "_hook_json")?;
-    let Some(text) = read_document(&path)? else {
+    let Some((path, text)) = read_document("_hook_domxml", "_hook_json")? else {
         return Ok(());
     };
     let document = xml::parse(&text).context(path.display())?;
     let mut edits = Edits::new(&document);
     change(&document, &mut edits)?;
-    match edits.finish()? {
-        Some(new) => host::replace_file(&path, new.as_bytes()),
-        None => Ok(()),
-    }
+    save(&path, edits.finish()?)
 }
 
 /// Hands the event's XML to `look`, without a way to change it. Not called for an empty file.
@@ -211,8 +207,7 @@ pub fn edit(change: impl FnOnce(&Document<'_>, &mut Edits<'_>) -> Result) -> Res
 /// # Errors
 /// As [`edit`].
 pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
-    let path = data_file("_hook_domxml", "_hook_json")?;
-    let Some(text) = read_document(&path)? else {
+    let Some((path, text)) = read_document("_hook_domxml", "_hook_json")? else {
         return Ok(());
     };
     look(&xml::parse(&text).context(path.display())?)
@@ -226,17 +221,13 @@ pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
 pub fn edit_json(
     change: impl for<'a> FnOnce(json::Node<'a>, &mut json::Edits<'a>) -> Result,
 ) -> Result {
-    let path = data_file("_hook_json", "_hook_domxml")?;
-    let Some(text) = read_document(&path)? else {
+    let Some((path, text)) = read_document("_hook_json", "_hook_domxml")? else {
         return Ok(());
     };
     let document = json::Node::parse(&text).context(path.display())?;
     let mut edits = json::Edits::new(&text);
     change(document, &mut edits)?;
-    match edits.finish()? {
-        Some(new) => host::replace_file(&path, new.as_bytes()),
-        None => Ok(()),
-    }
+    save(&path, edits.finish()?)
 }
 
 /// Hands the event's JSON to `look`, without a way to change it. Not called for an empty file.
@@ -244,8 +235,7 @@ pub fn edit_json(
 /// # Errors
 /// As [`edit`].
 pub fn read_json(look: impl FnOnce(json::Node<'_>) -> Result) -> Result {
-    let path = data_file("_hook_json", "_hook_domxml")?;
-    let Some(text) = read_document(&path)? else {
+    let Some((path, text)) = read_document("_hook_json", "_hook_domxml")? else {
         return Ok(());
     };
     look(json::Node::parse(&text).context(path.display())?)
@@ -272,18 +262,24 @@ fn data_file(wanted: &str, other: &str) -> Result<PathBuf> {
     }
 }
 
-/// The document's text; nothing for an empty file.
-fn read_document(path: &Path) -> Result<Option<String>> {
-    let bytes = host::read_file(path, LARGEST_DOCUMENT)?;
+/// The data file and its text, see [`data_file`]; nothing for an empty file.
+fn read_document(wanted: &str, other: &str) -> Result<Option<(PathBuf, String)>> {
+    let path = data_file(wanted, other)?;
+    let bytes = host::read_file(&path, LARGEST_DOCUMENT)?;
     if bytes.is_empty() {
         return Ok(None);
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => Ok(Some((path, text))),
         Err(error) => Err(Error::new(format!(
             "{}: not UTF-8 at byte {}",
             path.display(),
             error.utf8_error().valid_up_to()
         ))),
     }
+}
+
+/// Replaces the data file, if there is anything new.
+fn save(path: &Path, new: Option<String>) -> Result {
+    new.map_or(Ok(()), |new| host::replace_file(path, new.as_bytes()))
 }

@@ -4,6 +4,8 @@
 //! the networks that are set up already.
 
 use std::fmt::Display;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -172,7 +174,7 @@ pub fn configured_bond(name: &str) -> Result<Option<Value>> {
 }
 
 fn attributes(path: &Path) -> Result<Option<Value>> {
-    if !path.is_file() {
+    if !is_file(path)? {
         return Ok(None);
     }
     let text = host::read_file(path, LARGEST_NETWORK)?;
@@ -195,11 +197,25 @@ pub fn all_bonds() -> Result<Vec<String>> {
     all(Kind::Bond)
 }
 
-/// Without hidden files, which are what is left of one that was being written.
+/// Without hidden files, which are what is left of one that was being written, and what is no file.
 fn all(kind: Kind) -> Result<Vec<String>> {
-    let mut names = host::entries(&kind.directory())?;
+    let directory = kind.directory();
+    let mut names = host::entries(&directory)?;
     names.retain(|name| !name.starts_with('.'));
-    Ok(names)
+    let files = names.into_iter().map(|name| {
+        let is_file = is_file(&directory.join(&name))?;
+        Ok(is_file.then_some(name))
+    });
+    files.filter_map(Result::transpose).collect()
+}
+
+/// Unlike [`Path::is_file`], what cannot be told is an error.
+fn is_file(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).context(path.display()),
+    }
 }
 
 impl Network<'_> {

@@ -48,7 +48,9 @@ impl Network {
     pub(crate) fn all() -> Result<Vec<Network>> {
         let names = network_setup::all_configured()?;
         let networks = names.iter().map(|name| Network::find(name));
-        let networks: Result<Vec<_>> = networks.filter_map(Result::transpose).collect();
-        networks.map(|all| all.into_iter().filter(|network| network.is_ovs).collect())
+        let networks: Result<Vec<Network>> = networks.filter_map(Result::transpose).collect();
+        let mut networks = networks?;
+        networks.retain(|network| network.is_ovs);
+        Ok(networks)
     }
 }
