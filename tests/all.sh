@@ -10,17 +10,29 @@ sh tests/needs.sh tests
 
 passed=0
 failed=0
+# What took how long: seconds, a tab, and what it was.
+times=$(mktemp)
+trap 'rm -f "$times"' EXIT
 
 part() {
     title=$1
     shift
     printf '\n=== %s\n' "$title"
+    began=$(date +%s)
     if "$@"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
         printf '=== FAILED: %s\n' "$title"
     fi
+    took=$(($(date +%s) - began))
+    printf '=== %s s: %s\n' "$took" "$title"
+    printf '%s\t%s\n' "$took" "$title" >>"$times"
+}
+
+slowest() {
+    printf '\nThe slowest, in seconds:\n'
+    sort -rn "$times" | head -n 10
 }
 
 not_run() {
@@ -70,5 +82,6 @@ part "install.sh" sh tests/install.sh
 part "RPM packages" sh packaging/rpm.sh
 part "Real hypervisor" sh tests/hypervisor.sh
 
+slowest
 printf '\n%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
