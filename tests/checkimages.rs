@@ -11,8 +11,7 @@
 )]
 #![allow(missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown};

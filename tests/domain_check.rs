@@ -5,8 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader};

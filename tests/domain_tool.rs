@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fs;
 use std::path::Path;

@@ -12,7 +12,7 @@
 )]
 #![allow(missing_docs)]
 
-mod support;
+use crate::support;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -11,8 +11,7 @@
 )]
 #![allow(missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};

@@ -11,8 +11,7 @@
 )]
 #![allow(missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};

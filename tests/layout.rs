@@ -10,7 +10,7 @@
 )]
 #![allow(missing_docs)]
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::Path;
@@ -296,8 +296,13 @@ fn the_list_of_programs_is_complete_and_sorted() {
         let others = programs(&hook).map(|program| (program, program.as_str()));
         for (program, file) in [(&hook.name, "main")].into_iter().chain(others) {
             let folder = &hook.name;
+            // To build a program a second time for its tests costs a second where it has any.
+            let untested = match has_tests(&hook, &format!("{file}.rs")) {
+                true => "",
+                false => ", test = false",
+            };
             expected.push(format!(
-                "    {{ name = \"{program}\", path = \"hooks/{folder}/{file}.rs\" }},"
+                "    {{ name = \"{program}\", path = \"hooks/{folder}/{file}.rs\"{untested} }},"
             ));
         }
     }
@@ -313,6 +318,34 @@ fn the_list_of_programs_is_complete_and_sorted() {
         .filter(|line| line.contains("path = \"hooks/"))
         .collect();
     assert_eq!(lines, expected, "sort the lines of 'bin' in Cargo.toml");
+}
+
+/// Whether the program in this file of the hook's folder has unit tests, in a module of its own or in
+/// itself.
+fn has_tests(hook: &Hook, file: &str) -> bool {
+    let text = read_of(hook, file);
+    let modules = text.lines().filter_map(|line| {
+        let module = line.trim_start_matches("pub ").strip_prefix("mod ")?;
+        Some(format!("{}.rs", module.strip_suffix(';')?))
+    });
+    text.contains("#[test]") || modules.into_iter().any(|module| has_tests(hook, &module))
+}
+
+#[test]
+fn every_file_with_tests_is_part_of_the_suite() {
+    let suite = read("tests/suite.rs");
+    for entry in fs::read_dir(root().join("tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(file) = name.strip_suffix(".rs") else {
+            continue;
+        };
+        let line = format!("mod {file};");
+        let other_program = ["suite", "hook_program"].contains(&file);
+        assert!(
+            other_program || suite.lines().any(|one| one == line),
+            "tests/suite.rs lacks the line\n{line}"
+        );
+    }
 }
 
 #[test]

@@ -11,8 +11,7 @@
 )]
 #![allow(missing_docs)]
 
-mod domains;
-mod support;
+use crate::{domains, support};
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-mod support;
+use crate::support;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
 const UUID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! All tests but those of the library's own modules, as one program: what they share is compiled and
+//! linked once. `cargo test --test suite contract::` runs those of one file.
+
+mod domains;
+mod support;
+
+mod block_domains;
+mod cases;
+mod checkimages;
+mod contract;
+mod doctor;
+mod domain_check;
+mod domain_create;
+mod domain_mend;
+mod domain_tool;
+mod editing;
+mod fakevmstats;
+mod faqemu;
+mod fcoe;
+mod fileinject;
+mod filters;
+mod growdisk;
+mod hugepages;
+mod images;
+mod layout;
+mod ovs;
+mod scratchpad;
+mod sdcheck;
+mod sriov;
+mod tool;
+mod usb_names;
