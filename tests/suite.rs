@@ -3,6 +3,15 @@
 //! All tests but those of the library's own modules, as one program: what they share is compiled and
 //! linked once. `cargo test --test suite contract::` runs those of one file.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+#![allow(missing_docs)]
+
 mod domains;
 mod support;
 

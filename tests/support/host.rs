@@ -182,7 +182,8 @@ impl Root {
         let script = root().join("tests/support/with-host.sh");
         let words = ["unshare", "--mount", "--net", "sh"].map(str::to_owned);
         let binds = self.binds.iter();
-        let binds = binds.map(|(source, target)| format!("{}={target}", source.display()));
+        let binds = binds
+            .map(|(source, target)| format!("{}={target}", source.display()).replace(' ', "\\040"));
         words
             .into_iter()
             .chain([script, self.directory.clone()].map(|path| path.to_str().unwrap().to_owned()))
