@@ -10,24 +10,36 @@ sh tests/needs.sh tests
 
 passed=0
 failed=0
-# What took how long: seconds, a tab, and what it was.
+skipped=0
+# What took how long: seconds, a tab, and what it was; and the parts as rows of a table.
 times=$(mktemp)
-trap 'rm -f "$times"' EXIT
+parts=$(mktemp)
+trap 'rm -f "$times" "$parts"' EXIT
 
 part() {
     title=$1
     shift
     printf '\n=== %s\n' "$title"
     began=$(date +%s)
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
+    result=passed
+    if ! "$@"; then
+        result=FAILED
         printf '=== FAILED: %s\n' "$title"
     fi
+    case $result in
+    passed) passed=$((passed + 1)) ;;
+    FAILED) failed=$((failed + 1)) ;;
+    *) skipped=$((skipped + 1)) ;;
+    esac
     took=$(($(date +%s) - began))
     printf '=== %s s: %s\n' "$took" "$title"
     printf '%s\t%s\n' "$took" "$title" >>"$times"
+    printf '| %s | %s | %s |\n' "$title" "$took" "$result" >>"$parts"
+}
+
+summary() {
+    printf '\n| part | seconds | |\n|---|---|---|\n'
+    cat "$parts"
 }
 
 slowest() {
@@ -35,8 +47,27 @@ slowest() {
     sort -rn "$times" | head -n 10
 }
 
+# Of the whole part that runs: it is neither passed nor failed.
 not_run() {
     printf 'NOT RUN: %s: %s\n' "$1" "$2"
+    result='NOT RUN'
+}
+
+# Tools for developers. Without them everything else is tested.
+formatting() {
+    if cargo fmt --version >/dev/null 2>&1; then
+        cargo fmt --check
+    else
+        not_run "Formatting" "cargo fmt is not installed"
+    fi
+}
+
+lints() {
+    if cargo clippy --version >/dev/null 2>&1; then
+        cargo clippy --locked --all-targets -- -D warnings
+    else
+        not_run "Lints" "cargo clippy is not installed"
+    fi
 }
 
 dependencies() {
@@ -50,29 +81,24 @@ dependencies() {
     cargo deny --offline check licenses bans sources
 }
 
-# Every program is paid for at each start of a VM; a helper only where its hook has work for it.
 sizes() {
-    wrong=0
     built=${CARGO_TARGET_DIR:-target}/release
-    for what in program:600 daemon:600 helper:720; do
-        for name in $("$built/vdsm-hooks" files | awk -F '\t' -v what="${what%:*}" '$2 == what { print $5 }'); do
-            size=$(stat -c %s "$built/$name")
-            if [ "$size" -gt $((${what#*:} * 1024)) ]; then
-                printf '%s has %s bytes, expected at most %s KiB\n' "$name" "$size" "${what#*:}"
-                wrong=1
-            fi
-        done
-    done
-    return $wrong
+    "$built/vdsm-hooks" files |
+        awk -F '\t' -v built="$built" '$2 ~ /^(program|daemon|helper)$/ { print $2 "\t" built "/" $5 }' |
+        sh tests/sizes.sh
 }
 
 shell_scripts() {
+    if ! command -v shellcheck >/dev/null; then
+        not_run "Shell scripts" "shellcheck is not installed"
+        return 0
+    fi
     # shellcheck disable=SC2046  # file names of ours, without blanks
     shellcheck -x $(git ls-files '*.sh' .ci/run)
 }
 
-part "Formatting" cargo fmt --check
-part "Lints, and the library's API against rust-version" cargo clippy --locked --all-targets -- -D warnings
+part "Formatting" formatting
+part "Lints, and the library's API against rust-version" lints
 part "Shell scripts" shell_scripts
 part "Licences and sources of dependencies" dependencies
 part "Library, hooks, tool" cargo test --locked --no-fail-fast
@@ -82,6 +108,7 @@ part "install.sh" sh tests/install.sh
 part "RPM packages" sh packaging/rpm.sh
 part "Real hypervisor" sh tests/hypervisor.sh
 
+summary
 slowest
-printf '\n%s passed, %s failed\n' "$passed" "$failed"
+printf '\n%s passed, %s failed, %s not run\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ]

@@ -414,3 +414,78 @@ fn every_source_file_names_its_licence() {
         );
     }
 }
+
+/// What the build script says in a directory as cargo makes them, with these variables.
+fn build_script_says(profile: &str, copied: bool, variables: &[(&str, &str)]) -> String {
+    let builds = tempfile::TempDir::new().unwrap();
+    let out = builds.path().join("vdsm-hooks-1/out");
+    fs::create_dir_all(&out).unwrap();
+    if copied {
+        fs::create_dir_all(builds.path().join("pcre2-sys-1/out")).unwrap();
+        fs::write(builds.path().join("pcre2-sys-1/out/libpcre2.a"), "").unwrap();
+    }
+    let output = Command::new(env!("BUILD_SCRIPT"))
+        .current_dir(root())
+        .env_remove("PCRE2_SYS_STATIC")
+        .env("OUT_DIR", out)
+        .env("PROFILE", profile)
+        .env("HOST", "x86_64-unknown-linux-gnu")
+        .env("TARGET", "x86_64-unknown-linux-gnu")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn pcre2_is_never_bundled_unnoticed() {
+    let missing = [("PKG_CONFIG", "false")];
+    for (profile, copied, variables, words) in [
+        (
+            "release",
+            false,
+            &missing[..],
+            "cargo::error=the system's PCRE2 is not found: install libpcre2-dev and pkg-config (Debian) or pcre2-devel",
+        ),
+        (
+            "debug",
+            false,
+            &missing[..],
+            "cargo::warning=the system's PCRE2 is not found: install libpcre2-dev",
+        ),
+        (
+            "release",
+            true,
+            &[][..],
+            "holds a copy of PCRE2 from before the system's was there: 'cargo clean --release --package pcre2-sys'",
+        ),
+        (
+            "release",
+            false,
+            &[("PCRE2_SYS_STATIC", "1")][..],
+            "cargo::error=PCRE2 would be built into the programs: PCRE2_SYS_STATIC is \"1\"",
+        ),
+        (
+            "release",
+            false,
+            &[("TARGET", "x86_64-unknown-linux-musl")][..],
+            "cargo::error=PCRE2 would be built into the programs",
+        ),
+    ] {
+        let said = build_script_says(profile, copied, variables);
+        assert!(
+            said.contains(words),
+            "{profile} {copied} {variables:?}: {said}"
+        );
+    }
+    let said = build_script_says("release", false, &[]);
+    assert!(
+        !said.contains("cargo::error") && !said.contains("cargo::warning"),
+        "{said}"
+    );
+    // And this very build used the system's.
+    let program = fs::read(support::program("log_console")).unwrap();
+    let needed = b"libpcre2-8.so.";
+    assert!(program.windows(needed.len()).any(|window| window == needed));
+}

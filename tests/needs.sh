@@ -4,10 +4,14 @@
 #
 #     sh tests/needs.sh demo|tests
 #
-# Debian 12 and 13. The part for Enterprise Linux has not been run yet.
+# Debian 12 and 13. The part for Enterprise Linux has not been run yet. Where the release's Rust is too
+# old, that is said before anything is installed. What the tests can do without and the release has no
+# package of is a line that begins with NOT RUN.
 #
 # shellcheck disable=SC2046,SC2086 # Lists of packages are split into words on purpose.
 set -eu
+LC_ALL=C
+export LC_ALL
 
 case ${1-} in
 demo | tests) purpose=$1 ;;
@@ -55,19 +59,47 @@ cargo_minor() {
 
 has_rust() { [ "$(cargo_minor)" -ge "$rust" ]; }
 
+# no_rust [COMMAND [REMARK]]: where there is a package, the command that installs it.
 no_rust() {
-    die "Rust 1.$rust or newer is needed, and this system's packages are older: install it with" \
-        "rustup (https://rustup.rs), then run this again in a new shell"
+    {
+        echo "needs.sh: Rust 1.$rust or newer is needed, and this system's cargo is older; nothing was installed. Type"
+        [ -z "${1-}" ] || printf '    %s\n%s, or\n' "$1" "$2"
+        echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh && . \"\$HOME/.cargo/env\""
+        echo "and then the same command as now."
+    } >&2
+    exit 1
 }
+
+not_run() { echo "NOT RUN: what needs $1: this release has no package of that name"; }
 
 installed() { dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null | sed -n 's/ installed$//p'; }
 
-# Those of the named packages that are not installed.
-not_installed() {
-    have=" $(installed "$@" | tr '\n' ' ')"
+# Those of the named packages that the release has.
+available() {
+    apt-cache policy "$@" 2>/dev/null |
+        awk '/^[^ ]/ { name = $1; sub(/:$/, "", name) } $1 == "Candidate:" && $2 != "(none)" { print name }'
+}
+
+# without LIST PACKAGE...: the packages that are not in the list.
+without() {
+    list="$(printf ' %s' $1) "
+    shift
     for package; do
-        case $have in *" $package "*) ;; *) echo "$package" ;; esac
+        case $list in *" $package "*) ;; *) echo "$package" ;; esac
     done
+}
+
+not_installed() { without "$(installed "$@")" "$@"; }
+
+# The minor version of Rust in this package, or 0; before 1.70 the package cargo had another number.
+minor_of() {
+    version=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: 1\.\([0-9]*\)\..*/\1/p')
+    echo "${version:-0}"
+}
+
+apt_update() {
+    [ -n "${updated-}" ] || quietly as_root apt-get update -qq
+    updated=yes
 }
 
 apt_install() {
@@ -79,30 +111,52 @@ debian() {
     packages='gcc libc6-dev pkg-config libpcre2-dev
         libvirt-daemon-system libvirt-clients libvirt-daemon-config-nwfilter qemu-system-x86
         qemu-utils seabios ebtables iproute2 jq libxml2-utils'
-    [ "$purpose" = demo ] || packages="$packages
-        e2fsprogs ethtool guestfish hyperfine iputils-ping libguestfs-xfs linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
-        openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
-        sudo time"
     # In Debian 12 these are parts of the packages above, in Debian 13 only recommended by them.
     if [ "$(sed -n 's/^VERSION_ID="\([0-9]*\)"/\1/p' /etc/os-release)" -ge 13 ] 2>/dev/null; then
         packages="$packages libvirt-daemon-driver-network libvirt-daemon-driver-nwfilter
             libvirt-daemon-log qemu-system-modules-spice"
     fi
-    missing=$(not_installed $packages)
-    has_rust || missing="$missing cargo"
+    # What the tests do without, each with a line that says so.
+    wishes=
+    [ "$purpose" = demo ] || wishes='e2fsprogs ethtool guestfish hyperfine iputils-ping
+        libguestfs-xfs libsasl2-modules linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
+        openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
+        sudo time'
+
+    # First of all. Debian 12 has a newer Rust, but that takes the place of the older one: not
+    # without being asked.
+    if ! has_rust; then
+        [ -n "$(available cargo)" ] || apt_update
+        if [ "$(minor_of cargo)" -ge "$rust" ]; then
+            packages="$packages cargo"
+        elif [ "$(minor_of cargo-web)" -ge "$rust" ]; then
+            no_rust 'apt-get install cargo-web' "which takes the place of Debian's older cargo and rustc"
+        else
+            no_rust
+        fi
+    fi
+    if [ "$purpose" = tests ]; then
+        # Those that belong to the cargo that is used; rustup brings its own.
+        case $(cargo --version >/dev/null 2>&1 && dpkg -S "$(command -v cargo)" 2>/dev/null) in
+        cargo-web:*) wishes="$wishes rustfmt-web rust-web-clippy" ;;
+        cargo:*) wishes="$wishes rustfmt rust-clippy" ;;
+        *) has_rust || wishes="$wishes rustfmt rust-clippy" ;;
+        esac
+    fi
+
+    missing=$(not_installed $packages $wishes)
+    if [ -n "$(available $missing)" ] || [ -z "$(available gcc)" ]; then apt_update; fi
+    wishes=$(not_installed $wishes)
+    lacking=$(without "$(available $wishes)" $wishes)
+    for package in $lacking; do not_run "$package"; done
+    missing=$(without "$lacking" $missing)
     [ -n "$missing" ] || return 0
 
     echo "needs.sh: installing" $missing
-    quietly as_root apt-get update -qq
-    if ! has_rust; then
-        candidate=$(apt-cache policy cargo | sed -n 's/^  Candidate: .*1\.\([0-9]*\)\..*/\1/p')
-        [ "${candidate:-0}" -ge "$rust" ] || no_rust
-        apt_install cargo
-    fi
     # First: apt removes a qemu-utils that is newer than the emulator, and the second call installs
     # the one that fits.
     [ -z "$(not_installed qemu-system-x86)" ] || apt_install qemu-system-x86
-    missing=$(not_installed $packages)
+    missing=$(not_installed $missing)
     [ -z "$missing" ] || apt_install $missing
 }
 
@@ -112,16 +166,23 @@ enterprise_linux() {
         libvirt-daemon-driver-nwfilter libvirt-daemon-driver-qemu libvirt-client
         qemu-kvm qemu-img seabios-bin iptables-nft iproute jq libxml2'
     # Some of these are in EPEL and in oVirt's repositories.
-    [ "$purpose" = demo ] || packages="$packages
-        cyrus-sasl e2fsprogs edk2-ovmf ethtool guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch
-        python3 qemu-kvm-block-curl rpm-build safelease sanlock ShellCheck strace sudo time"
+    wishes=
+    [ "$purpose" = demo ] || wishes='clippy cyrus-sasl cyrus-sasl-scram e2fsprogs edk2-ovmf ethtool
+        guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch python3
+        qemu-kvm-block-curl rpm-build rustfmt safelease sanlock ShellCheck strace sudo time'
     ! has_rust || packages=${packages#cargo }
-    missing=$(rpm -q --qf '' $packages | sed -n 's/^package \(.*\) is not installed$/\1/p')
+    missing=$(rpm_missing $packages $wishes)
     [ -n "$missing" ] || return 0
     echo "needs.sh: installing" $missing "(never tried on Enterprise Linux before)"
-    quietly as_root dnf install -y --setopt=install_weak_deps=False $missing
+    # What no repository has is left out: needed packages are looked for again.
+    quietly as_root dnf install -y --setopt=install_weak_deps=False --setopt=strict=False $missing
     has_rust || no_rust
+    missing=$(rpm_missing $packages)
+    [ -z "$missing" ] || die "no repository has" $missing
+    for package in $(rpm_missing $wishes); do not_run "$package"; done
 }
+
+rpm_missing() { rpm -q --qf '' "$@" | sed -n 's/^package \(.*\) is not installed$/\1/p'; }
 
 if command -v apt-get >/dev/null; then
     debian

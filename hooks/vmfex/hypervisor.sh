@@ -130,8 +130,11 @@ check "the NIC is connected" grep '<source network="direct-pool"/>' /run/data/vm
 check "sudo lets nobody give the helper arguments" nobody_tells_it
 
 # As VDSM sets libvirt up: who wants to change something has to log in.
+has_scram() { find /usr/lib* -path '*/sasl2/libscram.so*' 2>/dev/null | grep -q .; }
 if ! command -v saslpasswd2 >/dev/null; then
     not_run "VDSM's login to libvirt" "needs saslpasswd2"
+elif ! has_scram; then
+    not_run "VDSM's login to libvirt" "needs SASL's plugin for SCRAM, libsasl2-modules or cyrus-sasl-scram"
 else
     restart_libvirt() {
         kill "$(cat /run/libvirtd.pid)"
@@ -148,14 +151,19 @@ else
     sed -i 's/^auth_unix_rw.*/auth_unix_rw = "sasl"/' /etc/libvirt/libvirtd.conf
     drop_pool
     restart_libvirt
-    check "libvirt wants a login" with_adapter vdsm_is_refused 'cannot set up network direct-pool: .*authentication failed'
+    # First the login that works: where none does, the refusals after it prove nothing.
     printf '%s\n' "$password" >/etc/pki/vdsm/keys/libvirt_password
     chmod 600 /etc/pki/vdsm/keys/libvirt_password
+    before=$failed
     check "the helper logs in with VDSM's password" with_adapter as_vdsm
-    echo wrong >/etc/pki/vdsm/keys/libvirt_password
-    add_nics fex3
-    check "a wrong password is told" with_adapter vdsm_is_refused 'authentication failed'
-    check "the password is not" fails grep -e wrong "$work/refusal"
+    if [ "$failed" = "$before" ]; then
+        add_nics fex3
+        rm /etc/pki/vdsm/keys/libvirt_password
+        check "libvirt wants a login" with_adapter vdsm_is_refused 'authentication failed'
+        echo wrong >/etc/pki/vdsm/keys/libvirt_password
+        check "a wrong password is told" with_adapter vdsm_is_refused 'authentication failed'
+        check "the password is not" fails grep -e wrong "$work/refusal"
+    fi
     rm -r /etc/pki/vdsm
     cp "$work/libvirtd.conf" /etc/libvirt/libvirtd.conf
     restart_libvirt
