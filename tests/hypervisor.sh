@@ -50,10 +50,18 @@ fire() {
 
 # begin HOOK: a fresh VM for the checks of this hook; false if others were asked for.
 begin() {
+    end
     hook=$1
     case " $wanted " in "  " | *" $1 "*) ;; *) return 1 ;; esac
+    began=$(date +%s)
     stop_vm
     make_vm "$work/vm.xml"
+}
+
+# end: what the checks before took.
+end() {
+    [ -z "$began" ] || echo "$(($(date +%s) - began)) s: $hook"
+    began=
 }
 
 # shellcheck disable=SC2120 # The arguments come by way of check.
@@ -187,12 +195,13 @@ run_checks() {
         begin "${folder##*/}" && . "$checks"
     done
     begin all_together && test_all_together
+    end
 
     summary
     [ "$failed" -eq 0 ]
 }
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 began=
 if [ "${1-}" = --inside ]; then
     use_directory "$2"
     shift 2
