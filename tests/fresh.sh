@@ -12,7 +12,7 @@
 #
 # Needs root, debootstrap and a network. The fresh machine has this one's kernel, devices, network
 # and certificates, and processes and mounts of its own: all of them end with this script, however
-# it ends.
+# it ends. Only kill -9 leaves its directory, /var/tmp/vdsm-hooks-fresh.*.
 #
 # shellcheck disable=SC2317 # Functions are called by way of timed.
 set -eu
