@@ -57,7 +57,9 @@ bootstrap() {
         tail -n 20 "$work/debootstrap.log"
         return 1
     }
-    mount -t proc proc "$work/root/proc" &&
+    # Its root is a mount: without that no process there gets mounts of its own.
+    mount --bind "$work/root" "$work/root" &&
+        mount -t proc proc "$work/root/proc" &&
         mount --rbind /sys "$work/root/sys" &&
         mount --rbind /dev "$work/root/dev" &&
         mount -t tmpfs tmpfs "$work/root/dev/shm" &&
