@@ -1,21 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Settings of the host that stand in several files and change together, or not at all.
+//!
+//! Root changes them, and some lie in directories that belong to VDSM's user. So a directory is
+//! opened once, and over links only where nobody but root can have put them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write as _};
+use std::fs::{File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use crate::temporary::{self, Temporary};
 use crate::undo::Undo;
-use crate::{Context, Result, host};
+use crate::{Context, Error, Result};
 
 /// Settings are a few lines.
 const LARGEST: u64 = 1 << 20;
+const DIRECTORY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
 
 /// Gives each file its text, with mode 0644, or removes it where there is none. Tells whether that
-/// was a change: a file that has its text already is not touched.
+/// was a change: a file that has its text already is not touched. Directories that are missing are
+/// made.
 ///
 /// The new files and second names of the old ones are made first, beside them and with a dot in
 /// front; renaming is all that is left then. So nobody ever reads half a file.
@@ -23,116 +37,211 @@ const LARGEST: u64 = 1 << 20;
 /// # Errors
 /// A file cannot be read, written or removed. Then all of them are what they were.
 pub fn change(files: &BTreeMap<PathBuf, Option<String>>) -> Result<bool> {
-    // Dropped last: what is taken back lies there.
-    let mut beside = Beside::default();
-    let mut changes = Vec::new();
+    let mut places = Vec::new();
     for (path, text) in files {
-        clear(path)?;
-        let old = content(path)?;
+        if let Some(place) = Place::of(path, text.is_some())? {
+            places.push((place, text));
+        }
+    }
+    let mut changes = Vec::new();
+    for (place, text) in &places {
+        // From a process that was killed. Nobody else changes the file now.
+        temporary::clear(place.directory(), Some(&place.name));
+        let old = place.content()?;
         if old.as_deref() == text.as_deref().map(str::as_bytes) {
             continue;
         }
         let new = match text {
-            Some(text) => Some(beside.write(path, text)?),
+            Some(text) => Some(place.write(text)?),
             None => None,
         };
         let old = match old {
-            Some(_) => Some(beside.keep(path)?),
+            Some(_) => Some(place.keep()?),
             None => None,
         };
-        changes.push((path, new, old));
+        changes.push((place, new, old));
     }
+    let is_change = !changes.is_empty();
     let mut undo = Undo::default();
-    for (path, new, old) in &changes {
-        put(new.as_deref(), path)?;
-        undo.push(path.display().to_string(), || put(old.as_deref(), path));
+    for (place, new, old) in changes {
+        place.put(new)?;
+        undo.push(place.path.display().to_string(), || place.put(old));
     }
     undo.keep();
-    Ok(!changes.is_empty())
+    Ok(is_change)
 }
 
-/// Renames the file to `path`; without one nothing is to be left there.
-fn put(file: Option<&Path>, path: &Path) -> Result {
-    match file {
-        Some(file) => fs::rename(file, path),
-        None => fs::remove_file(path),
-    }
-    .context(path.display())
-}
-
-fn content(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        _ => host::read_file(path, LARGEST).map(Some),
+/// The content of one of the files; none if it is not there.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is larger than any settings.
+pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
+    match Place::of(path, false)? {
+        Some(place) => place.content(),
+        None => Ok(None),
     }
 }
 
-/// Removes what a process that was killed has left beside a file. Nobody else changes it now.
-fn clear(path: &Path) -> Result {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_left = |entry: &str| {
-        let rest = entry.strip_prefix(&*format!(".{name}."));
-        let id = rest.and_then(|rest| {
-            rest.strip_suffix(".new")
-                .or_else(|| rest.strip_suffix(".old"))
-        });
-        id.is_some_and(|id| id.chars().all(|c| c.is_ascii_digit()))
-    };
-    for entry in host::entries(path.parent().unwrap_or(path))? {
-        if is_left(&entry) {
-            let left = path.with_file_name(&entry);
-            fs::remove_file(&left).context(left.display())?;
-        }
-    }
-    Ok(())
+/// Where a file is, or is to be.
+struct Place<'a> {
+    path: &'a Path,
+    directory: OwnedFd,
+    name: String,
 }
 
-/// What lies beside the files while they change.
-#[derive(Default)]
-struct Beside(Vec<PathBuf>);
-
-impl Beside {
-    /// The name that the file at `path` has for so long. It is on the list before it is there.
-    fn name(&mut self, path: &Path, what: &str) -> PathBuf {
+impl<'a> Place<'a> {
+    /// None if its directory is not there and not to be made.
+    fn of(path: &'a Path, make: bool) -> Result<Option<Place<'a>>> {
+        let parent = path.parent().unwrap_or(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!(".{name}.{}.{what}", std::process::id());
-        let name = path.with_file_name(name);
-        self.0.push(name.clone());
-        name
+        let directory = enter(parent, make).context(parent.display())?;
+        Ok(directory.map(|directory| Place {
+            path,
+            directory,
+            name: name.into_owned(),
+        }))
     }
 
-    fn write(&mut self, path: &Path, text: &str) -> Result<PathBuf> {
-        let name = self.name(path, "new");
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&name)
-            .and_then(|mut file| {
-                file.set_permissions(Permissions::from_mode(0o644))?;
-                file.write_all(text.as_bytes())?;
-                file.sync_all()
-            })
-            .context(format!("cannot write {}", path.display()))?;
-        Ok(name)
+    fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
-    /// A second name of the old file: should it have to come back, then with owner and mode.
-    fn keep(&mut self, path: &Path) -> Result<PathBuf> {
-        let name = self.name(path, "old");
-        fs::hard_link(path, &name).context(format!("cannot keep {}", path.display()))?;
-        Ok(name)
+    fn content(&self) -> Result<Option<Vec<u8>>> {
+        let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        if !is_ours(&self.directory).context(self.path.display())? {
+            flags |= OFlag::O_NOFOLLOW;
+        }
+        let file = match openat(&self.directory, self.name.as_str(), flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ELOOP) => Err(Error::new("a symbolic link, expected a file")),
+            file => file.map(File::from).map_err(Error::from),
+        };
+        let read = |file: File| -> Result<Vec<u8>> {
+            let mut content = Vec::new();
+            if !file.metadata()?.is_file() {
+                return Err(Error::new("expected a file"));
+            }
+            match file.take(LARGEST + 1).read_to_end(&mut content)? as u64 {
+                ..=LARGEST => Ok(content),
+                _ => Err(Error::new(format!("larger than {LARGEST} bytes"))),
+            }
+        };
+        file.and_then(read).context(self.path.display()).map(Some)
+    }
+
+    fn write(&self, text: &str) -> Result<Temporary<'_>> {
+        let write = || {
+            let mut new = Temporary::held(self.directory(), &self.name)?;
+            let file = new.file();
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok::<_, std::io::Error>(new)
+        };
+        write().context(format!("cannot write {}", self.path.display()))
+    }
+
+    fn keep(&self) -> Result<Temporary<'_>> {
+        let second = Temporary::second(self.directory(), &self.name);
+        second.context(format!("cannot keep {}", self.path.display()))
+    }
+
+    /// Gives the file its place; without one nothing is to be left there.
+    fn put(&self, file: Option<Temporary<'_>>) -> Result {
+        let name = self.name.as_str();
+        match file {
+            Some(file) => file.replace(Path::new(name)).context(self.path.display()),
+            None => unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
+                .context(self.path.display()),
+        }
     }
 }
 
-impl Drop for Beside {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            match fs::remove_file(name) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    log::warn!("{} is left behind: {error}", name.display());
-                }
-                _ => {}
-            }
+/// Opens a directory, or makes it as well.
+fn enter(path: &Path, make: bool) -> Result<Option<OwnedFd>> {
+    let mut here = open("/", DIRECTORY, Mode::empty())?;
+    for name in path.strip_prefix("/").unwrap_or(path) {
+        let strict = DIRECTORY | OFlag::O_NOFOLLOW;
+        let mut found = openat(&here, name, strict, Mode::empty());
+        if make && found.as_ref().err() == Some(&Errno::ENOENT) {
+            let rest = Mode::S_IRGRP | Mode::S_IXGRP | Mode::S_IROTH | Mode::S_IXOTH;
+            mkdirat(&here, name, Mode::S_IRWXU | rest)?;
+            found = openat(&here, name, strict, Mode::empty());
         }
+        here = match found {
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ENOTDIR) if is_ours(&here)? => {
+                openat(&here, name, DIRECTORY, Mode::empty())?
+            }
+            Err(Errno::ENOTDIR) => {
+                return Err(Error::new(
+                    "a symbolic link of another user is on the way, expected directories",
+                ));
+            }
+            found => found?,
+        };
+    }
+    Ok(Some(here))
+}
+
+/// Whether nobody but root and us can put anything into the directory.
+fn is_ours(directory: &OwnedFd) -> Result<bool> {
+    let found = fstat(directory)?;
+    let by_others = Mode::S_IWGRP | Mode::S_IWOTH;
+    let is_owned = [0, geteuid().as_raw()].contains(&found.st_uid);
+    Ok(is_owned && found.st_mode & by_others.bits() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    fn one(path: &Path, text: &str) -> BTreeMap<PathBuf, Option<String>> {
+        BTreeMap::from([(path.to_owned(), Some(text.to_owned()))])
+    }
+
+    #[test]
+    fn links_are_followed_where_only_we_can_have_put_them() -> Result {
+        let root = tempfile::tempdir()?;
+        let real = root.path().join("real");
+        fs::create_dir(&real)?;
+        let ours = root.path().join("ours");
+        let theirs = root.path().join("theirs");
+        for directory in [&ours, &theirs] {
+            fs::create_dir(directory)?;
+            symlink(&real, directory.join("link"))?;
+            symlink("/etc/passwd", directory.join("file"))?;
+        }
+        if geteuid().is_root() {
+            chown(&theirs, Some(36), Some(36))?;
+        } else {
+            fs::set_permissions(&theirs, Permissions::from_mode(0o777))?;
+        }
+        assert!(change(&one(&ours.join("link/one"), "text"))?);
+        assert_eq!(fs::read_to_string(real.join("one"))?, "text");
+        assert!(content(&ours.join("file"))?.is_some());
+
+        for path in ["link/two", "link/deep/two"] {
+            let refused = change(&one(&theirs.join(path), "text"));
+            let refused = refused.err().map(|error| error.to_string());
+            let refused = refused.unwrap_or_default();
+            assert!(
+                refused.contains("a symbolic link of another user"),
+                "{refused}"
+            );
+        }
+        let refused = content(&theirs.join("file"))
+            .err()
+            .map(|error| error.to_string());
+        let refused = refused.unwrap_or_default();
+        assert!(
+            refused.ends_with("a symbolic link, expected a file"),
+            "{refused}"
+        );
+        assert_eq!(fs::read_dir(&real)?.count(), 1);
+        Ok(())
     }
 }

@@ -4,11 +4,13 @@
 //! is.
 
 use std::env::consts;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
 
+use crate::temporary::{self, Temporary};
 use crate::{Context, Error, Result};
 
 const CPUINFO: &str = "/proc/cpuinfo";
@@ -78,8 +80,8 @@ pub fn entries(directory: &Path) -> Result<Vec<String>> {
 ///
 /// The new content goes to a temporary file in the same directory, with the same owner, group and
 /// mode, and is renamed over the old one, so that neither a full disk nor a kill leaves half a
-/// file. A symbolic link stays and its target is replaced. The temporary is removed on every
-/// error.
+/// file. A symbolic link stays and its target is replaced. The temporary has a name that no other
+/// user can foresee, and is removed on every error.
 ///
 /// It is not synced: what hooks rewrite does not outlive the host's next boot.
 ///
@@ -88,34 +90,22 @@ pub fn entries(directory: &Path) -> Result<Vec<String>> {
 /// then what it was.
 pub fn replace_file(path: &Path, content: &[u8]) -> Result {
     let real = fs::canonicalize(path).context(path.display())?;
-    let temporary = beside(&real);
     let old = fs::metadata(&real).context(path.display())?;
-    write_new(&temporary, content, &old)
-        .and_then(|()| fs::rename(&temporary, &real))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
-        .context(format!("cannot replace {}", path.display()))
+    let replace = || {
+        let directory = temporary::directory(real.parent().unwrap_or(&real))?;
+        let name = real.file_name().unwrap_or_default();
+        let mut new = Temporary::new(directory.as_fd(), &name.to_string_lossy())?;
+        write_like(&old, new.file(), content)?;
+        new.replace(Path::new(name))
+    };
+    replace().context(format!("cannot replace {}", path.display()))
 }
 
-/// A name in the same directory that nobody else uses. It begins with a dot, so that no program
-/// that reads the directory takes it for a file of its own.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
-}
-
-fn write_new(path: &Path, content: &[u8], like: &fs::Metadata) -> io::Result<()> {
-    // `create_new` does not follow a link that somebody else put there.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let own = file.metadata()?;
-    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-        fchown(&file, Some(like.uid()), Some(like.gid()))?;
+fn write_like(old: &fs::Metadata, new: &mut File, content: &[u8]) -> io::Result<()> {
+    let own = new.metadata()?;
+    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        fchown(&*new, Some(old.uid()), Some(old.gid()))?;
     }
-    file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
-    file.write_all(content)
+    new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+    new.write_all(content)
 }

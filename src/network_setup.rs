@@ -157,6 +157,14 @@ pub fn configuration(kind: Kind, name: &str) -> Result<PathBuf> {
     Ok(kind.directory().join(name))
 }
 
+/// Whether this is the path of such a file.
+pub fn is_configuration(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kinds = [Kind::Network, Kind::Bond].into_iter();
+    let mut paths = kinds.filter_map(|kind| configuration(kind, &name).ok());
+    paths.any(|known| known.as_os_str() == path.as_os_str())
+}
+
 /// The attributes of a network that is set up already; none if there is no such network.
 ///
 /// # Errors

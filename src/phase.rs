@@ -3,9 +3,13 @@
 //! Which kind of start a VM is in: VDSM fires the same events for a cold start and for a resume,
 //! and drops what hooks make of the document of a resume.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::temporary::{self, Temporary};
 use crate::{Context, Error, Result, host, props};
 
 const RUN: &str = "/run/vdsm";
@@ -47,14 +51,24 @@ pub fn make_launch_flags(vm: &str, text: &str) -> Result {
 }
 
 fn make_flags(directory: &Path, text: &str) -> Result {
-    let write = |path: &Path, text| fs::write(path, text).context(path.display());
     fs::create_dir_all(directory).context(directory.display())?;
-    let new = directory.join(".launchflags.new");
-    // In this order the sign is at no moment missing, and never older than the flags.
-    write(&new, text)?;
-    write(&directory.join(MADE_BY_HOOK), "")?;
-    let flags = directory.join(FLAGS);
-    fs::rename(new, &flags).context(flags.display())
+    let make = || -> io::Result<()> {
+        let here = temporary::directory(directory)?;
+        for name in [FLAGS, MADE_BY_HOOK] {
+            temporary::clear(here.as_fd(), Some(name));
+        }
+        let write = |name, text: &str| {
+            let mut new = Temporary::held(here.as_fd(), name)?;
+            new.file().set_permissions(Permissions::from_mode(0o644))?;
+            new.file().write_all(text.as_bytes())?;
+            Ok::<_, io::Error>(new)
+        };
+        let flags = write(FLAGS, text)?;
+        // In this order the sign is at no moment missing, and never older than the flags.
+        write(MADE_BY_HOOK, "")?.replace(Path::new(MADE_BY_HOOK))?;
+        flags.replace(Path::new(FLAGS))
+    };
+    make().context(directory.join(FLAGS).display())
 }
 
 /// Takes back what [`make_launch_flags`] made.

@@ -5,28 +5,34 @@
 //! in `/var/lib/vdsm/hooks/<hook>`.
 //!
 //! The directories belong to VDSM's user, and root works in them too. So they are entered one by
-//! one, and never through a link that somebody put there.
+//! one, and never through a link that somebody put there. What root goes by is in
+//! `/run/vdsm-hooks/<hook>`, which is root's alone.
+//!
+//! Records that a process was writing when it was killed go when the next one comes here.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, close, geteuid, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, close, geteuid, unlinkat};
 
+use crate::temporary::{self, Temporary};
 use crate::{Context, Error, Result, host};
 
 const RUN: &str = "/run";
 const LASTING: &str = "/var/lib";
 /// The way from there to the directories of the hooks.
-const WAY: [&str; 2] = ["vdsm", "hooks"];
+const WAY: &[&str] = &["vdsm", "hooks"];
+/// The same for those that root keeps to itself.
+const OWN_WAY: &[&str] = &["vdsm-hooks"];
 const LOCK: &str = "lock";
 /// A record is a few lines.
 const LONGEST: u64 = 1 << 20;
@@ -66,8 +72,8 @@ pub fn lock(hook: &str, deadline: Duration) -> Result<Lock> {
 
 fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     let end = Instant::now() + deadline;
-    let directory = directory(run, hook)?;
-    let path = run.join(WAY.join("/")).join(hook).join(LOCK);
+    let (directory, path) = directory(run, WAY, hook)?;
+    let path = path.join(LOCK);
     let mut file = open_lock(&directory).context(path.display())?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -95,7 +101,6 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
 pub struct Records {
     directory: File,
     path: PathBuf,
-    is_own: bool,
 }
 
 impl Records {
@@ -104,7 +109,7 @@ impl Records {
     /// # Errors
     /// As [`lock`].
     pub fn of(hook: &str) -> Result<Records> {
-        Records::below(Path::new(RUN), hook)
+        Records::below(Path::new(RUN), WAY, hook)
     }
 
     /// Those of its records that outlast a boot.
@@ -112,32 +117,27 @@ impl Records {
     /// # Errors
     /// As [`lock`].
     pub fn lasting(hook: &str) -> Result<Records> {
-        Records::below(Path::new(LASTING), hook)
+        Records::below(Path::new(LASTING), WAY, hook)
     }
 
-    /// Those that are written and read by one user alone. Root takes its orders only from such
-    /// ones, since VDSM's user can put into the directory what it likes.
+    /// Those that root writes and reads, and nobody else can: whoever owns a directory can take
+    /// root's own files out of it, and put them back when they are no longer true.
     ///
     /// # Errors
-    /// As [`lock`].
+    /// As [`lock`]; or we are not root.
     pub fn own(hook: &str) -> Result<Records> {
-        let mut records = Records::of(hook)?;
-        records.is_own = true;
-        Ok(records)
+        Records::below(Path::new(RUN), OWN_WAY, hook)
     }
 
-    fn below(run: &Path, hook: &str) -> Result<Records> {
-        Ok(Records {
-            directory: directory(run, hook)?,
-            path: run.join(WAY.join("/")).join(hook),
-            is_own: false,
-        })
+    fn below(run: &Path, way: &[&str], hook: &str) -> Result<Records> {
+        let (directory, path) = directory(run, way, hook)?;
+        Ok(Records { directory, path })
     }
 
     /// The text kept under `name`; none if there is none.
     ///
     /// # Errors
-    /// It cannot be read, is a link, not UTF-8, larger than any record, or somebody else's.
+    /// It cannot be read, is a link, not UTF-8, or larger than any record.
     pub fn read(&self, name: &str) -> Result<Option<String>> {
         let path = self.path(name)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -146,14 +146,6 @@ impl Records {
             Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error).context(path.display()),
         };
-        let owner = file.metadata().context(path.display())?.uid();
-        if self.is_own && owner != geteuid().as_raw() {
-            return Err(Error::new(format!(
-                "{}: user {owner} has written this, expected {}",
-                path.display(),
-                geteuid()
-            )));
-        }
         let mut text = String::new();
         let read = file.take(LONGEST + 1).read_to_string(&mut text);
         let read = read.context(path.display())?;
@@ -173,8 +165,7 @@ impl Records {
     /// It cannot be written; the old text is still there.
     pub fn write(&self, name: &str, text: &str) -> Result {
         let path = self.path(name)?;
-        let here = &self.directory;
-        self.with_file(name, text, |new| renameat(here, new, here, name))
+        self.with_file(name, text, |new| new.replace(Path::new(name)))
             .context(path.display())
     }
 
@@ -185,11 +176,8 @@ impl Records {
     /// It cannot be written; nothing is left.
     pub fn create(&self, name: &str, text: &str) -> Result<bool> {
         let path = self.path(name)?;
-        let here = &self.directory;
-        let linked = self.with_file(name, text, |new| {
-            linkat(here, new, here, name, AtFlags::empty())
-        });
-        match linked {
+        let put = self.with_file(name, text, |new| new.put(Path::new(name)).map(drop));
+        match put {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error).context(path.display()),
@@ -232,22 +220,13 @@ impl Records {
         &self,
         name: &str,
         text: &str,
-        put: impl FnOnce(&str) -> nix::Result<()>,
+        put: impl FnOnce(Temporary<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let new = format!(".{name}.{}.new", std::process::id());
-        // A process of our number may have been killed here.
-        let _ = self.unlink(&new);
-        let placed = create(&self.directory, &new).and_then(|mut file| {
-            if !self.is_own {
-                give(&file, &self.directory)?;
-            }
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            Ok(put(&new)?)
-        });
-        // It is gone if it was renamed.
-        let _ = self.unlink(&new);
-        placed
+        let mut new = Temporary::held(self.directory.as_fd(), name)?;
+        give(new.file(), &self.directory)?;
+        new.file().write_all(text.as_bytes())?;
+        new.file().sync_all()?;
+        put(new)
     }
 
     fn unlink(&self, name: &str) -> nix::Result<()> {
@@ -255,16 +234,17 @@ impl Records {
     }
 }
 
-/// The hook's directory below `run`; what is missing is made.
-fn directory(run: &Path, hook: &str) -> Result<File> {
+/// The hook's directory below `run`, and its path; what is missing is made.
+fn directory(run: &Path, way: &[&str], hook: &str) -> Result<(File, PathBuf)> {
     let mut path = run.to_owned();
     let mut directory = File::open(run).context(run.display())?;
-    let parents = WAY.iter().map(|name| (*name, 0o755));
+    let parents = way.iter().map(|name| (*name, 0o755));
     for (name, mode) in parents.chain([(hook, 0o700)]) {
         path.push(name);
         directory = enter(&directory, name, mode).context(path.display())?;
     }
-    Ok(directory)
+    temporary::clear(directory.as_fd(), None);
+    Ok((directory, path))
 }
 
 fn enter(parent: &File, name: &str, mode: u32) -> io::Result<File> {
@@ -287,24 +267,20 @@ const FLAGS: OFlag = OFlag::O_RDWR
     .union(OFlag::O_CLOEXEC);
 
 fn open_lock(directory: &File) -> io::Result<File> {
-    match create(directory, LOCK) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok(openat(directory, LOCK, FLAGS, Mode::empty())?.into())
+    loop {
+        match openat(directory, LOCK, FLAGS, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            found => return Ok(found?.into()),
         }
-        Err(error) => Err(error),
-        Ok(file) => {
-            give(&file, directory).inspect_err(|_| {
-                let _ = unlinkat(directory, LOCK, UnlinkatFlags::NoRemoveDir);
-            })?;
-            Ok(file)
+        // It gets its name as one that whoever is to use it can open.
+        let mut new = Temporary::held(directory.as_fd(), LOCK)?;
+        give(new.file(), directory)?;
+        match new.put(Path::new(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
     }
-}
-
-/// A file that was not there, mode 0600.
-fn create(directory: &File, name: &str) -> io::Result<File> {
-    let new = FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
-    Ok(openat(directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
 }
 
 /// What root makes in a directory of VDSM's is VDSM's as well. It has to be new: who else had a
@@ -373,7 +349,7 @@ mod tests {
     #[test]
     fn texts_are_kept_by_name() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), "one")?;
+        let records = Records::below(run.path(), WAY, "one")?;
         assert_eq!(records.read("vm")?, None);
         assert!(records.create("vm", "first")?);
         assert!(!records.create("vm", "second")?);
@@ -392,34 +368,43 @@ mod tests {
     }
 
     #[test]
-    fn own_records_are_not_given_and_not_taken() -> Result {
-        if !geteuid().is_root() {
-            println!("NOT RUN: own_records_are_not_given_and_not_taken: needs root");
-            return Ok(());
-        }
+    fn own_records_are_in_a_directory_of_our_own() -> Result {
         let run = tempfile::tempdir()?;
-        let vdsm = run.path().join("vdsm");
-        fs::create_dir(&vdsm)?;
-        chown(&vdsm, Some(36), Some(36))?;
-        let mut records = Records::below(run.path(), "one")?;
-        records.is_own = true;
+        let records = Records::below(run.path(), OWN_WAY, "one")?;
         records.write("state", "ours")?;
         assert_eq!(records.read("state")?.as_deref(), Some("ours"));
-        let file = vdsm.join("hooks/one/state");
-        chown(&file, Some(36), Some(36))?;
-        let refused = records.read("state").err().map(|it| it.to_string());
-        let refused = refused.unwrap_or_default();
-        assert!(
-            refused.ends_with("user 36 has written this, expected 0"),
-            "{refused}"
-        );
+        for (path, mode) in [("vdsm-hooks", 0o755), ("vdsm-hooks/one", 0o700)] {
+            let found = fs::metadata(run.path().join(path))?;
+            assert_eq!(found.mode() & 0o7777, mode, "{path}");
+            assert_eq!(found.uid(), geteuid().as_raw(), "{path}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_being_written_at_a_kill_goes_with_the_next_one() -> Result {
+        let run = tempfile::tempdir()?;
+        Records::below(run.path(), WAY, "one")?.write("vm", "")?;
+        let here = run.path().join("vdsm/hooks/one");
+        let left = [".vm.4711.new", ".vm.0123456789abcdef.new"].map(|name| here.join(name));
+        for open in [
+            || -> fn(&Path) -> Result { |run| Records::below(run, WAY, "one").map(drop) },
+            || -> fn(&Path) -> Result { |run| lock_below(run, "one", AT_ONCE).map(drop) },
+        ] {
+            for path in &left {
+                fs::write(path, "half")?;
+            }
+            open()(run.path())?;
+            assert!(!left.iter().any(|path| path.exists()));
+            assert!(here.join("vm").exists());
+        }
         Ok(())
     }
 
     #[test]
     fn names_stay_in_the_directory_and_links_are_not_read() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), "one")?;
+        let records = Records::below(run.path(), WAY, "one")?;
         for name in [
             "",
             ".",

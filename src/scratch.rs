@@ -9,19 +9,20 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::record::Records;
+use crate::temporary::{self, Temporary};
 use crate::undo::Undo;
 use crate::{Context, Error, Result, allowed, child, cmd};
 
@@ -124,7 +125,15 @@ impl Identity {
         fs::symlink_metadata(&self.path).is_ok_and(|file| self.is(&file))
     }
 
+    /// Whether it is only known by a name that nobody else can have given a file.
+    fn is_unborn(&self) -> bool {
+        (self.device, self.inode, self.born) == (0, 0, 0)
+    }
+
     fn is(&self, file: &Metadata) -> bool {
+        if self.is_unborn() {
+            return file.is_file();
+        }
         let found = Identity::of(&self.path, file);
         (found.device, found.inode, found.born) == (self.device, self.inode, self.born)
     }
@@ -133,6 +142,9 @@ impl Identity {
     fn delete(&self) -> Result {
         let path = Path::new(&self.path);
         // A link on the way can only lead to the file that we know.
+        if self.is_unborn() && !self.is_there() {
+            return Ok(());
+        }
         let directory = match open(parent(path), DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT) => return gone(path),
             directory => directory?,
@@ -219,37 +231,9 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// A file that was just made.
-pub struct File {
-    file: fs::File,
-    identity: Identity,
-}
+pub struct File(fs::File);
 
 impl File {
-    /// Makes an empty file where nothing is; `undo` deletes it.
-    ///
-    /// # Errors
-    /// Something is there, the place is not allowed, or it cannot be made.
-    pub fn create(path: &str, storage: &mut Storage, undo: &mut Undo<'_>) -> Result<File> {
-        let place = Path::new(path);
-        let directory = directory_of(place, storage)?
-            .ok_or_else(|| Error::new("its directory is not there, expected one"))?;
-        let new =
-            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let name = place.file_name().unwrap_or_default();
-        let file = openat(&directory, name, new, Mode::S_IRUSR | Mode::S_IWUSR);
-        let file = fs::File::from(file.map_err(|error| match error {
-            Errno::EEXIST => Error::new("something is there already, it must not exist"),
-            error => Error::from(error),
-        })?);
-        let facts = file.metadata().inspect_err(|_| {
-            let _ = unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir);
-        });
-        let identity = Identity::of(path, &facts?);
-        let made = identity.clone();
-        undo.push(path, move || made.delete());
-        Ok(File { file, identity })
-    }
-
     /// Makes it a raw image of this size. qemu-img opens it through us: whatever lies at its path
     /// meanwhile is not touched.
     ///
@@ -257,16 +241,59 @@ impl File {
     /// qemu-img fails.
     pub fn grow(&self, bytes: u64) -> Result {
         let us = std::process::id();
-        let image = format!("/proc/{us}/fd/{}", self.file.as_raw_fd());
+        let image = format!("/proc/{us}/fd/{}", self.0.as_raw_fd());
         let words = ["create", "-f", "raw", &image, &bytes.to_string()];
         cmd::run("qemu-img", &words, PATIENCE_TO_MAKE)?.success()?;
         let ours = fs::Permissions::from_mode(0o660);
-        Ok(self.file.set_permissions(ours)?)
+        Ok(self.0.set_permissions(ours)?)
+    }
+}
+
+/// Where a file is to be made.
+struct Place<'a> {
+    path: &'a str,
+    directory: OwnedFd,
+    /// What it is called until it gets its name.
+    before: String,
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a str, storage: &mut Storage) -> Result<Place<'a>> {
+        let place = Path::new(path);
+        let directory = directory_of(place, storage)?
+            .ok_or_else(|| Error::new("its directory is not there, expected one"))?;
+        let name = place.file_name().unwrap_or_default();
+        if fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+            return Err(Error::new("something is there already, it must not exist"));
+        }
+        Ok(Place {
+            path,
+            directory,
+            before: temporary::name(&name.to_string_lossy())?,
+        })
+    }
+
+    /// What is written down before there is a file.
+    fn unborn(&self) -> Identity {
+        let path = parent(Path::new(self.path)).join(&self.before);
+        Identity {
+            path: path.to_string_lossy().into_owned(),
+            device: 0,
+            inode: 0,
+            born: 0,
+        }
+    }
+
+    fn make(&self) -> Result<(Temporary<'_>, Identity)> {
+        let mut file = Temporary::at(self.directory.as_fd(), self.before.clone())?;
+        let identity = Identity::of(self.path, &file.file().metadata()?);
+        Ok((file, identity))
     }
 }
 
 /// What this hook has made for one VM: a line for each file, device, inode number and birth before
-/// the path.
+/// the path. It says so before there is anything at the path: until then the file has a name of its
+/// own, which is written down before there is such a file, with 0 for all three.
 pub struct Made {
     records: Records,
     vm: String,
@@ -308,16 +335,49 @@ impl Made {
 
     /// Where they are.
     pub fn paths(&self) -> Vec<String> {
-        self.files.iter().map(|file| file.path.clone()).collect()
+        let born = self.files.iter().filter(|file| !file.is_unborn());
+        born.map(|file| file.path.clone()).collect()
     }
 
-    /// Writes down that this one was made.
+    /// Makes empty files where nothing is; `undo` deletes them. A kill at any moment leaves nothing
+    /// that [`Made::delete`] does not find.
     ///
     /// # Errors
-    /// The record cannot be written.
-    pub fn add(&mut self, file: &File) -> Result {
-        self.files.push(file.identity.clone());
-        self.write()
+    /// Something is there, the place is not allowed, or one cannot be made; and which one.
+    pub fn make(
+        &mut self,
+        paths: &[&str],
+        storage: &mut Storage,
+        undo: &mut Undo<'_>,
+    ) -> Result<Vec<File>> {
+        let mut places = Vec::new();
+        for path in paths {
+            places.push(Place::of(path, storage).context(path)?);
+        }
+        self.files.extend(places.iter().map(Place::unborn));
+        self.write()?;
+        let mut new = Vec::new();
+        for place in &places {
+            let made = place.make().context(place.path)?;
+            self.files.push(made.1.clone());
+            new.push(made);
+        }
+        self.write()?;
+        let mut files = Vec::new();
+        for (place, (file, identity)) in places.iter().zip(new) {
+            let name = place.path.rsplit('/').next().unwrap_or_default();
+            let file = file
+                .put(Path::new(name))
+                .map_err(|error| match error.kind() {
+                    ErrorKind::AlreadyExists => {
+                        Error::new("something is there already, it must not exist")
+                    }
+                    _ => error.into(),
+                });
+            files.push(File(file.context(place.path)?));
+            undo.push(place.path, move || identity.delete());
+        }
+        Ok(files)
     }
 
     /// `undo` drops the record, as far as the files are gone.

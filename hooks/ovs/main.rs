@@ -27,7 +27,7 @@ use network::Network;
 const BRIDGE: &str = "ovsbr0";
 const PORT: &str = "openvswitch";
 /// How the set-up goes back, see there.
-const CUT_OFF: &str = "/run/vdsm/hooks/ovs/setup";
+const CUT_OFF: &str = "/run/vdsm-hooks/ovs/setup";
 const SETUP: &str = "/usr/libexec/vdsm-hooks/ovs-setup";
 
 fn main() -> ExitCode {

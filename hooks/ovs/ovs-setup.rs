@@ -7,9 +7,8 @@
 //! `before_network_setup` takes the networks of the hook out of the request and builds them;
 //! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vdsm_hooks::hook::Program;
 use vdsm_hooks::record::{self, Lock, Records};
-use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, program};
+use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, network_setup, program};
 
 mod caps;
 mod links;
@@ -32,11 +31,10 @@ use request::{Configured, Request};
 const HOOK: &str = "ovs";
 const STATE: &str = "setup";
 /// Where that is.
-const STATE_FILE: &str = "/run/vdsm/hooks/ovs/setup";
+const STATE_FILE: &str = "/run/vdsm-hooks/ovs/setup";
 /// ovs-vsctl waits until the switch has done it.
 const TIMEOUT: &str = "--timeout=30";
 const PATIENCE: Duration = Duration::from_secs(40);
-const LARGEST: u64 = 1 << 20;
 
 fn main() -> ExitCode {
     let mut program = program!();
@@ -132,24 +130,20 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
     Records::own(HOOK)?.write(STATE, &setup.to_string())?;
     transact(lock, plan::commands(&from.switch, &to.switch))?;
     links::apply(lock, &from.switch, &to.switch)?;
-    for directory in request.files.keys().filter_map(|path| path.parent()) {
-        fs::create_dir_all(directory).context(directory.display())?;
-    }
     file_set::change(&request.files).map(drop)
 }
 
 fn content(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.len() as u64 <= LARGEST => Ok(Some(text)),
-        Ok(_) => Err(Error::new("larger than any configuration")),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-    .context(path.display())
+    let content = file_set::content(path)?;
+    content
+        .map(String::from_utf8)
+        .transpose()
+        .context(path.display())
 }
 
 /// Undoes a set-up that was begun, if there is one.
 fn go_back(lock: &Lock) -> Result {
+    drop_old_state()?;
     if !Path::new(STATE_FILE).exists() {
         return Ok(());
     }
@@ -163,16 +157,37 @@ fn go_back(lock: &Lock) -> Result {
     let files = files.filter(|_| from.is_object() || to.is_object());
     let files = files
         .ok_or_else(|| Error::new("the state before the set-up: not what this hook has written"))?;
-    let text = |text: &Value| text.as_str().map(str::to_owned);
-    let files = files
-        .iter()
-        .map(|(path, old)| (PathBuf::from(path), text(old)));
-    file_set::change(&files.collect())?;
+    let file = |(path, old): (&String, &Value)| {
+        let text = old.as_str().map(str::to_owned);
+        let path = PathBuf::from(path);
+        match network_setup::is_configuration(&path) {
+            true => Ok((path, text)),
+            false => Err(Error::new(format!(
+                "the state before the set-up: {}: expected a file of VDSM's running configuration",
+                path.display()
+            ))),
+        }
+    };
+    let files: Result<BTreeMap<_, _>> = files.iter().map(file).collect();
+    file_set::change(&files?)?;
     let (from, to) = (Configured::kept(from)?.switch, Configured::kept(to)?.switch);
     transact(lock, plan::commands_back(&to, &from))?;
     links::apply(lock, &to, &from)?;
     Links::kept(&setup["links"]).restore(lock)?;
     forget()
+}
+
+/// An earlier version kept the state in the directory of VDSM's user, whose word is no order to
+/// root.
+fn drop_old_state() -> Result {
+    let records = Records::of(HOOK)?;
+    if records.names()?.iter().any(|name| name == STATE) {
+        records.remove(STATE)?;
+        log::warn!(
+            "a set-up that was cut off under an earlier version is not taken back: its state was VDSM's to change, and is removed"
+        );
+    }
+    Ok(())
 }
 
 fn forget() -> Result {

@@ -10,7 +10,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::disk::Targets;
-use vdsm_hooks::scratch::{self, File, Made, Storage};
+use vdsm_hooks::scratch::{self, Made, Storage};
 use vdsm_hooks::undo::Undo;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Context, Error, Result, domain, hook, phase, program, props};
@@ -78,18 +78,14 @@ fn add(
     let made = Made::by(&vm)?;
     // The host went down with the VM: nobody has told us that it is gone.
     made.delete(&mut storage)?;
-    let wrong = |entry: &Entry<'_>, error: Error| {
-        Error::new(format!("{PROPERTY}: {}: {error}", entry.path))
-    };
     let mut made = Made::by(&vm)?;
     made.undo_in(undo);
+    let paths: Vec<_> = entries.iter().map(|entry| entry.path).collect();
+    let files = made.make(&paths, &mut storage, undo).context(PROPERTY)?;
     let mut targets = Targets::of(document);
-    for entry in entries {
-        let file =
-            File::create(entry.path, &mut storage, undo).map_err(|error| wrong(entry, error))?;
-        made.add(&file).map_err(|error| wrong(entry, error))?;
-        file.grow(entry.bytes)
-            .map_err(|error| wrong(entry, error))?;
+    for (entry, file) in entries.iter().zip(files) {
+        let grown = file.grow(entry.bytes).context(entry.path);
+        grown.context(PROPERTY)?;
         edits.append(devices, &disk(entry.path, &targets.take_next("vd")));
     }
     Ok(())

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A file that is made beside others, under a name that nobody can foresee, until it gets the one
+//! that it is made for.
+//!
+//! The directory may be one where every user can write, as `/tmp` is, where VDSM's data files lie:
+//! names that can be foreseen could be taken before. It is opened once, so that nobody can put
+//! another one in its place meanwhile. Of what lies there only a file that this process has made is
+//! ever removed, or, in directories of our own, what a process has left that was killed
+//! ([`clear`]).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use crate::host;
+
+/// Another one with the same 64 random bits is improbable enough once.
+const TRIES: usize = 8;
+/// How much of the other file's name is repeated: with the rest it has to be no longer than any
+/// name may be.
+const MOST_OF_NAME: usize = 50;
+const END: &str = ".new";
+
+/// The directory, to make files there and to name them.
+pub(crate) fn directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+/// A file under a name of its own. Dropped before it got another one, it is removed.
+#[must_use]
+pub(crate) struct Temporary<'d> {
+    directory: BorrowedFd<'d>,
+    name: String,
+    file: File,
+    /// What keeps [`clear`] away. It is one with the file's own description, so it ends with that.
+    _held: Option<Flock<File>>,
+    is_placed: bool,
+}
+
+impl<'d> Temporary<'d> {
+    /// A new file in the directory, mode 0600, to become `name`.
+    pub(crate) fn new(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+        several(|| Temporary::at(directory, self::name(name)?))
+    }
+
+    /// The same where others [`clear`] the directory.
+    pub(crate) fn held(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+        several(|| {
+            let mut new = Temporary::new(directory, name)?;
+            new._held = match Flock::lock(new.file.try_clone()?, FlockArg::LockExclusiveNonblock) {
+                Ok(held) => Some(held),
+                // Somebody has found it before it was held, and clears it.
+                Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EEXIST.into()),
+                // Where files cannot be held, nothing is cleared either.
+                Err(_) => None,
+            };
+            match new.file.metadata()?.nlink() {
+                0 => Err(Errno::EEXIST.into()),
+                _ => Ok(new),
+            }
+        })
+    }
+
+    /// A new file under a name that [`name()`] has made.
+    pub(crate) fn at(directory: BorrowedFd<'d>, name: String) -> io::Result<Temporary<'d>> {
+        let new =
+            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(directory, name.as_str(), new, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(Temporary::of(directory, name, file.into()))
+    }
+
+    /// A second name of the file `name`, or of the link: should it have to come back, then with
+    /// owner and mode.
+    pub(crate) fn second(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+        several(|| {
+            let second = self::name(name)?;
+            linkat(
+                directory,
+                name,
+                directory,
+                second.as_str(),
+                AtFlags::empty(),
+            )?;
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = openat(directory, second.as_str(), flags, Mode::empty());
+            let file = file.inspect_err(|_| {
+                let _ = unlinkat(directory, second.as_str(), UnlinkatFlags::NoRemoveDir);
+            });
+            Ok(Temporary::of(directory, second, file?.into()))
+        })
+    }
+
+    fn of(directory: BorrowedFd<'d>, name: String, file: File) -> Temporary<'d> {
+        Temporary {
+            directory,
+            name,
+            file,
+            _held: None,
+            is_placed: false,
+        }
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Gives it its name, in place of what had that.
+    pub(crate) fn replace(mut self, name: &Path) -> io::Result<()> {
+        let from = self.name.as_str();
+        renameat(self.directory, from, self.directory, name)?;
+        self.is_placed = true;
+        Ok(())
+    }
+
+    /// Gives it its name if nothing has that.
+    pub(crate) fn put(mut self, name: &Path) -> io::Result<File> {
+        let (from, here) = (self.name.as_str(), self.directory);
+        let file = self.file.try_clone()?;
+        match renameat2(here, from, here, name, RenameFlags::RENAME_NOREPLACE) {
+            // File systems of the network cannot do it. The first of the two names goes at the end.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                linkat(here, from, here, name, AtFlags::empty())?;
+            }
+            renamed => {
+                renamed?;
+                self.is_placed = true;
+            }
+        }
+        Ok(file)
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if self.is_placed {
+            return;
+        }
+        if let Err(error) = remove(self.directory, &self.name, &self.file) {
+            log::warn!("{} is left behind: {error}", self.name);
+        }
+    }
+}
+
+fn several<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let exists = |result: &io::Result<T>| {
+        let error = result.as_ref().err().map(io::Error::kind);
+        error == Some(io::ErrorKind::AlreadyExists)
+    };
+    let mut result = attempt();
+    for _ in 1..TRIES {
+        if !exists(&result) {
+            break;
+        }
+        result = attempt();
+    }
+    result
+}
+
+/// A name that nobody can foresee, for what is to become `name`. It begins with a dot, so that no
+/// program that reads the directory takes it for a file of its own.
+pub(crate) fn name(name: &str) -> io::Result<String> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    Ok(format!("{}{random:016x}{END}", start(name)))
+}
+
+/// How all names for this one begin.
+fn start(name: &str) -> String {
+    let name: String = name.chars().take(MOST_OF_NAME).collect();
+    format!(".{name}.")
+}
+
+/// Whether a file of this name was to become `name`, or whatever else without one. Numbers of
+/// processes are what earlier versions took.
+fn is_for(entry: &str, name: Option<&str>) -> bool {
+    let unforeseen = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_hexdigit());
+    // The second ending is theirs as well.
+    let rest = entry.strip_suffix(END).or(entry.strip_suffix(".old"));
+    match name {
+        Some(name) => rest
+            .and_then(|rest| rest.strip_prefix(&*start(name)))
+            .is_some_and(unforeseen),
+        None => rest
+            .filter(|rest| rest.starts_with('.'))
+            .and_then(|rest| rest.rsplit_once('.'))
+            .is_some_and(|(start, rest)| start.len() > 1 && unforeseen(rest)),
+    }
+}
+
+/// Removes what processes that are gone have left in a directory that only we write to, of files
+/// that were to become `name`, or of all. Those that somebody holds are in use.
+pub(crate) fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
+    // Nobody is stopped by what stays.
+    for entry in entries(directory).unwrap_or_default() {
+        if !is_for(&entry, name) {
+            continue;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(directory, entry.as_str(), flags, Mode::empty()).map(File::from);
+        let held = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        if let Ok(Ok(held)) = held {
+            let _ = remove(directory, &entry, &held);
+        }
+    }
+}
+
+fn entries(directory: BorrowedFd<'_>) -> crate::Result<Vec<String>> {
+    host::entries(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()))
+}
+
+/// Removes a file from the directory, if that is what the name stands for there.
+fn remove(directory: BorrowedFd<'_>, name: &str, file: &File) -> io::Result<()> {
+    let found = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(()),
+        found => found?,
+    };
+    let file = file.metadata()?;
+    match (found.st_dev, found.st_ino) == (file.dev(), file.ino()) {
+        true => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::Result;
+
+    fn names(directory: &Path) -> Result<Vec<String>> {
+        host::entries(directory)
+    }
+
+    #[test]
+    fn it_gets_its_name_or_goes() -> Result {
+        let place = tempfile::tempdir()?;
+        let here = directory(place.path())?;
+        let mut new = Temporary::new(here.as_fd(), "data")?;
+        new.file().write_all(b"new")?;
+        assert!(is_for(&names(place.path())?[0], Some("data")));
+        drop(new);
+        assert!(names(place.path())?.is_empty());
+
+        fs::write(place.path().join("data"), "old")?;
+        let refused = Temporary::new(here.as_fd(), "data")?.put(Path::new("data"));
+        assert_eq!(
+            refused.err().map(|error| error.kind()),
+            Some(io::ErrorKind::AlreadyExists)
+        );
+        Temporary::new(here.as_fd(), "data")?.replace(Path::new("data"))?;
+        assert_eq!(names(place.path())?, ["data"]);
+        assert_eq!(fs::read(place.path().join("data"))?, b"");
+        Ok(())
+    }
+
+    #[test]
+    fn no_two_have_the_same_name_however_long_the_other_one_is() -> Result {
+        let place = tempfile::tempdir()?;
+        let here = directory(place.path())?;
+        let long = "\u{fffd}".repeat(80);
+        let names: io::Result<BTreeSet<String>> = (0..1000).map(|_| name(&long)).collect();
+        let names = names?;
+        assert_eq!(names.len(), 1000);
+        for name in names.iter().take(2) {
+            assert!(is_for(name, Some(&long)) && is_for(name, None), "{name}");
+        }
+        Temporary::new(here.as_fd(), &long).map(drop)?;
+        Ok(())
+    }
+
+    #[test]
+    fn what_somebody_has_put_in_its_place_stays() -> Result {
+        let place = tempfile::tempdir()?;
+        let here = directory(place.path())?;
+        let new = Temporary::new(here.as_fd(), "data")?;
+        let path = place.path().join(&new.name);
+        fs::remove_file(&path)?;
+        fs::write(&path, "a stranger's")?;
+        drop(new);
+        assert_eq!(fs::read(&path)?, b"a stranger's");
+        // And what is there already is neither written nor followed nor removed.
+        symlink("/etc/passwd", place.path().join("taken"))?;
+        let refused = Temporary::at(here.as_fd(), "taken".to_owned());
+        assert!(refused.is_err());
+        assert!(place.path().join("taken").is_symlink());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_left_is_cleared_and_what_is_in_use_or_of_others_is_not() -> Result {
+        let place = tempfile::tempdir()?;
+        let here = directory(place.path())?;
+        let held = Temporary::held(here.as_fd(), "vm")?;
+        let kept = [
+            held.name.clone(),
+            ".hidden".to_owned(),
+            ".new".to_owned(),
+            ".vm.new".to_owned(),
+            ".vm.stranger.new".to_owned(),
+            "vm.123.new".to_owned(),
+        ];
+        for name in &kept[1..] {
+            fs::write(place.path().join(name), "")?;
+        }
+        for name in [".vm.123.new", ".vm.00112233aabbccdd.new", ".vm.4.old"] {
+            fs::write(place.path().join(name), "")?;
+        }
+        fs::write(place.path().join(".other.77.new"), "")?;
+        fs::create_dir(place.path().join(".vm.5.new"))?;
+        clear(here.as_fd(), Some("vm"));
+        let is = |more: &[&str]| -> Result {
+            let mut wanted: Vec<&str> = kept.iter().map(String::as_str).collect();
+            wanted.extend(more);
+            wanted.sort_unstable();
+            assert_eq!(names(place.path())?, wanted);
+            Ok(())
+        };
+        is(&[".other.77.new", ".vm.5.new"])?;
+        clear(here.as_fd(), None);
+        is(&[".vm.5.new"])?;
+        held.replace(Path::new("vm"))?;
+        assert!(place.path().join("vm").exists());
+        Ok(())
+    }
+}
