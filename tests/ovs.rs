@@ -21,7 +21,7 @@ use support::host::Host;
 use support::{Firing, not_run, steps};
 
 const NETWORKS: &str = "/var/lib/vdsm/staging/netconf/nets";
-const STATE: &str = "/run/vdsm/hooks/ovs/setup";
+const STATE: &str = "/run/vdsm-hooks/ovs/setup";
 /// The transaction of the set-up, and the one that leads back.
 const THERE: &str = "add-br red ovsbr0 12";
 const BACK: &str = "--if-exists del-br red";
