@@ -15,10 +15,12 @@ use crate::support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::process::Command;
 
 use serde_json::json;
 use support::host::Host;
-use support::{Firing, not_run, steps};
+use support::{Firing, is_root, not_run, private_host, steps};
 
 const NETWORKS: &str = "/var/lib/vdsm/staging/netconf/nets";
 const STATE: &str = "/run/vdsm-hooks/ovs/setup";
@@ -125,4 +127,85 @@ fn after_sigkill_at_any_step_the_end_of_the_setup_goes_back() {
         assert!(is_back(firing) && !has_state(firing), "{step}");
     });
     assert!(count > 40, "only {count} steps");
+}
+
+/// What VDSM's user takes out of its own directory and puts back later, as an earlier version had
+/// its record there. `$1` is the helper, `$2` a directory to work in.
+const REPLAY: &str = r#"as_vdsm() { setpriv --reuid 36 --regid 36 --clear-groups "$@"; }
+mount -t tmpfs run /run
+here=/run/vdsm/hooks/ovs
+mkdir -p $here && chown 36:36 /run/vdsm /run/vdsm/hooks $here && chmod 700 $here
+export _hook_json="$2/request"
+echo '{"request":{"networks":{},"bondings":{},"options":{}}}' >"$_hook_json"
+echo 'of today' >"$2/victim"
+umask 077
+printf '{"from":{"nets":{},"bonds":{}},"to":{"nets":{},"bonds":{}},"files":{"%s":"of last year\\n"},"links":{}}' "$2/victim" >$here/setup
+as_vdsm mv $here/setup $here/kept
+"$1" after_network_setup
+as_vdsm mv $here/kept $here/setup
+"$1" after_network_setup_fail
+echo "exit $?, $(cat "$2/victim"), $(ls $here)"
+"#;
+
+#[test]
+fn root_goes_by_nothing_that_user_vdsm_can_put_back() {
+    let test = "root_goes_by_nothing_that_user_vdsm_can_put_back";
+    if !is_root() {
+        return not_run(test, "needs root to become user vdsm");
+    }
+    let work = tempfile::tempdir().unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", REPLAY, "sh"])
+        .arg(support::program("ovs-setup"))
+        .arg(work.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "exit 0, of today, lock\n", "{errors}");
+}
+
+/// In place of a network's file, user vdsm has a link to a file that only root can read.
+#[test]
+fn what_only_root_can_read_stays_so() {
+    let test = "what_only_root_can_read_stays_so";
+    if let Err(reason) = private_host() {
+        return not_run(test, reason);
+    }
+    let firing = firing();
+    let root = firing.root().unwrap();
+    let secret = root.at("/etc/secret");
+    fs::write(&secret, "{\"key\": 1}").unwrap();
+    let networks = root.at(NETWORKS);
+    symlink("/etc/secret", networks.join("red")).unwrap();
+    chown(&networks, Some(36), Some(36)).unwrap();
+    let outcome = firing.run();
+    assert_eq!(outcome.status, Some(2), "{outcome:?}");
+    let refusal = "nets/red: a symbolic link, expected a file\n";
+    assert!(outcome.stderr.ends_with(refusal), "{outcome:?}");
+    assert!(!has_state(&firing) && !outcome.touched);
+}
+
+#[test]
+fn the_way_back_is_in_a_directory_of_root_alone() {
+    let test = "the_way_back_is_in_a_directory_of_root_alone";
+    if let Err(reason) = private_host() {
+        return not_run(test, reason);
+    }
+    let firing = firing();
+    assert_eq!(firing.run().status, Some(0));
+    let state = firing.root().unwrap().at(STATE);
+    for (path, mode) in [
+        (state.as_path(), 0o600),
+        (state.parent().unwrap(), 0o700),
+        (state.parent().unwrap().parent().unwrap(), 0o755),
+    ] {
+        let found = fs::metadata(path).unwrap();
+        assert_eq!(
+            (found.uid(), found.mode() & 0o7777),
+            (0, mode),
+            "{}",
+            path.display()
+        );
+    }
 }

@@ -26,7 +26,10 @@ const HOOKS: [(&str, &str); 6] = [
     ("smartcard", "smartcard=true"),
     ("smbios", "smbios={'serial': 'X1'}"),
     ("spiceoptions", "spiceoptions={'mouse': {'mode': 'server'}}"),
-    ("qemucmdline", r#"qemu_cmdline=["-fw_cfg", "name=opt/a,string=b"]"#),
+    (
+        "qemucmdline",
+        r#"qemu_cmdline=["-fw_cfg", "name=opt/a,string=b"]"#,
+    ),
     ("macspoof", "macspoof=true"),
 ];
 const STARTS: usize = 100;
@@ -104,7 +107,16 @@ fn a_user_who_watches_the_directory_stops_no_start() {
     // In a namespace of process ids of their own, no other process of the machine takes numbers
     // away, and nothing outlives the script.
     let output = Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", VDSM, "vdsm"])
+        .args([
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            VDSM,
+            "vdsm",
+        ])
         .args([&shared, &hooks, &made])
         .arg(STARTS.to_string())
         .env("STRANGER", STRANGER)
@@ -114,7 +126,11 @@ fn a_user_who_watches_the_directory_stops_no_start() {
     if said.contains("unshare") {
         return not_run(test, said.trim());
     }
-    assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{}: {said}",
+        output.status
+    );
 
     let made = fs::read_to_string(&made).unwrap();
     let taken: Vec<&str> = made.lines().collect();
