@@ -284,10 +284,6 @@ kept_name() {
 
 # --- Changing things ---
 
-hidden_name() {
-    printf '%s\n' "${1%/*}/.${1##*/}.$$"
-}
-
 # Makes the directory $1 below the root, and notes what had to be made.
 make_directory() {
     [ ! -d "$root/$1" ] || return 0
@@ -298,26 +294,43 @@ make_directory() {
     printf '%s\n' "$1" >>"$work/made"
 }
 
-# Copies $1 to a hidden name beside $2 (below the root); commit gives it its own name.
+# Copies $1 into a hidden directory beside $2 (below the root); commit gives it its own name. Nobody
+# can foresee the directory's name, and so have a link there that is written through.
 prepare() {
     make_directory "${2%/*}"
-    prepared=$root/$(hidden_name "$2")
-    printf '%s\n' "$2" >>"$work/prepared"
-    attempt cp -a -- "$1" "$prepared"
+    prepared=$(mktemp -d -- "$root/${2%/*}/.${2##*/}.$$.XXXXXX" 2>"$work/problem") ||
+        die "$(head -n 1 "$work/problem")"
+    printf '%s\t%s\n' "$prepared" "$2" >>"$work/prepared"
+    attempt cp -a -- "$1" "$prepared/new"
 }
 
 commit() {
-    while read -r committed; do
-        attempt mv -fT -- "$root/$(hidden_name "$committed")" "$root/$committed"
+    while IFS=$tab read -r prepared committed; do
+        attempt mv -fT -- "$prepared/new" "$root/$committed"
+        attempt rmdir -- "$prepared"
     done <"$work/prepared"
     : >"$work/prepared"
     : >"$work/made"
 }
 
+# Removes what a run that was killed has left beside $1 (below the root).
+clear_left() {
+    for remnant in "$root/${1%/*}/.${1##*/}".*.??????; do
+        [ ! -L "$remnant" ] || continue
+        killed=${remnant%.*}
+        killed=${killed##*.}
+        case "$killed" in '' | *[!0-9]*) continue ;; esac
+        if [ ! -d "/proc/$killed" ] && find "$remnant" -prune -type d -user "$(id -u)" | grep -q .; then
+            rm -f -- "$remnant/new"
+            rmdir -- "$remnant" 2>/dev/null || :
+        fi
+    done
+}
+
 # Removes the scratch directory and, before commit, every trace below the root.
 clean_up() {
-    while read -r leftover; do
-        rm -f -- "$root/$(hidden_name "$leftover")"
+    while IFS=$tab read -r prepared _; do
+        [ ! -d "$prepared" ] || { rm -f -- "$prepared/new" && rmdir -- "$prepared"; }
     done <"$work/prepared"
     sort -r "$work/made" | while read -r leftover; do
         rmdir -- "$root/$leftover" 2>/dev/null || :
@@ -570,6 +583,7 @@ install_all() {
     : >"$work/wanted"
     stage_hooks
     stage_tool
+    while read -r _ path; do clear_left "$path"; done <"$work/wanted"
     examine
     if ! cat "$work/new" "$work/changed" "$work/foreign" "$work/stale" | grep -q .; then
         say "nothing to change: all $current files are in place${root:+ below $root}"
@@ -647,6 +661,7 @@ uninstall_all() {
     done <"$work/found"
 
     for_units "$work/ours" disable --now
+    while read -r path; do clear_left "$path"; done <"$work/ours"
     while read -r path; do
         prepare "$root/$(kept_name "$path")" "$path"
     done <"$work/restore"

@@ -155,6 +155,28 @@ documents() {
 check 'manual pages, completions, documents and licence are there' documents
 check 'no temporary file is left' no_hidden_files "$root"
 
+# --- Names that somebody else has taken, and what a run that was killed has left ---
+
+planted="$work/planted"
+events=$planted/usr/libexec/vdsm/hooks/before_vm_start
+mkdir -p "$events"
+echo 'of somebody else' >"$work/victim"
+# The process id stays over exec: the name that earlier versions took is certain here.
+over_a_link() {
+    sh -c 'ln -s "$1" "$2/.50_diskunmap.$$"; shift 2; exec sh "$@"' sh "$work/victim" "$events" \
+        "$project/install.sh" --programs "$programs" --destdir "$planted" --hook diskunmap >"$work/out" 2>"$work/err" &&
+        [ "$(cat "$work/victim")" = 'of somebody else' ] && [ -f "$events/50_diskunmap" ] && [ ! -L "$events/50_diskunmap" ]
+}
+check 'nothing is written through a link at a name that can be foreseen' over_a_link
+check 'which stays' [ "$(find "$events" -type l | wc -l)" = 1 ]
+find "$events" -type l -delete
+killed=$(sh -c 'echo $$')
+mkdir "$events/.50_diskunmap.$killed.aB3xYz" "$events/.50_diskunmap.$$.aB3xYz" "$events/.50_diskunmap.other.aB3xYz"
+touch "$events/.50_diskunmap.$killed.aB3xYz/new"
+check 'the next run' succeeds "$planted" --hook diskunmap
+cleared() { [ "$(cd "$events" && echo .5*)" = ".50_diskunmap.$$.aB3xYz .50_diskunmap.other.aB3xYz" ]; }
+check 'removes what one that was killed has left, and nothing else' cleared
+
 # --- A second run ---
 
 snapshot "$root" >"$work/before"

@@ -104,7 +104,7 @@ EOF
         ip route
         (cd /sys/class/net && grep . ./*/flags ./*/mtu)
         cd /var/lib/vdsm/staging/netconf && grep -r '' . | sort
-        find /run -path "/run/vdsm/*"
+        find /run -path "/run/vdsm/*" -o -path "/run/vdsm-hooks/ovs/*"
     }
     keep() { (state) >"$lab/before" 2>&1; }
     as_before() { (state) >"$lab/after" 2>&1 && diff "$lab/before" "$lab/after"; }
@@ -173,7 +173,9 @@ x' --event=before_network_setup; do
     check "all networks go" set_up '"blue": {"remove": true}' '"bond7": {"remove": true}'
     check "and the bridge with them" fails ovs_vsctl br-exists ovsbr0
     check "VDSM has none of them" is "$(find /var/lib/vdsm/staging/netconf -type f)" ''
-    check "nothing is left to undo" is "$(ls -A /run/vdsm/hooks/ovs)" lock
+    check "nothing is left to undo" is "$(ls -A /run/vdsm/hooks/ovs /run/vdsm-hooks/ovs)" \
+        "$(printf '/run/vdsm/hooks/ovs:\nlock\n\n/run/vdsm-hooks/ovs:')"
+    check "how to go back is root's alone" is "$(stat -c '%U %a' /run/vdsm-hooks/ovs)" 'root 700'
     drop_vdsm
     umount /usr/bin/ovs-vsctl
     for nic in em1 em2 em3; do ip link delete "$nic"; done

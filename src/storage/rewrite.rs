@@ -56,7 +56,10 @@ fn open(file: &Path) -> io::Result<(Dir, OsString)> {
 fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsString> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     let entry = dir.look(name)?.ok_or_else(missing)?;
-    // Under this name VDSM writes too, and one that is left over is harmless.
+    // The one name that can be foreseen, on purpose: VDSM writes under it too, and both it and the
+    // check know one that is left over as harmless. Another name would stay after a kill, since
+    // nobody could tell whose it is on storage that other hosts use. Only who can write the domain's
+    // metadata itself can put anything there.
     let mut temporary = name.to_owned();
     temporary.push(".new");
     let copy = free_name(dir, name)?;
