@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -114,12 +114,16 @@ impl<'a> Place<'a> {
         let file = match openat(&self.directory, self.name.as_str(), flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ELOOP) => Err(Error::new("a symbolic link, expected a file")),
-            file => file.map(File::from).map_err(Error::from),
+            file => file.map(File::from).map_err(system),
         };
         let read = |file: File| -> Result<Vec<u8>> {
             let mut content = Vec::new();
-            if !file.metadata()?.is_file() {
-                return Err(Error::new("expected a file"));
+            match file.metadata()? {
+                found if found.is_dir() => return Err(system(Errno::EISDIR)),
+                found if !found.is_file() => {
+                    return Err(Error::new("no regular file, expected one"));
+                }
+                _ => {}
             }
             match file.take(LARGEST + 1).read_to_end(&mut content)? as u64 {
                 ..=LARGEST => Ok(content),
@@ -136,7 +140,7 @@ impl<'a> Place<'a> {
             file.set_permissions(Permissions::from_mode(0o644))?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            Ok::<_, std::io::Error>(new)
+            Ok::<_, io::Error>(new)
         };
         write().context(format!("cannot write {}", self.path.display()))
     }
@@ -152,6 +156,7 @@ impl<'a> Place<'a> {
         match file {
             Some(file) => file.replace(Path::new(name)).context(self.path.display()),
             None => unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
+                .map_err(system)
                 .context(self.path.display()),
         }
     }
@@ -159,34 +164,39 @@ impl<'a> Place<'a> {
 
 /// Opens a directory, or makes it as well.
 fn enter(path: &Path, make: bool) -> Result<Option<OwnedFd>> {
-    let mut here = open("/", DIRECTORY, Mode::empty())?;
+    let mut here = open("/", DIRECTORY, Mode::empty()).map_err(system)?;
     for name in path.strip_prefix("/").unwrap_or(path) {
         let strict = DIRECTORY | OFlag::O_NOFOLLOW;
         let mut found = openat(&here, name, strict, Mode::empty());
         if make && found.as_ref().err() == Some(&Errno::ENOENT) {
             let rest = Mode::S_IRGRP | Mode::S_IXGRP | Mode::S_IROTH | Mode::S_IXOTH;
-            mkdirat(&here, name, Mode::S_IRWXU | rest)?;
+            mkdirat(&here, name, Mode::S_IRWXU | rest).map_err(system)?;
             found = openat(&here, name, strict, Mode::empty());
         }
         here = match found {
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ENOTDIR) if is_ours(&here)? => {
-                openat(&here, name, DIRECTORY, Mode::empty())?
+                openat(&here, name, DIRECTORY, Mode::empty()).map_err(system)?
             }
             Err(Errno::ENOTDIR) => {
                 return Err(Error::new(
                     "a symbolic link of another user is on the way, expected directories",
                 ));
             }
-            found => found?,
+            found => found.map_err(system)?,
         };
     }
     Ok(Some(here))
 }
 
+/// In the words of all other messages.
+fn system(error: Errno) -> Error {
+    io::Error::from(error).into()
+}
+
 /// Whether nobody but root and us can put anything into the directory.
 fn is_ours(directory: &OwnedFd) -> Result<bool> {
-    let found = fstat(directory)?;
+    let found = fstat(directory).map_err(system)?;
     let by_others = Mode::S_IWGRP | Mode::S_IWOTH;
     let is_owned = [0, geteuid().as_raw()].contains(&found.st_uid);
     Ok(is_owned && found.st_mode & by_others.bits() == 0)
