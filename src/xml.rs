@@ -6,6 +6,7 @@
 //! every other byte. roxmltree's own `attribute("x")` and `has_tag_name("x")` ignore namespaces
 //! (of `q:x="1" x="2"` the first is returned), so hooks read through the functions of this module.
 
+mod bounds;
 mod edit;
 mod fragment;
 
@@ -13,22 +14,25 @@ pub use edit::Edits;
 pub use fragment::El;
 pub use roxmltree::{Document, Node};
 
-use crate::{Error, Result};
+use crate::{Context as _, Error, Result};
 
 /// The most nodes a document may have; a VM with 1,000 disks has about 20,000.
-const MOST_NODES: u32 = 4_000_000;
+const MOST_NODES: u32 = 500_000;
 
 /// Parses a document. Any `<!DOCTYPE` is refused, and with it every way for an entity to grow.
 ///
+/// It takes no longer than in proportion to the length of the text: what the parser would be long
+/// about is refused before, see `bounds.rs`.
+///
 /// # Errors
-/// Not well-formed, a DTD, more nodes than any domain has, or an encoding other than UTF-8
+/// Not well-formed, a DTD, more of something than any domain has, or an encoding other than UTF-8
 /// declared for text that is not plain ASCII.
 pub fn parse(text: &str) -> Result<Document<'_>> {
     parse_with_options(text, false)
 }
 
 /// [`parse`] for a file of the host's administrator, which may have a `<!DOCTYPE`. What that names
-/// is not fetched.
+/// is not fetched, and it declares no entities.
 ///
 /// # Errors
 /// As [`parse`], but for the DTD.
@@ -42,8 +46,13 @@ fn parse_with_options(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
         allow_dtd,
         ..Default::default()
     };
-    let document = Document::parse_with_options(text, options)
-        .map_err(|error| Error::new(format!("cannot parse XML: {error}")))?;
+    bounds::check(text, allow_dtd).context("cannot parse XML")?;
+    let document = Document::parse_with_options(text, options).map_err(|error| match error {
+        roxmltree::Error::NodesLimitReached => Error::new(format!(
+            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any domain has"
+        )),
+        error => Error::new(format!("cannot parse XML: {error}")),
+    })?;
     if let Some(encoding) = declared_encoding(text) {
         let harmless = ["utf-8", "utf8", "us-ascii", "ascii"];
         if !text.is_ascii() && !harmless.contains(&encoding.to_ascii_lowercase().as_str()) {
