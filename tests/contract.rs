@@ -27,7 +27,7 @@ use support::{
     Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
 };
 use vdsm_hooks::describe::{Hook, Property, Scope};
-use vdsm_hooks::events::{self, Data, Environment};
+use vdsm_hooks::events::{self, Data, Environment, Failure};
 use vdsm_hooks::json::to_ascii;
 
 /// A hook at one of its events.
@@ -143,6 +143,13 @@ impl Subject<'_> {
         reads
     }
 
+    /// Whether the message of an exit 1 reaches the administrator. Where VDSM ends the operation it
+    /// shows that of the last hook that ran, which may have succeeded and said nothing; only at a
+    /// VM's start that of the last one that failed.
+    fn may_go_on(&self) -> bool {
+        self.event.failure != Failure::Aborts || self.event.shows_last_failed()
+    }
+
     /// For messages.
     fn place(&self) -> String {
         format!("{} at {}", self.hook.name, self.event.name)
@@ -211,10 +218,14 @@ fn for_all(check: impl Fn(&Subject<'_>)) {
     }
 }
 
-/// A refusal: status 1 or 2, one line with the hook's name, nothing written and nothing left.
+/// A refusal: status 2, or 1 where that keeps the message, one line with the hook's name, nothing
+/// written and nothing left.
 fn assert_refused(what: &str, subject: &Subject<'_>, outcome: &Outcome, before: &[u8]) {
     let place = format!("{}: {what}: {outcome:?}", subject.place());
-    assert!(matches!(outcome.status, Some(1 | 2)), "{place}");
+    match outcome.status {
+        Some(1) => assert!(subject.may_go_on(), "VDSM loses the message: {place}"),
+        status => assert_eq!(status, Some(2), "{place}"),
+    }
     assert_one_line(subject.hook, outcome);
     assert_eq!(outcome.data.as_deref(), Some(before), "{place}");
     assert!(!outcome.touched, "{place}");
@@ -223,7 +234,11 @@ fn assert_refused(what: &str, subject: &Subject<'_>, outcome: &Outcome, before: 
 
 fn assert_one_line(hook: &Hook, outcome: &Outcome) {
     let last = outcome.stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with(&format!("{}: ", hook.name)), "{outcome:?}");
+    let message = last.strip_prefix(&format!("{}: ", hook.name));
+    assert!(
+        message.is_some_and(|message| !message.trim().is_empty()),
+        "{outcome:?}"
+    );
     assert!(
         outcome.stderr.ends_with('\n') && !last.ends_with('.'),
         "{outcome:?}"
@@ -277,6 +292,24 @@ fn an_empty_file_is_no_document() {
         let place = format!("{}: {outcome:?}", subject.place());
         assert!(outcome.stderr.is_empty() && !outcome.touched, "{place}");
         assert_eq!(outcome.data.as_deref(), Some(&b""[..]), "{place}");
+    });
+}
+
+#[test]
+fn a_host_that_has_nothing_gets_a_message() {
+    if let Err(reason) = private_host() {
+        return not_run("a_host_that_has_nothing_gets_a_message", reason);
+    }
+    for_all(|subject| {
+        let bare = Subject {
+            host: Some(Host::default()),
+            ..*subject
+        };
+        let document = bare.document();
+        let outcome = bare.asked(&document).run();
+        if outcome.status != Some(0) {
+            assert_refused("an empty host", &bare, &outcome, &document);
+        }
     });
 }
 

@@ -284,11 +284,6 @@ fn enforce_is_the_default_and_nothing_else_is_known() {
         ),
         (
             "sdcheck",
-            "",
-            "sdcheck=\"\": expected one of off, warn, enforce, strict",
-        ),
-        (
-            "sdcheck",
             "Off",
             "sdcheck=\"Off\": expected one of off, warn, enforce, strict",
         ),
@@ -315,6 +310,51 @@ fn enforce_is_the_default_and_nothing_else_is_known() {
     ] {
         let (status, stderr) = check(&storage, &xml, &[(name, value)]);
         assert_eq!((status, stderr), (2, format!("sdcheck: {said}\n")));
+    }
+}
+
+#[test]
+fn a_blank_value_is_absent() {
+    let storage = Storage::new();
+    let good = storage.domain("nas:_x", DATA_ID, DATA);
+    let broken = storage.domain("nas:_x", EXPORT_ID, EXPORT.replace("Regular", "Master"));
+    for blank in ["", " ", "\t"] {
+        for name in ["sdcheck", "sdcheck_timeout"] {
+            let settings = [(name, blank)];
+            let checked = check(&storage, &vm(&[disk(&good)]), &settings);
+            assert_eq!(checked, (0, String::new()), "{name}={blank:?}");
+            let (status, stderr) = check(&storage, &vm(&[disk(&broken)]), &settings);
+            assert_eq!(status, 2, "{name}={blank:?}: {stderr}");
+            assert!(stderr.contains("the line of ROLE was edited"), "{stderr}");
+        }
+        // These say where VDSM's own settings are not asked.
+        for name in ["sdcheck_repository", "sdcheck_run"] {
+            let checked = check(&storage, "<domain/>", &[(name, blank)]);
+            assert_eq!(checked, (0, String::new()), "{name}={blank:?}");
+        }
+    }
+}
+
+#[test]
+fn warn_never_stops_a_vm_whatever_else_is_wrong() {
+    let storage = Storage::new();
+    let broken = storage.domain("nas:_x", EXPORT_ID, EXPORT.replace("Regular", "Master"));
+    let xml = vm(&[disk(&broken)]);
+    for (name, value, checked) in [
+        ("sdcheck_timeout", "0", true),
+        ("sdcheck_timeout", "ten", true),
+        ("sdcheck_repository", "dc", false),
+        ("sdcheck_run", "run", false),
+        ("_hook_domxml", "/nowhere/x", false),
+        ("_hook_domxml", "/", false),
+    ] {
+        let (status, stderr) = check(&storage, &xml, &[("sdcheck", "warn"), (name, value)]);
+        assert_eq!(status, 0, "{name}={value}: {stderr}");
+        let about = |word: &str| stderr.lines().any(|line| line.contains(word));
+        assert!(about(value), "{name}={value}: {stderr}");
+        assert_eq!(about("the line of ROLE was edited"), checked, "{stderr}");
+        let warning = |line: &str| line.starts_with("sdcheck: warning: ");
+        assert!(stderr.lines().all(warning), "{stderr}");
     }
 }
 

@@ -5,7 +5,8 @@
 //! Events: `before_vm_start`, `before_vm_migrate_destination`, `before_disk_hotplug`.
 //!
 //! Property: `sdcheck=off|warn|enforce|strict`, of the VM or of VDSM's environment; `enforce` if it
-//! is not set. `off` does not even parse. `sdcheck_timeout`: seconds to wait for storage.
+//! is not set or blank. `off` does not even parse, `warn` never stops a VM. `sdcheck_timeout`:
+//! seconds to wait for storage.
 //!
 //! The file systems are looked at by children of this program, and the tags of volume groups by one
 //! call of LVM; both are given up after that time. Nothing is ever written.
@@ -45,12 +46,16 @@ fn run() -> Result {
         ("enforce", Policy::Enforce),
         ("strict", Policy::Strict),
     ];
-    let policy = props::choice("sdcheck", &policies)?.unwrap_or(Policy::Enforce);
+    let policy = match props::given("sdcheck")? {
+        Some(_) => props::choice("sdcheck", &policies)?,
+        None => None,
+    };
+    let policy = policy.unwrap_or(Policy::Enforce);
     if policy == Policy::Off {
         return Ok(());
     }
-    let seconds = props::number("sdcheck_timeout", 1..=120)?.unwrap_or(DEFAULT_SECONDS);
-    let checked = hook::read(|document| check(document, policy, seconds));
+    let checked =
+        seconds(policy).and_then(|seconds| hook::read(|document| check(document, policy, seconds)));
     if policy == Policy::Warn {
         // Whatever keeps the check from being made must not stop the VM either.
         return checked.or_else(|error| {
@@ -59,6 +64,22 @@ fn run() -> Result {
         });
     }
     checked
+}
+
+/// How long to wait for storage.
+fn seconds(policy: Policy) -> Result<u64> {
+    let wanted = match props::given("sdcheck_timeout") {
+        Ok(Some(_)) => props::number("sdcheck_timeout", 1..=120),
+        other => other.map(|_| None),
+    };
+    match wanted {
+        // The storage is looked at all the same.
+        Err(error) if policy == Policy::Warn => {
+            log::warn!("{error}; waiting {DEFAULT_SECONDS} seconds");
+            Ok(DEFAULT_SECONDS)
+        }
+        wanted => Ok(wanted?.unwrap_or(DEFAULT_SECONDS)),
+    }
 }
 
 fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
@@ -112,10 +133,10 @@ fn roots() -> Result<Roots> {
 }
 
 fn path(name: &str) -> Result<Option<PathBuf>> {
-    match props::text(name)? {
-        Some(value) if !value.is_empty() && !value.starts_with('/') => {
+    match props::given(name)? {
+        Some(value) if !value.starts_with('/') => {
             Err(props::wrong(name, &value, "expected an absolute path"))
         }
-        value => Ok(value.filter(|value| !value.is_empty()).map(PathBuf::from)),
+        value => Ok(value.map(PathBuf::from)),
     }
 }

@@ -31,8 +31,15 @@ const SERVICE_DEADLINE: Duration = Duration::from_secs(20);
 const DISK_DEADLINE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // Exit 1: the start is refused all the same, and the other hooks may have something to say.
-    hook::run(program!(), || run().map_err(Error::keep_going))
+    // Exit 1 at a start: it is refused all the same, and the other hooks may have something to say.
+    // Where a migration or a restored VM is stopped, VDSM shows the message of the hook that ran
+    // last, which would be an empty one.
+    hook::run(program!(), || {
+        run().map_err(|error| match hook::event().as_deref() {
+            Ok("before_vm_migrate_destination" | "before_vm_dehibernate") => error,
+            _ => error.keep_going(),
+        })
+    })
 }
 
 fn run() -> Result {
