@@ -7,7 +7,7 @@
 //! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::mem;
 use std::ops::Range;
@@ -137,7 +137,7 @@ struct Changed {
     /// Where the values are that it had.
     values: Vec<Range<usize>>,
     /// Numbers of those that go.
-    removed: Vec<usize>,
+    removed: BTreeSet<usize>,
     /// `"name": value`
     added: Vec<String>,
 }
@@ -182,7 +182,7 @@ impl<'a> Edits<'a> {
     pub fn remove(&mut self, object: &Object<'a>, name: &str) {
         for (number, (known, _)) in object.members.iter().enumerate() {
             if known == name {
-                self.changed(object).removed.push(number);
+                self.changed(object).removed.insert(number);
             }
         }
     }
@@ -193,7 +193,7 @@ impl<'a> Edits<'a> {
         let start = range(source, object.text).start + 1;
         self.objects.entry(start).or_insert_with(|| Changed {
             values: members.map(|(_, value)| range(source, value.0)).collect(),
-            removed: Vec::new(),
+            removed: BTreeSet::new(),
             added: Vec::new(),
         })
     }

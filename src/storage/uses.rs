@@ -4,6 +4,7 @@
 //!
 //! Nothing is looked up: the answer comes from the text alone.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::is_uuid;
@@ -90,6 +91,9 @@ pub fn uses_with(
     let mut finder = Finder {
         roots,
         found: Vec::new(),
+        by_id: HashMap::new(),
+        masters: HashSet::new(),
+        known: HashSet::new(),
         note,
     };
     for disk in xml::devices(document, "disk") {
@@ -135,32 +139,57 @@ fn ovirt_text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
 struct Finder<'r, N> {
     roots: &'r Roots,
     found: Vec<Use>,
+    /// Places in `found`: a document may name as many domains as it has lines.
+    by_id: HashMap<String, usize>,
+    masters: HashSet<PathBuf>,
+    /// What stands in the lists of `found`. The path of a domain has its id in it.
+    known: HashSet<(List, PathBuf)>,
     note: N,
+}
+
+/// One of the lists in a [`Use`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum List {
+    Directories,
+    Links,
+    Images,
+    Guesses,
 }
 
 impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
     /// The entry of a domain id.
     fn domain(&mut self, id: &str) -> &mut Use {
-        self.entry(Some(id), None)
+        let next = self.found.len();
+        let at = *self.by_id.entry(id.to_owned()).or_insert(next);
+        if at == next {
+            self.found.push(Use::of_id(id));
+        }
+        &mut self.found[at]
     }
 
-    fn entry(&mut self, id: Option<&str>, master: Option<&Path>) -> &mut Use {
-        let same = |found: &Use| match master {
-            None => found.id.as_deref() == id,
-            Some(link) => found.id.is_none() && found.links.iter().any(|known| known == link),
-        };
-        let at = self.found.iter().position(same).unwrap_or_else(|| {
+    /// The master domain of a pool, by its link.
+    fn master(&mut self, link: PathBuf) {
+        if self.masters.insert(link.clone()) {
             self.found.push(Use {
-                id: id.map(str::to_owned),
-                kind: Kind::Unknown,
-                directories: Vec::new(),
-                links: master.map(Path::to_owned).into_iter().collect(),
-                images: Vec::new(),
-                guesses: Vec::new(),
+                id: None,
+                links: vec![link],
+                ..Use::of_id("")
             });
-            self.found.len() - 1
-        });
-        &mut self.found[at]
+        }
+    }
+
+    /// Where the domain `id` may be.
+    fn add(&mut self, id: &str, list: List, path: PathBuf) {
+        if !self.known.insert((list, path.clone())) {
+            return;
+        }
+        let domain = self.domain(id);
+        match list {
+            List::Directories => domain.directories.push(path),
+            List::Links => domain.links.push(path),
+            List::Images => domain.images.push(path),
+            List::Guesses => domain.guesses.push(path),
+        }
     }
 
     /// A disk with all its sources: its own, those of its backing chain and of a mirror.
@@ -203,13 +232,13 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
         if let Some(id) = ovirt_text(device, "domainID").filter(|id| is_uuid(id)) {
             let uuid = |name| ovirt_text(device, name).filter(|text| is_uuid(text));
             let roots = self.roots;
-            let domain = self.domain(&id);
+            self.domain(&id);
             if let Some(pool) = uuid("poolID") {
-                add(&mut domain.links, roots.repository.join(pool).join(&id));
+                self.add(&id, List::Links, roots.repository.join(pool).join(&id));
             }
             let image = uuid("imageID");
             if let Some(image) = &image {
-                add(&mut domain.images, roots.run.join(&id).join(image));
+                self.add(&id, List::Images, roots.run.join(&id).join(image));
             }
             let volume = uuid("volumeID");
             (self.note)(&id, image.as_deref(), volume.as_deref().as_slice());
@@ -237,14 +266,11 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
         (self.note)(id, Some(parts[at + 2]), &parts[at + 3..]);
         let volume = parts[..at].join("/").replace('_', "__").replace('/', "_");
         let mounts = self.roots.repository.join("mnt").join("glusterSD");
-        let domain = self.domain(id);
-        domain.is(Kind::File);
+        self.domain(id).is(Kind::File);
         for host in xml::children(source, "host").filter_map(|host| xml::attr(host, "name")) {
             let host = host.replace('_', "__");
-            add(
-                &mut domain.guesses,
-                mounts.join(format!("{host}:_{volume}")).join(id),
-            );
+            let mount = mounts.join(format!("{host}:_{volume}"));
+            self.add(id, List::Guesses, mount.join(id));
         }
     }
 
@@ -284,13 +310,13 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
             return;
         }
         if let Some(link) = master(&parts) {
-            self.entry(None, Some(&link));
+            self.master(link);
             return;
         }
         if let Some((id, image)) = self.prepared(path) {
             (self.note)(&id, Some(&image), parts.last().copied().as_slice());
             let link = self.roots.run.join(&id).join(image);
-            add(&mut self.domain(&id).images, link);
+            self.add(&id, List::Images, link);
             return;
         }
         if let Some((id, volume)) = parts.last().and_then(|name| transient(name)) {
@@ -305,10 +331,10 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
         let domain = self.domain(id);
         match left.last() {
             Some(&"blockSD") => domain.is(Kind::Block),
-            Some(pool) if is_uuid(pool) => add(&mut domain.links, directory),
+            Some(pool) if is_uuid(pool) => self.add(id, List::Links, directory),
             _ => {
                 domain.is(Kind::File);
-                add(&mut domain.directories, directory);
+                self.add(id, List::Directories, directory);
             }
         }
     }
@@ -344,12 +370,6 @@ impl Use {
         if self.kind != Kind::File {
             self.kind = kind;
         }
-    }
-}
-
-fn add(paths: &mut Vec<PathBuf>, path: PathBuf) {
-    if !paths.contains(&path) {
-        paths.push(path);
     }
 }
 
