@@ -408,4 +408,29 @@ mod tests {
             assert_eq!(to_ascii(&value), Ok(text.to_owned()));
         }
     }
+
+    #[test]
+    fn a_document_takes_the_time_that_its_length_tells() {
+        let wide = (0..200_000).map(|i| format!("\"m{i}\": [{{}}, {i}], "));
+        let wide = format!("{{{}\"x\": 1}}", wide.collect::<String>());
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let (done, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let new = edited(&wide, |object, edits| {
+                for (name, _) in object.members().step_by(1000) {
+                    edits.remove(object, name);
+                }
+                let members = object.members.iter().enumerate();
+                let numbers = members.map(|(number, _)| number);
+                edits.changed(object).removed.extend(numbers);
+                edits.set(object, "new", &json!(1))
+            });
+            let depth = Node::parse(&deep).map(|node| node.value().is_none());
+            done.send((new, depth))
+        });
+        // Some seconds on a slow machine.
+        let outcome = wait.recv_timeout(std::time::Duration::from_secs(60));
+        let expected = Ok((Ok(Some("{\"new\": 1}".to_owned())), Ok(true)));
+        assert_eq!(outcome, expected);
+    }
 }

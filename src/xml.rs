@@ -40,19 +40,16 @@ pub fn parse_with_dtd(text: &str) -> Result<Document<'_>> {
     parse_with_options(text, true)
 }
 
+/// Whether the text is well-formed, with a DTD or without, whatever encoding it declares.
+///
+/// # Errors
+/// It is not, or has more of something than any domain.
+pub fn check_well_formed(text: &str) -> Result {
+    read(text, true).map(drop)
+}
+
 fn parse_with_options(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
-    let options = roxmltree::ParsingOptions {
-        nodes_limit: MOST_NODES,
-        allow_dtd,
-        ..Default::default()
-    };
-    bounds::check(text, allow_dtd).context("cannot parse XML")?;
-    let document = Document::parse_with_options(text, options).map_err(|error| match error {
-        roxmltree::Error::NodesLimitReached => Error::new(format!(
-            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any domain has"
-        )),
-        error => Error::new(format!("cannot parse XML: {error}")),
-    })?;
+    let document = read(text, allow_dtd)?;
     if let Some(encoding) = declared_encoding(text) {
         let harmless = ["utf-8", "utf8", "us-ascii", "ascii"];
         if !text.is_ascii() && !harmless.contains(&encoding.to_ascii_lowercase().as_str()) {
@@ -62,6 +59,21 @@ fn parse_with_options(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
         }
     }
     Ok(document)
+}
+
+fn read(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
+    let options = roxmltree::ParsingOptions {
+        nodes_limit: MOST_NODES,
+        allow_dtd,
+        ..Default::default()
+    };
+    bounds::check(text, allow_dtd).context("cannot parse XML")?;
+    Document::parse_with_options(text, options).map_err(|error| match error {
+        roxmltree::Error::NodesLimitReached => Error::new(format!(
+            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any domain has"
+        )),
+        error => Error::new(format!("cannot parse XML: {error}")),
+    })
 }
 
 /// The encoding that the XML declaration names, if there is one.

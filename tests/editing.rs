@@ -634,7 +634,8 @@ fn what_xml_cannot_carry_is_refused() {
 
 #[test]
 fn size_and_depth_are_no_problem() {
-    let deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
+    // libvirt's parser reads no deeper.
+    let deep = format!("{}{}", "<a>".repeat(256), "</a>".repeat(256));
     assert!(
         apply(&deep, |d, e| e.set_attr(d.root_element(), "x", "1"))
             .unwrap()
@@ -647,6 +648,49 @@ fn size_and_depth_are_no_problem() {
             .for_each(|b| e.set_attr(b, "x", "2"));
     });
     assert_eq!(edited.unwrap().unwrap(), wide.replace("'1'", "'2'"));
+}
+
+#[test]
+fn an_endless_indentation_is_not_repeated() {
+    let blanks = " ".repeat(100_000);
+    let text = format!("<a>\n{blanks}<b/>\n{blanks}<c/>\n</a>");
+    let edited = apply(&text, |d, e| {
+        for _ in 0..1000 {
+            e.append(d.root_element(), &El::new("d"));
+            e.insert_after(at(d, "b"), &El::new("d"));
+        }
+        e.remove(at(d, "c"));
+    });
+    let edited = edited.unwrap().unwrap();
+    assert_eq!(edited.matches("<d/>").count(), 2000);
+    assert!(edited.len() < text.len() + 20_000, "{}", edited.len());
+}
+
+#[test]
+fn many_edits_take_the_time_that_their_number_tells() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let prefixes: String = (0..60).map(|i| format!(" xmlns:q{i}='u:{i}'")).collect();
+        let wide = format!("<a{prefixes}>{}</a>", "\n  <b x='1'> </b>".repeat(50_000));
+        let edited = apply(&wide, |d, e| {
+            for b in d.root_element().children().filter(Node::is_element) {
+                let prefix = e.bind(b, "q", "urn:new");
+                e.set_attr(b, "x", "2");
+                e.set_attr(b, "y", "2");
+                e.append(b, &El::new(&format!("{prefix}:c")));
+                e.insert_after(b, &El::new("d"));
+                e.append(d.root_element(), &El::new("e"));
+            }
+        });
+        done.send(edited.map(|edited| edited.unwrap().len()))
+    });
+    // A second or two on a slow machine.
+    let length = wait.recv_timeout(Duration::from_secs(60));
+    let length = length.expect("50,000 elements take more than a minute");
+    assert!(length.unwrap() > 1_000_000);
 }
 
 /// A document, as text: elements with attributes in both quotes, text, CDATA, comments, blanks,

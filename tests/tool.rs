@@ -484,12 +484,12 @@ fn data_that_vdsm_cannot_read_stops_every_operation() {
         (
             "before_vm_start",
             "echo '<a><b></a>' > \"$_hook_domxml\"",
-            "not well-formed XML",
+            "cannot parse XML: ",
         ),
         (
             "before_vm_start",
             ": > \"$_hook_domxml\"",
-            "not well-formed XML",
+            "cannot parse XML: ",
         ),
         ("after_network_setup", ": > \"$_hook_json\"", "not JSON"),
         ("before_get_caps", "echo '{' > \"$_hook_json\"", "not JSON"),

@@ -11,6 +11,10 @@ use roxmltree::{Document, Node, NodeId};
 use super::El;
 use crate::{Error, Result};
 
+/// How long an indentation may be, with its line break: that of 256 elements inside each other at
+/// four blanks each.
+const LONGEST_INDENT: usize = 1025;
+
 /// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
 /// does not see its own edits.
 ///
@@ -460,12 +464,15 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// The line break and blanks that stand right before `at`; empty if anything else does.
+/// The line break and blanks that stand right before `at`; empty if anything else does, or more
+/// than is repeated for every new element.
 fn indent_at(source: &str, at: usize) -> &str {
     let line = source[..at].trim_end_matches([' ', '\t']);
     let start = match line.strip_suffix('\n') {
-        Some(rest) => rest.strip_suffix('\r').unwrap_or(rest).len(),
-        None => at,
+        Some(rest) if at - rest.len() <= LONGEST_INDENT => {
+            rest.strip_suffix('\r').unwrap_or(rest).len()
+        }
+        _ => at,
     };
     &source[start..at]
 }

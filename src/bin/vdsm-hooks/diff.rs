@@ -12,13 +12,19 @@ use similar::TextDiff;
 /// could see. `hook` names it.
 pub(crate) fn unified(before: &[u8], after: &[u8], json: bool, hook: &str) -> String {
     let (before, after) = (readable(before, json), readable(after, json));
-    // A large document changed everywhere gets a coarser diff instead of a long wait.
+    let names = [format!("before {hook}"), format!("after {hook}")];
+    of_lines(&before, &after, [&names[0], &names[1]])
+}
+
+/// The unified diff between two texts with these names. A large one that is changed everywhere
+/// gets a coarser diff instead of a long wait.
+pub(crate) fn of_lines(before: &str, after: &str, names: [&str; 2]) -> String {
     let diff = TextDiff::configure()
         .timeout(Duration::from_secs(5))
-        .diff_lines(&before, &after);
+        .diff_lines(before, after);
     diff.unified_diff()
         .context_radius(3)
-        .header(&format!("before {hook}"), &format!("after {hook}"))
+        .header(names[0], names[1])
         .to_string()
 }
 

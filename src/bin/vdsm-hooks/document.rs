@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::Node;
 
 use vdsm_hooks::events::{Data, Environment, Event};
 use vdsm_hooks::{Context as _, Error, Result, domain, host, json, xml};
@@ -212,14 +212,8 @@ pub(crate) fn problem(event: &Event, data: Option<&[u8]>) -> Option<String> {
         return None;
     }
     // Unlike our hooks VDSM has nothing against a DTD.
-    let options = ParsingOptions {
-        allow_dtd: true,
-        ..ParsingOptions::default()
-    };
-    let parsed = Document::parse_with_options(text, options);
-    parsed
-        .err()
-        .map(|error| format!("not well-formed XML: {error}"))
+    let error = xml::check_well_formed(text).err()?;
+    Some(error.to_string())
 }
 
 /// The text as VDSM reads it back: all line ends are line feeds.

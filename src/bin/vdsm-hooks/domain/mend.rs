@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str;
 
-use similar::TextDiff;
 use vdsm_hooks::describe::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::survey::{Content, Survey};
@@ -97,10 +96,7 @@ fn file(out: &mut impl Write, mend: Mend, survey: &Survey, options: &Options) ->
 /// The difference in text, lines of which are as VDSM's.
 fn difference(old: &[u8], new: &[u8], name: &str) -> String {
     let [old, new] = [old, new].map(String::from_utf8_lossy);
-    TextDiff::from_lines(&old, &new)
-        .unified_diff()
-        .header(name, name)
-        .to_string()
+    diff::of_lines(&old, &new, [name, name])
 }
 
 /// What the tags of a volume group become: the text that is in them now, the new one, and the
