@@ -336,6 +336,18 @@ fn a_blank_value_is_absent() {
 }
 
 #[test]
+fn a_domain_in_very_many_places_is_not_looked_for() {
+    let storage = Storage::new();
+    let places = (0..1025).map(|n| {
+        let directory = format!("/nowhere/mnt/{n}/{DATA_ID}");
+        disk(Path::new(&directory))
+    });
+    let xml = vm(&places.collect::<Vec<_>>());
+    let expected = "sdcheck: the XML names 1025 places of storage domains, expected at most 1024\n";
+    assert_eq!(check(&storage, &xml, &[]), (2, expected.to_owned()));
+}
+
+#[test]
 fn warn_never_stops_a_vm_whatever_else_is_wrong() {
     let storage = Storage::new();
     let broken = storage.domain("nas:_x", EXPORT_ID, EXPORT.replace("Regular", "Master"));

@@ -12,6 +12,8 @@ use crate::props;
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
 const LARGEST_TRIED: usize = 8 << 10;
+/// The same for every other character in every place, which is a hundred times as many.
+const LARGEST_TRIED_BY_CHARACTER: usize = 2 << 10;
 
 /// The likely cause in words. `text` is the whole file and `metadata` what was read from it.
 pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> String {
@@ -50,7 +52,10 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
         .or_else(|| sealed.repeated_key())
         .or_else(|| sealed.other_rules())
         .or_else(|| sealed.usual_value())
-        .or_else(|| sealed.one_character())
+        .or_else(|| match text.len() {
+            0..=LARGEST_TRIED_BY_CHARACTER => sealed.one_character(),
+            _ => None,
+        })
         .or_else(|| {
             // A file may well end its lines with CR alone, and one with the others by accident.
             let (words, _) = splitting.filter(|_| text.contains(splits_line))?;
