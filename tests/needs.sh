@@ -118,7 +118,7 @@ debian() {
     fi
     # What the tests do without, each with a line that says so.
     wishes=
-    [ "$purpose" = demo ] || wishes='e2fsprogs ethtool guestfish hyperfine iputils-ping
+    [ "$purpose" = demo ] || wishes='debootstrap e2fsprogs ethtool guestfish hyperfine iputils-ping
         libguestfs-xfs libsasl2-modules linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
         openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
         sudo time'
