@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
+use vdsm_hooks::storage::lvm::{PLAIN_REPORT, json_lines};
 use vdsm_hooks::{Context, Error, Result, cmd, hook, program, props, record};
 
 const HOOK: &str = "localdisk";
@@ -137,18 +138,22 @@ fn look(lv: &str) -> Result<Value> {
             GROUP,
         ],
     )?;
-    let mut report: Value = serde_json::from_slice(&report).context("lvm lvs")?;
+    let report = String::from_utf8_lossy(&report);
+    let report: String = json_lines(&report).collect();
+    let mut report: Value = serde_json::from_str(&report).context("lvm lvs")?;
     let volume = report.pointer_mut("/report/0/lv/0").map(Value::take);
     Ok(volume.unwrap_or_default())
 }
 
 fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
     let has_file = Path::new("/etc/lvm/devices").join(DEVICES_FILE).exists();
-    let devices = match has_file {
-        true => ["--devicesfile", DEVICES_FILE],
-        false => ["--config", ALL_DEVICES],
+    // LVM takes one --config.
+    let all_devices = format!("{ALL_DEVICES} {PLAIN_REPORT}");
+    let options: &[&str] = match has_file {
+        true => &["--devicesfile", DEVICES_FILE, "--config", PLAIN_REPORT],
+        false => &["--config", &all_devices],
     };
-    let words = [&[command], &devices[..], words].concat();
+    let words = [&[command], options, words].concat();
     Ok(cmd::run(LVM, &words, LVM_PATIENCE)?.success()?.stdout)
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::lvm::Lvm;
 use super::probe::{self, Answer};
 use super::{Judgement, Kind, METADATA_FILE, Roots, Use, judge, tags};
-use crate::props;
+use crate::{cmd, props};
 
 /// A storage domain and what came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Outcome {
     Silent,
     /// The id was found nowhere; beside it how many mounts did not answer in time.
     Absent(usize),
+    /// No mount has the id, and this is why LVM does not say whether it is a volume group.
+    Unasked(String),
 }
 
 /// Checks every one of `uses` until `end`. A domain is looked for where the XML has it, behind
@@ -121,18 +123,25 @@ fn find(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
         Ok((directory, answer)) => return at(directory, answer, lvm),
         Err(answers) => answers,
     };
-    // That LVM does not know it either, or cannot say, is not worth a word.
-    let group = in_group(id, lvm);
-    match group.outcome {
-        Outcome::Judged(_) => return group,
-        Outcome::NoGroup(why) if why != NOT_SEEN => return group,
-        _ => {}
-    }
     let silent = answers
         .iter()
         .filter(|(_, answer)| *answer == Answer::Silent)
         .count();
-    nowhere(used, Outcome::Absent(silent))
+    // That LVM does not know it either is not worth a word.
+    let group = in_group(id, lvm);
+    match group.outcome {
+        Outcome::Judged(_) => group,
+        Outcome::NoGroup(why) if why != NOT_SEEN => group,
+        // A host without LVM has no groups.
+        Outcome::Unreadable(reason) if cmd::find("lvm").is_ok() => {
+            nowhere(used, Outcome::Unasked(reason))
+        }
+        // Nor has LVM had its time where the mounts took it.
+        Outcome::Silent if silent == 0 => {
+            nowhere(used, Outcome::Unasked("lvm: no answer in time".to_owned()))
+        }
+        _ => nowhere(used, Outcome::Absent(silent)),
+    }
 }
 
 fn is_there(answer: &Answer) -> bool {

@@ -84,6 +84,13 @@ impl Checked {
                 }
                 vec![problem(Weight::Absent, &text)]
             }
+            Outcome::Unasked(reason) => {
+                let text = format!(
+                    "on no mount under {}, and whether it is a volume group cannot be told, {reason}",
+                    roots.repository.display()
+                );
+                vec![problem(Weight::Unread, &text)]
+            }
         }
     }
 }

@@ -13,11 +13,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vdsm_hooks::storage::survey::Survey;
 use vdsm_hooks::storage::turns::Turns;
-use vdsm_hooks::{Result, cmd};
+use vdsm_hooks::{Error, Result, cmd};
 
 use super::find::{Finder, Seen};
 use super::progress::Progress;
-use super::report::Report;
+use super::report::{self, Report};
 use super::sizes;
 
 /// Judge storage domains: the seal, the values, the files
@@ -26,7 +26,8 @@ use super::sizes;
 /// engine's list without a word. This command says whether the seal fits, why it probably does not,
 /// and which command mends it. It judges by the rules of VDSM 4.4 and later, and mentions where
 /// VDSM 4.3 or a script that works line by line would say otherwise. It also says what is wrong
-/// with the values, the files, their sizes, modes and owners, and who holds the domain's lock.
+/// with the values, the files, their sizes, modes and owners, and who holds the domain's lock. Where
+/// LVM was asked, what it warned about stands behind the domains.
 ///
 /// Nothing is written, and no link is followed out of a domain. Domains are read side by side;
 /// storage that does not answer is given up after a while.
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
     /// Check every volume too: its metadata, its parent, and the size that qemu-img sees
     #[arg(long)]
     volumes: bool,
-    /// Print one JSON array with an object for every domain
+    /// Print one JSON array: an object for every domain, and one for what LVM warns about
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -61,7 +62,8 @@ Examples:
     vdsm-hooks domain check /tmp/metadata
 
 Exit status: 0 all is well; 1 findings: no seal, or something else that is wrong; 2 broken: the seal
-does not fit, the text cannot be decoded, the metadata is empty or missing, or it could not be read.";
+does not fit, the text cannot be decoded, the metadata is empty or missing, or it could not be read.
+What LVM warns about counts, as a finding, for the domain whose volume group it names.";
 
 /// What takes longer than this counts as blocked, and nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -124,15 +126,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             turns: Turns::new(sizes::at_once(), PATIENCE),
             progress,
         };
+        let mut said = Vec::new();
         checker.all(&targets, |number, reports| {
             status = reports.iter().map(status_of).fold(status, u8::max);
+            let warnings = checker.finder.warnings();
+            said.extend(warnings.into_iter().filter(|warning| {
+                let mut reports = reports.iter().flatten();
+                reports.any(|report| report.finds(&warning.text))
+            }));
             if arguments.json {
                 let name = targets[number].name();
                 objects.push((number, to_json(&name, &reports)));
                 return Ok(());
             }
             progress.aside(|| print(&reports))
-        })
+        })?;
+        let mut warnings = checker.finder.warnings();
+        warnings.retain(|warning| !said.contains(warning));
+        if warnings.is_empty() {
+            return Ok(());
+        }
+        if arguments.json {
+            // Behind everything else.
+            objects.push((targets.len(), vec![report::warnings_to_json(&warnings)]));
+            return Ok(());
+        }
+        progress.aside(|| report::print_warnings(&mut anstream::stdout(), &warnings))
     })?;
     if arguments.json {
         objects.sort_by_key(|(number, _)| *number);
@@ -212,10 +231,14 @@ impl Checker<'_> {
             Err(error) => return vec![Err(error)],
         };
         let report = |one| match one {
-            Seen::Group(group) => Ok(Report::of_group(&group)),
+            Seen::Group(group) => Ok(Report::of_group(&group, &self.finder.warnings())),
             Seen::File(survey) => self.report_on_files(*survey),
         };
-        seen.into_iter().map(report).collect()
+        let mut reports: Vec<_> = seen.into_iter().map(report).collect();
+        if let (Target::Groups, Some(trouble)) = (target, self.finder.trouble()) {
+            reports.push(Err(Error::new(format!("some volume groups: {trouble}"))));
+        }
+        reports
     }
 
     fn report_on_files(&self, mut survey: Survey) -> Result<Report> {

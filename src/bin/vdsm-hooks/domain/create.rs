@@ -114,7 +114,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (domain, wrong) = probe::create(&arguments.directory, &plan, arguments.host.end())?;
     let made = match Finder::new(&arguments.host, false)?.one(&domain)? {
         Seen::File(survey) => Report::of_survey(*survey)?,
-        Seen::Group(group) => Report::of_group(&group),
+        Seen::Group(group) => Report::of_group(&group, &[]),
     };
     made.print(&mut anstream::stdout())?;
     io::stdout().flush()?;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::storage::lvm::{Group, Lvm};
+use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
 use vdsm_hooks::storage::survey::{Content, Survey};
 use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
 use vdsm_hooks::{Error, Result};
@@ -125,10 +125,23 @@ impl Finder {
 
     /// All volume groups of the host that are domains.
     pub(super) fn groups(&self) -> Result<Vec<Seen>> {
-        let groups = self.lvm.groups().map_err(Error::clone)?;
+        let groups = &self.lvm.answer().map_err(Error::clone)?.groups;
         let domains = groups
             .iter()
             .filter(|group| group.is_domain() || group.is_unready());
         Ok(domains.cloned().map(Seen::Group).collect())
+    }
+
+    /// Why LVM may have more groups than those that it reported.
+    pub(super) fn trouble(&self) -> Option<Error> {
+        self.lvm.answered()?.trouble.clone()
+    }
+
+    /// What LVM has warned about, if it was asked.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        self.lvm
+            .answered()
+            .map(Answer::warnings)
+            .unwrap_or_default()
     }
 }

@@ -2,13 +2,13 @@
 
 //! What is said about one storage domain: line by line for people, or an object for scripts.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::describe::shell_quoted;
-use vdsm_hooks::storage::lvm::Group;
+use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};
 use vdsm_hooks::{Error, Result, props};
@@ -67,11 +67,19 @@ impl Report {
         Ok(report)
     }
 
-    /// On a domain on block storage.
-    pub(super) fn of_group(group: &Group) -> Report {
+    /// On a domain on block storage. Of what LVM warned about, what names its group belongs to it.
+    pub(super) fn of_group(group: &Group, warnings: &[Warning]) -> Report {
         let judgement = tags::judge(&group.tags);
         let mut remarks = values(&judgement, Some(&group.name));
         remarks.extend(tags::remarks(group, &judgement.metadata));
+        let own = warnings
+            .iter()
+            .filter(|warning| warning.text.contains(&group.name));
+        remarks.extend(own.map(|warning| Remark {
+            about: "LVM".to_owned(),
+            problem: warning.text.clone(),
+            remedy: warning.remedy.map(str::to_owned),
+        }));
         let remedy = match judgement.reading.verdict {
             Verdict::Broken | Verdict::Unsealed | Verdict::Ok => mend::of_group(Mend::Seal, group)
                 .ok()
@@ -111,6 +119,12 @@ impl Report {
         self.facts.push(("attached to".to_owned(), words));
     }
 
+    /// Whether this is one of its findings.
+    pub(super) fn finds(&self, problem: &str) -> bool {
+        let mut problems = self.remarks.iter().map(|remark| &remark.problem);
+        problems.any(|found| found == problem)
+    }
+
     /// The exit status for this domain.
     pub(super) fn status(&self) -> u8 {
         match self.judgement.reading.verdict {
@@ -123,8 +137,7 @@ impl Report {
     pub(super) fn print(&self, out: &mut impl Write) -> Result {
         let reading = &self.judgement.reading;
         writeln!(out, "{}", self.place)?;
-        let mut line =
-            |name: &str, text: &str| writeln!(out, "  {:<13} {text}", format!("{name}:"));
+        let mut line = |name: &str, text: &str| line(out, name, text);
         if let Some(description) = self.judgement.metadata.get("DESCRIPTION") {
             line("name", &props::quoted(description))?;
         }
@@ -198,6 +211,36 @@ impl Report {
             "metadata": metadata.collect::<serde_json::Map<String, Value>>(),
         })
     }
+}
+
+fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "  {:<13} {text}", format!("{name}:"))
+}
+
+/// Prints what LVM warned about and no domain has among its findings.
+pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Warning]) -> Result {
+    writeln!(out, "LVM of this host")?;
+    for warning in warnings.iter().take(MOST_REMARKS) {
+        line(out, "warning", &warning.text)?;
+        if let Some(remedy) = warning.remedy {
+            line(out, "  mend", remedy)?;
+        }
+    }
+    let unsaid = warnings.len().saturating_sub(MOST_REMARKS);
+    if unsaid > 0 {
+        line(out, "warning", &format!("{unsaid} more"))?;
+    }
+    Ok(())
+}
+
+/// [`print_warnings`] for scripts. It does not count for the exit status.
+pub(super) fn warnings_to_json(warnings: &[Warning]) -> Value {
+    let warning = |warning: &Warning| json!({"problem": warning.text, "remedy": warning.remedy});
+    json!({
+        "path": "LVM",
+        "status": 0,
+        "warnings": warnings.iter().map(warning).collect::<Vec<_>>(),
+    })
 }
 
 /// What is wrong with the values of the metadata. Text that cannot be decoded has none, and nothing
