@@ -14,11 +14,15 @@ use std::process::Command;
 use vdsm_hooks::storage::tags::{self, DOMAIN, UNREADY as UNREADY_TAG};
 use vdsm_hooks::storage::{self, Metadata};
 
-use domains::lvm::{BLOCK, BLOCK_ID, BLOCK_TAGS, Groups};
+use domains::lvm::{BLOCK, BLOCK_ID, BLOCK_TAGS, Groups, RELEASES};
 use domains::{EXPORT, EXPORT_ID, IMAGE, POOL, Storage, VOLUME};
 
 const SDCHECK: &str = env!("CARGO_BIN_EXE_sdcheck");
 const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
+const LOCALDISK_HELPER: &str = env!("CARGO_BIN_EXE_localdisk-helper");
+
+/// What LVM warns about on every private host: there is no device mapper.
+const WARNED: &str = "LVM of this host\n  warning:      Activation disabled. No device-mapper interaction will be attempted.\n";
 
 const BROKEN: &str = "b0000000-9a58-4c9e-8e7f-6f1d5e0c3a11";
 const UNSEALED: &str = "c0000000-9a58-4c9e-8e7f-6f1d5e0c3a11";
@@ -341,7 +345,7 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
     assert_eq!(
         stdout,
         format!(
-            "volume group {BLOCK_ID}\n  name:         \"fc data & más\"\n  verdict:      ok\n  declared:     {seal}\n  computed:     {seal}\n{}",
+            "volume group {BLOCK_ID}\n  name:         \"fc data & más\"\n  verdict:      ok\n  declared:     {seal}\n  computed:     {seal}\n{}{WARNED}",
             vguuid(BLOCK_ID)
         )
     );
@@ -369,7 +373,10 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
         .filter(|line| !line.starts_with(' '))
         .collect();
     places.sort_unstable();
-    let mut expected = [BLOCK_ID, BROKEN, UNSEALED, UNREADY].map(|id| format!("volume group {id}"));
+    let mut expected = [BLOCK_ID, BROKEN, UNSEALED, UNREADY]
+        .map(|id| format!("volume group {id}"))
+        .to_vec();
+    expected.push("LVM of this host".to_owned());
     expected.sort();
     assert_eq!(places, expected);
     assert!(
@@ -400,7 +407,7 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
         );
     }
     let (status, stdout, stderr) = tool(&groups, &storage, &["check", FOREIGN]);
-    assert_eq!((status, stdout.as_str()), (2, ""));
+    assert_eq!((status, stdout.as_str()), (2, WARNED));
     assert!(
         stderr.contains("its volume group has no tag RHAT_storage_domain"),
         "{stderr}"
@@ -418,4 +425,382 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
             )
         )
     );
+}
+
+/// A host on which LVM has something to warn about, whatever its version.
+struct Trouble {
+    groups: Groups,
+    /// The two devices of the foreign group, and a copy of that of the sound domain.
+    foreign: Vec<usize>,
+    copy: usize,
+    /// What was on the first device of the foreign group, if that is damaged.
+    damage: Option<[u8; 8]>,
+}
+
+/// What may be wrong beside the domains.
+const TROUBLES: [&[&str]; 4] = [&[], &["missing"], &["damaged"], &["copy", "missing"]];
+
+impl Trouble {
+    fn new(release: &str) -> Result<Trouble, String> {
+        let mut groups = Groups::with_lvm_of(release)?;
+        for (id, changes) in [(BLOCK_ID, ("", "")), (BROKEN, ("&225&s", "&225&s&32&"))] {
+            let tags = sealed(id).replace(changes.0, changes.1);
+            let tags = tags.lines().flat_map(|tag| ["--addtag", tag]);
+            groups.make(id, &[])?;
+            groups.lvm(
+                &["vgchange"]
+                    .into_iter()
+                    .chain(tags)
+                    .chain([id])
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let foreign = groups.make_on(2, "othervg", &[])?;
+        let copy = groups.copy(0)?;
+        Ok(Trouble {
+            groups,
+            foreign,
+            copy,
+            damage: None,
+        })
+    }
+
+    /// Makes exactly these things wrong.
+    fn make(&mut self, what: &[&str]) {
+        let is = |name: &str| what.contains(&name);
+        self.groups.show(self.foreign[1], !is("missing"));
+        self.groups.show(self.copy, is("copy"));
+        if is("damaged") != self.damage.is_some() {
+            let mut bytes = self.damage.take().unwrap_or(*b"damaged!");
+            self.groups.exchange(self.foreign[0], &mut bytes);
+            self.damage = is("damaged").then_some(bytes);
+        }
+    }
+}
+
+/// What is wrong with another group, or with a device, neither stops a VM on a sound domain nor lets
+/// one start on a broken domain.
+#[test]
+fn trouble_beside_a_domain_is_none_of_the_domain() {
+    let name = "trouble_beside_a_domain_is_none_of_the_domain";
+    for release in RELEASES {
+        let mut host = match Trouble::new(release) {
+            Ok(host) => host,
+            Err(reason) => {
+                support::not_run(&format!("{name}, with the LVM of {release}"), &reason);
+                continue;
+            }
+        };
+        let storage = Storage::new();
+        let lease = |id: &str| format!("<lease><lockspace>{id}</lockspace><key>k</key></lease>");
+        for trouble in TROUBLES {
+            host.make(trouble);
+            // Both ways to a group: as the XML has it, and after no mount has it.
+            let both = |id| vec![by_device(id), lease(id)];
+            let broken = ": the metadata seal is broken, declared ";
+            let none = ": this host sees no volume group of this name\n";
+            for (used, fatal, said) in [
+                (both(BLOCK_ID), None, ""),
+                (both(BROKEN), Some(true), broken),
+                (vec![by_device(NOWHERE)], Some(false), none),
+            ] {
+                for policy in ["warn", "enforce", "strict"] {
+                    let (status, stderr) = check(&host.groups, &storage, &[], &vm(&used), policy);
+                    let stops = fatal
+                        .is_some_and(|fatal| policy == "strict" || policy == "enforce" && fatal);
+                    let context = format!("{release} {trouble:?} {policy} {used:?}: {stderr}");
+                    assert_eq!(status, if stops { 2 } else { 0 }, "{context}");
+                    assert_eq!(
+                        stderr.lines().count(),
+                        usize::from(fatal.is_some()),
+                        "{context}"
+                    );
+                    assert!(stderr.contains(said), "{context}");
+                }
+            }
+        }
+    }
+}
+
+/// The tool judges as if there were no trouble, and says what LVM warned about and what to do.
+#[test]
+fn the_tool_says_what_lvm_warned_about() {
+    let name = "the_tool_says_what_lvm_warned_about";
+    for release in RELEASES {
+        let mut host = match Trouble::new(release) {
+            Ok(host) => host,
+            Err(reason) => {
+                support::not_run(&format!("{name}, with the LVM of {release}"), &reason);
+                continue;
+            }
+        };
+        let storage = Storage::new();
+        for trouble in TROUBLES {
+            host.make(trouble);
+            tool_tells(&host, &storage, trouble);
+        }
+    }
+}
+
+fn tool_tells(host: &Trouble, storage: &Storage, trouble: &[&str]) {
+    let path = |number: usize| host.groups.path_of(number);
+    let (first, last, copy) = (
+        path(host.foreign[0]),
+        path(host.foreign[1]),
+        path(host.copy),
+    );
+    let told = |what: &str| match what {
+        "missing" => (
+            " is missing PV ",
+            format!(
+                "(last written to {last}).\n    mend:       connect this device to the host again\n"
+            ),
+        ),
+        "damaged" => (
+            "  warning:      Metadata location on ",
+            format!("  warning:      repair VG metadata on {first} with vgck --updatemetadata.\n"),
+        ),
+        _ => (
+            "  warning:      Not using device ",
+            format!("{copy} for PV "),
+        ),
+    };
+    for (arguments, status) in [
+        (&["check", BLOCK_ID][..], 1),
+        (&["check", BROKEN], 2),
+        (&["check", "--all"], 2),
+        (&["check", NOWHERE], 2),
+    ] {
+        let (found, stdout, stderr) = tool(&host.groups, storage, arguments);
+        let context = format!("{trouble:?} {arguments:?}: {stdout}{stderr}");
+        assert_eq!(found, status, "{context}");
+        match arguments[1] {
+            NOWHERE => assert!(stderr.contains(": found nowhere under "), "{context}"),
+            _ => assert_eq!(stderr, "", "{context}"),
+        }
+        let domains = stdout.matches("\n  verdict:      ").count();
+        let expected = match arguments[1] {
+            "--all" => 2,
+            NOWHERE => 0,
+            _ => 1,
+        };
+        assert_eq!(domains, expected, "{context}");
+        let (_, warnings) = stdout.split_once(WARNED).expect(&context);
+        for what in ["missing", "damaged", "copy"] {
+            let (begin, rest) = told(what);
+            let is_told = warnings.contains(begin) && warnings.contains(&rest);
+            assert_eq!(is_told, trouble.contains(&what), "{what}: {context}");
+        }
+        assert!(
+            trouble.is_empty() != warnings.contains("warning:"),
+            "{context}"
+        );
+    }
+    let (_, stdout, _) = tool(&host.groups, storage, &["check", "--json", "--all"]);
+    let objects: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(objects.len(), 3, "{stdout}");
+    let warnings = objects[2]["warnings"].as_array().unwrap();
+    assert_eq!(objects[2]["path"], "LVM");
+    assert_eq!(warnings.len() > 1, !trouble.is_empty(), "{stdout}");
+}
+
+/// A domain of which the host does not see all devices.
+#[test]
+fn a_missing_device_of_a_domain_is_a_finding() {
+    let name = "a_missing_device_of_a_domain_is_a_finding";
+    for release in RELEASES {
+        let made = Groups::with_lvm_of(release).and_then(|mut groups| {
+            let tags = sealed(BLOCK_ID);
+            let tags: Vec<&str> = tags.lines().collect();
+            let devices = groups.make_on(2, BLOCK_ID, &tags)?;
+            groups.show(devices[1], false);
+            Ok((groups, devices[1]))
+        });
+        let (groups, device) = match made {
+            Ok(made) => made,
+            Err(reason) => {
+                support::not_run(&format!("{name}, with the LVM of {release}"), &reason);
+                continue;
+            }
+        };
+        let storage = Storage::new();
+        let (status, stdout, stderr) = tool(&groups, &storage, &["check", BLOCK_ID]);
+        assert_eq!((status, stderr.as_str()), (1, ""), "{stdout}");
+        let finding = format!("  finding:      LVM: VG {BLOCK_ID} is missing PV ");
+        let remedy = format!(
+            "(last written to {}).\n    mend:       connect this device to the host again\n{WARNED}",
+            groups.path_of(device)
+        );
+        assert!(stdout.contains(&finding), "{stdout}");
+        assert!(stdout.ends_with(&remedy), "{stdout}");
+    }
+}
+
+/// LVM that fails, or says what nobody expects: the check could not be made, and that is what is said.
+#[test]
+fn what_lvm_cannot_tell_is_not_found_nowhere() {
+    let name = "what_lvm_cannot_tell_is_not_found_nowhere";
+    let groups = match Groups::new() {
+        Ok(groups) => groups,
+        Err(reason) => return support::not_run(name, &reason),
+    };
+    let storage = Storage::new();
+    let row = |id: &str| {
+        let tags = sealed(id)
+            .replace("ROLE=Regular", "ROLE=Master")
+            .replace('\n', ",");
+        format!(
+            r#"{{"vg_name":"{id}","vg_uuid":"u","vg_extent_size":"134217728","vg_tags":"{}"}}"#,
+            tags.trim_end_matches(',')
+        )
+    };
+    let lease = |id: &str| format!("<lease><lockspace>{id}</lockspace><key>k</key></lease>");
+    for (report, status, said) in [
+        (
+            r#"{"report":[{"vg":[{"vg_uuid":"u"}]}]}"#.to_owned(),
+            0,
+            r#"lvm vgs: not the report that was expected, at "{\"report\":[{\"vg\":[{\"vg_uuid\":\"u\"}]}]}""#,
+        ),
+        (
+            String::new(),
+            0,
+            "lvm vgs: not the report that was expected",
+        ),
+        (String::new(), 5, "lvm: exit status 5: Internal error"),
+        // What it can tell of others says nothing of this one.
+        (
+            format!(r#"{{"report":[{{"vg":[{}]}}]}}"#, row(BROKEN)),
+            5,
+            "lvm: exit status 5: Internal error",
+        ),
+    ] {
+        let lvm = groups.file("lvm");
+        let script = format!(
+            "#!/bin/sh\ncat <<'END'\n{report}\nEND\n[ {status} = 0 ] || echo '  Internal error.' >&2\nexit {status}\n"
+        );
+        fs::write(&lvm, script).unwrap();
+        fs::set_permissions(&lvm, fs::Permissions::from_mode(0o755)).unwrap();
+        let with_lvm = [
+            "sh",
+            "-euc",
+            r#"mount --bind "$0" /usr/sbin/lvm; exec "$@""#,
+            lvm.to_str().unwrap(),
+        ];
+        for used in [by_device(BLOCK_ID), lease(BLOCK_ID)] {
+            for (policy, stops) in [("warn", false), ("enforce", false), ("strict", true)] {
+                let hook = [&with_lvm[..], &["env"]].concat();
+                let xml = vm(std::slice::from_ref(&used));
+                let (code, stderr) = check(&groups, &storage, &hook, &xml, policy);
+                let context = format!("{policy} {used}: {stderr}");
+                assert_eq!(code, if stops { 2 } else { 0 }, "{context}");
+                assert!(stderr.ends_with(&format!(", {said}\n")), "{context}");
+                assert!(!stderr.contains("nowhere"), "{context}");
+                assert_eq!(stderr.lines().count(), 1, "{context}");
+            }
+        }
+        let run = |target: &str| {
+            let mut command = groups.on(Path::new("sh"));
+            command
+                .args(&with_lvm[1..])
+                .args([TOOL, "domain", "check", target, "--repository"]);
+            let output = command.arg(storage.repository()).output().unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stderr).unwrap(),
+            )
+        };
+        for target in [BLOCK_ID, "--all"] {
+            let (code, stderr) = run(target);
+            assert_eq!(code, Some(2), "{stderr}");
+            assert!(stderr.ends_with(&format!("{said}\n")), "{target}: {stderr}");
+            assert!(!stderr.contains("nowhere"), "{target}: {stderr}");
+        }
+        // But what it does tell counts.
+        if report.contains(BROKEN) {
+            let hook = [&with_lvm[..], &["env"]].concat();
+            let (code, stderr) = check(
+                &groups,
+                &storage,
+                &hook,
+                &vm(&[by_device(BROKEN)]),
+                "enforce",
+            );
+            assert!(
+                code == 2 && stderr.contains("the metadata seal is broken"),
+                "{stderr}"
+            );
+        }
+    }
+}
+
+/// The hook localdisk's helper: it knows its volume whatever else LVM has to say, and hands on why
+/// LVM failed.
+#[test]
+fn the_helper_of_localdisk_reads_its_volume() {
+    let name = "the_helper_of_localdisk_reads_its_volume";
+    for release in RELEASES {
+        let mut host = match Trouble::new(release) {
+            Ok(host) => host,
+            Err(reason) => {
+                support::not_run(&format!("{name}, with the LVM of {release}"), &reason);
+                continue;
+            }
+        };
+        let list = |host: &Trouble| {
+            let line = format!("echo list {VOLUME} | {LOCALDISK_HELPER}");
+            let output = host
+                .groups
+                .on(Path::new("sh"))
+                .args(["-c", &line])
+                .output()
+                .unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (
+                output.status.code(),
+                text(output.stdout),
+                text(output.stderr),
+            )
+        };
+        for trouble in TROUBLES {
+            host.make(trouble);
+            let (status, stdout, stderr) = list(&host);
+            assert_eq!(
+                (status, stdout.as_str()),
+                (Some(2), ""),
+                "{release} {trouble:?}: {stderr}"
+            );
+            assert_eq!(
+                stderr,
+                "localdisk-helper: /usr/sbin/lvm: exit status 5: Cannot process volume group ovirt-local\n",
+                "{release} {trouble:?}"
+            );
+        }
+        host.make(&[]);
+        host.groups.make("ovirt-local", &[]).unwrap();
+        host.groups.lvm(&[
+            "lvcreate",
+            "-an",
+            "-Zn",
+            "-Wn",
+            "-L",
+            "128m",
+            "--addtag",
+            "UPDATING",
+            "-n",
+            VOLUME,
+            "ovirt-local",
+        ]);
+        for trouble in TROUBLES {
+            host.make(trouble);
+            let (status, stdout, stderr) = list(&host);
+            assert_eq!(
+                (status, stderr.as_str()),
+                (Some(0), ""),
+                "{release} {trouble:?}: {stdout}"
+            );
+            let volume: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!(volume["lv_name"], VOLUME, "{release} {trouble:?}");
+            assert_eq!(volume["lv_tags"], "UPDATING", "{release} {trouble:?}");
+        }
+    }
 }

@@ -194,7 +194,8 @@ fn every_verdict_under_every_policy() {
         (
             lease("88888888-5445-4bc3-8675-ceff4637e8e3"),
             Some(false),
-            format!(": found nowhere under {}", storage.repository().display()),
+            // What comes before it depends on whether this machine's LVM answers.
+            format!(" under {}", storage.repository().display()),
         ),
         (
             disk(&directory),

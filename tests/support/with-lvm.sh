@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# with-lvm.sh [LOOP=NAME]... -- COMMAND...
+# with-lvm.sh [--lvm-of ROOT] [LOOP=NAME]... -- COMMAND...
 # Runs a command on a host like VDSM's: every block device LOOP is /dev/mapper/NAME and there is no
 # other, LVM's own settings hide them, and the user vdsm may run lvm as root without a password.
+# The LVM is this machine's, or that of the Debian system in ROOT (debian.sh).
 # Called inside a fresh mount namespace. Exit 77: this machine refuses a mount.
 set -eu
 
@@ -11,6 +12,11 @@ refused() {
     exit 77
 }
 
+lvm_of=
+if [ "$1" = --lvm-of ]; then
+    lvm_of=$2
+    shift 2
+fi
 devices=
 while [ "$1" != -- ]; do
     devices="$devices ${1#*=}:$(stat -c '%Hr:%Lr' "${1%%=*}")"
@@ -52,5 +58,15 @@ done
 mount -t tmpfs -o mode=755 sudoers /etc/sudoers.d || refused /etc/sudoers.d
 echo 'vdsm ALL=(ALL) NOPASSWD: /sbin/lvm' >/etc/sudoers.d/50_vdsm
 chmod 440 /etc/sudoers.d/50_vdsm
+
+if [ -n "$lvm_of" ]; then
+    # With the libraries that it was built with.
+    for loader in "$lvm_of"/usr/lib/*/ld-linux*.so.*; do
+        printf '#!/bin/sh\nexec %s --library-path %s %s/usr/sbin/lvm "$@"\n' \
+            "$loader" "${loader%/*}" "$lvm_of" >/run/lvm.sh
+    done
+    chmod 755 /run/lvm.sh
+    mount --bind /run/lvm.sh /usr/sbin/lvm || refused /usr/sbin/lvm
+fi
 
 exec "$@"
