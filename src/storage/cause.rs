@@ -12,8 +12,9 @@ use crate::props;
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
 const LARGEST_TRIED: usize = 8 << 10;
-/// The same for every other character in every place, which is a hundred times as many.
-const LARGEST_TRIED_BY_CHARACTER: usize = 2 << 10;
+/// The same for every other character in every place, which is a hundred times as many: a broken
+/// seal is told within the hook's deadline.
+const LARGEST_TRIED_BY_CHARACTER: usize = 1 << 10;
 
 /// The likely cause in words. `text` is the whole file and `metadata` what was read from it.
 pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> String {
