@@ -3,15 +3,12 @@
 //! The host's bridges, Linux's own and Open vSwitch's.
 
 use std::path::Path;
-use std::time::Duration;
 
-use crate::{Error, Result, cmd};
+use crate::{Error, Result, ovs};
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
 pub const LONGEST_NAME: usize = 15;
-/// A little more than the limit that ovs-vsctl gets itself.
-const PATIENCE: Duration = Duration::from_secs(7);
 
 /// What a bridge is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +78,9 @@ impl Bridges {
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
 /// device. The command is fixed to the word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
-    let output = cmd::run_as_root("ovs-vsctl", &["--timeout=5", "list-br"], PATIENCE)?.success()?;
+    let output = ovs::VSCTL
+        .run(&[ovs::TIMEOUT, "list-br"], ovs::PATIENCE)?
+        .success()?;
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_owned)

@@ -11,15 +11,16 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
-use std::os::unix::process::parent_id;
+use std::os::unix::process::{CommandExt as _, parent_id};
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Instant;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use crate::{Error, Result, cmd};
+use crate::cmd::{self, Ending, Input};
+use crate::{Error, Result};
 
 /// The first argument of a child.
 const CHILD: &str = "__probe";
@@ -73,6 +74,37 @@ pub fn died() -> Error {
     Error::new("the child that looks at it died")
 }
 
+/// The first argument of a child that does all of the program's work.
+const OTHER_SELF: &str = "__apart";
+
+/// Runs the program again, by the same name and with the same environment, until it ends or `limit`
+/// has passed. It finds [`is_other_self`] true.
+///
+/// # Errors
+/// The program cannot be run again.
+pub fn other_self(limit: Duration) -> Result<Ending> {
+    let mut command = Command::new("/proc/self/exe");
+    // By this name the program knows the event.
+    command.arg0(env::args_os().next().unwrap_or_default());
+    command.args([OTHER_SELF, &std::process::id().to_string()]);
+    Ok(cmd::supervise_with(command, Input::Nothing, limit, |_| ())?)
+}
+
+/// Whether this process was started by [`other_self`]. It ends when its parent ends.
+pub fn is_other_self() -> bool {
+    let mut arguments = env::args_os().skip(1);
+    arguments.next().is_some_and(|first| first == OTHER_SELF)
+        && is_child(&arguments.next().unwrap_or_default())
+}
+
+/// Binds this process to its parent, if that has the number that it has given.
+fn is_child(parent: &OsStr) -> bool {
+    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
+    // from here on by the signal, and if the parent has ended before, right away.
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+    parent == OsStr::new(&parent_id().to_string())
+}
+
 /// Does a child's work if the program was started as one. `work` is given the first argument and
 /// the others, and makes the message; none for arguments that it does not know.
 pub fn serve(work: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
@@ -80,10 +112,7 @@ pub fn serve(work: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<E
     if arguments.next()? != CHILD {
         return None;
     }
-    // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
-    // from here on by the signal, and if the parent has ended before, right away.
-    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-    if arguments.next()? != OsString::from(parent_id().to_string()) {
+    if !is_child(&arguments.next()?) {
         return Some(ExitCode::from(2));
     }
     let what = arguments.next().unwrap_or_default();

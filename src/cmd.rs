@@ -10,13 +10,14 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 
 use crate::describe::{DAEMONS as HOOKS, HELPERS};
 use crate::record::Lock;
@@ -26,8 +27,6 @@ use crate::{Context, Error, Result};
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
 const MOST_OUTPUT: usize = 16 << 20;
-/// What any pipe takes in while nobody reads from it.
-const MOST_INPUT: usize = 16 << 10;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
 /// is left behind.
 const GRACE: Duration = Duration::from_millis(100);
@@ -84,62 +83,21 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S], deadline: Duration) 
     wait(command, program, Input::Nothing, deadline)
 }
 
-/// [`run`] as root: directly when we are root, else through `sudo -n`, which must allow exactly
-/// this command line. The hook's description lists it.
+/// [`run`] of a program that must have ended before the next one gets the lock, even if we die
+/// first.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_as_root<S: AsRef<OsStr>>(
-    program: &str,
-    arguments: &[S],
-    deadline: Duration,
-) -> Result<Output> {
-    let command = as_root(program, arguments)?;
-    wait(command, program, Input::Nothing, deadline)
-}
-
-/// [`run_as_root`] of a program that must have ended before the next one gets the lock, even if we
-/// die first.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_as_root_under<S: AsRef<OsStr>>(
+pub fn run_under<S: AsRef<OsStr>>(
     lock: &Lock,
     program: &str,
     arguments: &[S],
     deadline: Duration,
 ) -> Result<Output> {
-    let command = as_root(program, arguments)?;
-    // Of the open files, sudo hands on only the first three.
-    wait(command, program, Input::Open(lock.share()?), deadline)
-}
-
-/// [`run_as_root`] of a program that takes no arguments, but `input` on its standard input.
-///
-/// # Errors
-/// As [`run`]; or more input than a program can be given before it starts to read.
-pub fn tell_as_root(program: &str, input: &str, deadline: Duration) -> Result<Output> {
-    if input.len() > MOST_INPUT {
-        return Err(Error::new(format!(
-            "{program}: {} bytes of input, expected at most {MOST_INPUT}",
-            input.len()
-        )));
-    }
-    let command = as_root::<&str>(program, &[])?;
-    wait(command, program, Input::Text(input), deadline)
-}
-
-fn as_root<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Command> {
     let path = find(program)?;
-    let mut command;
-    if geteuid().is_root() {
-        command = Command::new(path);
-    } else {
-        command = Command::new(find("sudo")?);
-        command.arg("-n").arg("--").arg(path);
-    }
+    let mut command = Command::new(&path);
     command.args(arguments);
-    Ok(command)
+    wait(command, program, Input::Open(lock.share()?), deadline)
 }
 
 /// The absolute path of a host program. One of our own helpers is that of the tree in which this
@@ -170,19 +128,20 @@ pub fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// What a program finds on its standard input.
-enum Input<'a> {
+pub(crate) enum Input<'a> {
     Nothing,
     Text(&'a str),
     Open(File),
 }
 
-fn wait(
+/// Runs it with a clean environment, until it ends or `deadline` has passed.
+pub(crate) fn wait(
     mut command: Command,
     program: &str,
     input: Input<'_>,
     deadline: Duration,
 ) -> Result<Output> {
-    command.env_clear().env("LC_ALL", "C");
+    command.env_clear().env("LC_ALL", "C").current_dir("/");
     let ending = supervise_with(command, input, deadline, |_| ()).context(program)?;
     match ending.status {
         Some(status) if ending.in_time => Ok(Output {
@@ -191,11 +150,51 @@ fn wait(
             stdout: ending.stdout,
             stderr: ending.stderr,
         }),
-        _ => Err(Error::new(format!(
-            "{program}: gave up after {} ms",
-            deadline.as_secs() * 1000 + u64::from(deadline.subsec_millis())
-        ))),
+        _ => Err(gave_up(program, deadline)),
     }
+}
+
+/// The error of a program that did not end in time.
+pub(crate) fn gave_up(program: &str, deadline: Duration) -> Error {
+    let millis = deadline.as_secs() * 1000 + u64::from(deadline.subsec_millis());
+    Error::new(format!("{program}: gave up after {millis} ms"))
+}
+
+/// The groups of the programs that run.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends this process after `limit`, whatever it does then, and kills what it runs: the deadline of
+/// a helper that is root's, which its caller cannot end. `last` says why.
+///
+/// # Errors
+/// No more threads can be made.
+pub fn end_after(limit: Duration, last: impl FnOnce() + Send + 'static) -> Result {
+    let wait = move || {
+        thread::sleep(limit);
+        // Whoever is about to start a program waits for ever.
+        let running = running();
+        for group in running.iter() {
+            let _ = killpg(*group, Signal::SIGKILL);
+        }
+        last();
+        #[allow(clippy::exit)] // The way out of a process whose own work does not end.
+        std::process::exit(2);
+    };
+    thread::Builder::new().spawn(wait)?;
+    Ok(())
+}
+
+/// Starts a program, and tells its group.
+fn start(command: &mut Command) -> std::io::Result<(Child, Pid)> {
+    let mut running = running();
+    let child = command.spawn()?;
+    let group = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
+    running.push(group);
+    Ok((child, group))
 }
 
 /// How a program that [`supervise`] ran came to its end.
@@ -218,14 +217,16 @@ pub struct Ending {
 /// # Errors
 /// The program cannot be started.
 pub fn supervise(
-    command: Command,
+    mut command: Command,
     deadline: Duration,
     started: impl FnOnce(Pid),
 ) -> std::io::Result<Ending> {
+    command.current_dir("/");
     supervise_with(command, Input::Nothing, deadline, started)
 }
 
-fn supervise_with(
+/// [`supervise`] in the directory that `command` has, with this on its standard input.
+pub(crate) fn supervise_with(
     mut command: Command,
     input: Input<'_>,
     deadline: Duration,
@@ -237,14 +238,12 @@ fn supervise_with(
         Input::Text(text) => (Stdio::piped(), Some(text)),
         Input::Open(file) => (Stdio::from(file), None),
     };
-    let mut child = command
-        .current_dir("/")
+    command
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
-    let group = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
+        .process_group(0);
+    let (mut child, group) = start(&mut command)?;
     started(group);
     if let (Some(text), Some(mut pipe)) = (text, child.stdin.take()) {
         // It fits into the pipe. A program that ends without reading it says why itself.
@@ -261,6 +260,10 @@ fn supervise_with(
         let end = Instant::now() + GRACE;
         streams.drain(end)?;
         ended(&mut child, end)?;
+    }
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        // From now on the number may be somebody else's.
+        running().retain(|running| *running != group);
     }
     let [stdout, stderr] = streams.kept;
     Ok(Ending {
@@ -372,17 +375,15 @@ mod tests {
     }
 
     #[test]
-    fn input_arrives_or_is_refused() -> Result {
+    fn input_arrives() -> Result {
         let cat = find("cat")?;
         let cat = cat.to_str().unwrap_or_default();
         let command = Command::new(cat);
-        let output = wait(command, "cat", Input::Text(&"x".repeat(MOST_INPUT)), LONG)?;
-        assert_eq!(output.stdout.len(), MOST_INPUT);
+        let output = wait(command, "cat", Input::Text(&"x".repeat(16 << 10)), LONG)?;
+        assert_eq!(output.stdout.len(), 16 << 10);
         // Nobody reads it.
         let output = wait(Command::new("/bin/true"), "true", Input::Text("x"), LONG)?;
         assert!(output.status.success());
-        let error = tell_as_root(cat, &"x".repeat(MOST_INPUT + 1), LONG);
-        assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));
         Ok(())
     }
 
@@ -396,14 +397,47 @@ mod tests {
             .map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some("sh: gave up after 300 ms"));
         let grandchild = std::fs::read_to_string(marker.path())?;
-        let stat = format!("/proc/{}/stat", grandchild.trim());
-        // Gone, or a zombie that nobody has collected yet; the kernel may take a moment.
+        assert_gone(&grandchild);
+        Ok(())
+    }
+
+    /// Says in `/proc` that it is there no longer, or as a zombie that nobody has collected yet;
+    /// the kernel may take a moment.
+    fn assert_gone(process: &str) {
+        let stat = format!("/proc/{}/stat", process.trim());
         let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         let end = Instant::now() + LONG;
         while !gone() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
-        assert!(gone(), "{grandchild} outlives the deadline");
+        assert!(gone(), "{process} outlives the deadline");
+    }
+
+    #[test]
+    #[ignore = "ends its process; the next one starts it"]
+    fn is_ended() -> Result {
+        let script = "trap '' TERM; trap '' TERM && sleep 60 & echo $$ $! > $MARKER; wait; wait";
+        let marker = env::var("MARKER").unwrap_or_default();
+        end_after(SOON, || {
+            std::io::stderr().write_all(b"over\n").unwrap_or_default();
+        })?;
+        run("sh", &["-c", &script.replace("$MARKER", &marker)], LONG).map(drop)
+    }
+
+    #[test]
+    fn a_helper_ends_itself_and_what_it_runs() -> Result {
+        let marker = tempfile::NamedTempFile::new()?;
+        let test = concat!(module_path!(), "::is_ended");
+        let test = test.split_once("::").map_or(test, |(_, test)| test);
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["--exact", test, "--ignored", "--nocapture"]);
+        command.env("MARKER", marker.path());
+        let ending = supervise(command, LONG, |_| ())?;
+        assert_eq!(ending.status.and_then(|status| status.code()), Some(2));
+        assert!(ending.in_time && ending.stderr.ends_with(b"over\n"));
+        let left = std::fs::read_to_string(marker.path())?;
+        assert_eq!(left.split(' ').count(), 2, "{left}");
+        left.split(' ').for_each(assert_gone);
         Ok(())
     }
 

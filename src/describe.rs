@@ -46,7 +46,9 @@ pub struct Hook {
     /// Host programs that the hook may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
-    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`].
+    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`]. As
+    /// there, `*` and `[0-9]` stand for what the hook chooses, unless a backslash is before them,
+    /// and `""` for no arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sudo: Vec<String>,
     /// Units of systemd that the hook cannot do without.
@@ -286,16 +288,24 @@ impl Hook {
     }
 }
 
-/// A command line as sudoers wants it: there these characters mean something else.
+/// A command line of [`Hook::sudo`] as sudoers wants it: there these characters mean something else.
 pub fn in_sudoers(command: &str) -> String {
     let mut text = String::with_capacity(command.len());
     for c in command.chars() {
-        if matches!(c, ',' | ':' | '=' | '\\') {
+        if matches!(c, ',' | ':' | '=') {
             text.push('\\');
         }
         text.push(c);
     }
     text
+}
+
+/// A command line that `command`, one of [`Hook::sudo`], allows.
+pub fn allowed_by(command: &str) -> String {
+    let fixed = command.strip_suffix(" \"\"").unwrap_or(command);
+    let chosen = |part: &str| part.replace("[0-9]*", "1").replace('*', "1");
+    let parts: Vec<_> = fixed.split(r"\*").map(chosen).collect();
+    parts.join("*").replace('\\', "")
 }
 
 /// `word` as a shell reads it back, quoted only where needed.
@@ -305,4 +315,29 @@ pub fn shell_quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sudoers_allow() {
+        for (command, example) in [
+            (
+                "/x/ovs-vsctl --timeout=5 list-br",
+                "/x/ovs-vsctl --timeout=5 list-br",
+            ),
+            ("/x/promisc-tc \"\"", "/x/promisc-tc"),
+            ("/x/hugepages-set [0-9]* [0-9]*", "/x/hugepages-set 1 1"),
+            ("/x/openstacknet-tap tap*", "/x/openstacknet-tap tap1"),
+            (
+                r#"/x/lvm filter=\["r|.\*|"\]"#,
+                r#"/x/lvm filter=["r|.*|"]"#,
+            ),
+        ] {
+            assert_eq!(allowed_by(command), example);
+        }
+        assert_eq!(in_sudoers(r"a=b,c:\["), r"a\=b\,c\:\[");
+    }
 }

@@ -10,13 +10,17 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
 use std::{env, fs, io};
+
+use nix::sys::signal::{Signal, raise};
 
 use crate::error::one_line;
 use crate::xml::{Document, Edits};
-use crate::{Context, Error, Result, host, json, xml};
+use crate::{Context, Error, Result, child, cmd, host, json, xml};
 
 /// The largest document that is read: far above any domain XML, far below what would hurt a host.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
@@ -57,6 +61,57 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
     end(name, result)
 }
 
+/// [`run`] of a hook that works on storage, where any call may block for ever: where `is_asked` is
+/// true a child does the work, which is given up after `limit`. What the child says is said here,
+/// and we end as it does.
+pub fn run_apart(
+    program: Program,
+    limit: Duration,
+    is_asked: impl FnOnce() -> Result<bool>,
+    body: impl FnOnce() -> Result,
+) -> ExitCode {
+    if child::is_other_self() {
+        let name = program.name;
+        catch_panics(name);
+        start_log(name);
+        return end(name, body());
+    }
+    let mut status = ExitCode::SUCCESS;
+    let own = run(program, || {
+        if is_asked()? {
+            let ended = child::other_self(limit)?;
+            let _ = io::stderr().write_all(&ended.stderr);
+            status = match ended.status.filter(|_| ended.in_time) {
+                Some(status) => exit_like(status),
+                None => {
+                    return Err(Error::new(format!(
+                        "gave up after {} seconds: its storage does not answer",
+                        limit.as_secs()
+                    )));
+                }
+            };
+        }
+        Ok(())
+    });
+    if own == ExitCode::SUCCESS {
+        status
+    } else {
+        own
+    }
+}
+
+/// Ends as a child has ended: by a signal, if that was it.
+fn exit_like(status: ExitStatus) -> ExitCode {
+    let signal = status
+        .signal()
+        .and_then(|signal| Signal::try_from(signal).ok());
+    if let Some(signal) = signal {
+        let _ = raise(signal);
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(2))
+}
+
 fn end(name: &str, result: Result) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,8 +122,26 @@ fn end(name: &str, result: Result) -> ExitCode {
     }
 }
 
-/// Runs a root helper, a program of its hook: as [`run`], but `body` gets the arguments.
-pub fn run_helper(program: Program, body: impl FnOnce(&[String]) -> Result) -> ExitCode {
+/// Runs a root helper, a program of its hook: as [`run`], but `body` gets the arguments, and has
+/// `limit` for its work. Its caller cannot end it, so it ends itself then, with what it runs: a
+/// helper that changes more than one thing keeps a record, by which the next one goes on.
+pub fn run_helper(
+    program: Program,
+    limit: Duration,
+    body: impl FnOnce(&[String]) -> Result,
+) -> ExitCode {
+    let name = program.name;
+    run_with_arguments(program, |arguments| {
+        let seconds = limit.as_secs();
+        cmd::end_after(limit, move || {
+            say(name, &format!("gave up after {seconds} s"));
+        })?;
+        body(arguments)
+    })
+}
+
+/// [`run`] of a program that others than VDSM call: `body` gets the arguments.
+pub fn run_with_arguments(program: Program, body: impl FnOnce(&[String]) -> Result) -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let asks = arguments.first().and_then(|first| first.to_str());
     if asks.is_some_and(|first| first.starts_with('-')) {

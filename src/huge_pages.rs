@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::record::{self, Lock, Records};
+use crate::sudo::Program;
 use crate::{Context, Error, Result, cmd, host};
 
 const HOOK: &str = "hugepages";
-const HELPER: &str = "/usr/libexec/vdsm-hooks/hugepages-set";
-/// The kernel moves memory out of the way for each page.
-const PATIENCE: Duration = Duration::from_secs(60);
+const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/hugepages-set");
+/// How long the helper may take: the kernel moves memory out of the way for each page.
+pub const HELPER_LIMIT: Duration = Duration::from_secs(60);
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 
 const POOLS: &str = "/sys/kernel/mm/hugepages";
@@ -241,7 +242,7 @@ impl Book {
 
     fn set(&self, pool: Pool, count: u64) -> Result {
         let words = [pool.kib.to_string(), count.to_string()];
-        let ended = cmd::run_as_root_under(&self.lock, HELPER, &words, PATIENCE);
+        let ended = HELPER.run_under(&self.lock, &words, HELPER_LIMIT);
         let ended = ended.and_then(cmd::Output::success);
         ended.map(drop).context("cannot set page count")
     }

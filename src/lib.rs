@@ -41,6 +41,7 @@ pub mod record;
 pub mod scratch;
 pub mod scsi_bus;
 pub mod storage;
+pub mod sudo;
 mod temporary;
 pub mod undo;
 pub mod vdsm_conf;

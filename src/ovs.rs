@@ -9,15 +9,21 @@ use roxmltree::Node;
 use serde_json::{Value, json};
 
 use crate::json::Edits as JsonEdits;
+use crate::sudo::Program;
 use crate::xml::{self, Document, Edits, El};
-use crate::{Error, Result, cmd, hook, nic};
+use crate::{Error, Result, hook, nic};
 
 /// The bridge that OVN and Neutron's agents wire.
 pub const INTEGRATION_BRIDGE: &str = "br-int";
 /// Where the engine looks for the host's ids.
 const BINDINGS: &str = "openstack_binding_host_ids";
 const PORT: &str = "openvswitch";
-const PATIENCE: Duration = Duration::from_secs(5);
+/// ovs-vsctl, which VDSM's user may only run as root.
+pub const VSCTL: Program<'_> = Program::of_host("/usr/bin/ovs-vsctl", &[PATIENCE.as_secs()]);
+/// After five seconds ovs-vsctl ends by itself.
+pub const TIMEOUT: &str = "--timeout=5";
+/// More than that, should it not even do so. In sudoers too.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The one vNIC of an event, and its source; none for devices of other kinds.
 ///
@@ -63,16 +69,15 @@ fn is_port(port: Node<'_, '_>, id: &str) -> bool {
         && xml::attr(parameters[0], "interfaceid") == Some(id)
 }
 
-/// The value of one of Open vSwitch's own `external_ids`; none if it has no such key. The command
-/// line is `options`, then `get Open_vSwitch . external_ids:KEY`, fixed to the word, so that sudoers
-/// can be.
+/// The value of one of Open vSwitch's own `external_ids`. The command line is `--timeout=5`,
+/// `options`, then `get Open_vSwitch . external_ids:KEY`, fixed to the word, so that sudoers can be.
 ///
 /// # Errors
-/// Open vSwitch does not answer, or has no such key.
-pub fn external_id(options: &[&str], key: &str) -> Result<String> {
+/// Open vSwitch does not answer in time, or has no such key.
+pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<String> {
     let column = format!("external_ids:{key}");
-    let words = [options, &["get", "Open_vSwitch", ".", &column]].concat();
-    let output = cmd::run_as_root("ovs-vsctl", &words, PATIENCE)?.success()?;
+    let words = [&[TIMEOUT], options, &["get", "Open_vSwitch", ".", &column]].concat();
+    let output = VSCTL.run(&words, deadline)?.success()?;
     let answer = String::from_utf8_lossy(&output.stdout).replace('"', "");
     match answer.trim() {
         "" => Err(Error::new(format!("ovs-vsctl: {column} is empty"))),

@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
 use crate::describe::HELPERS;
+use crate::sudo::Program;
 use crate::undo::Undo;
 use crate::xml::{self, Edits, El};
 use crate::{Context, Error, Result, cmd, host, record};
@@ -33,7 +34,8 @@ const PASSWORD: &str = "/etc/pki/vdsm/keys/libvirt_password";
 
 const VIRSH_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-const HELPER_PATIENCE: Duration = Duration::from_secs(90);
+/// How long a helper may take: more than virsh and the lock, so that it can take back what it began.
+pub const HELPER_LIMIT: Duration = Duration::from_secs(120);
 
 /// The host's free NICs, and the pool if there is one.
 struct Host {
@@ -66,7 +68,8 @@ pub fn ensure(helper: &str) -> Result {
     if geteuid().is_root() {
         return set_up().context(cannot);
     }
-    let helper = cmd::run_as_root::<&str>(&format!("{HELPERS}/{helper}"), &[], HELPER_PATIENCE);
+    let path = format!("{HELPERS}/{helper}");
+    let helper = Program::helper(&path).run::<&str>(&[], HELPER_LIMIT);
     helper
         .and_then(cmd::Output::success)
         .map(drop)

@@ -256,7 +256,7 @@ fn every_way_to_a_group_and_one_call_for_all() {
     assert_eq!(calls(&vm(&all[all.len() - 1..])), 0);
 }
 
-/// As VDSM runs hooks: its user may run lvm as root, and nothing else.
+/// As VDSM runs hooks: its user may run as root what sdcheck's rules say, and nothing else.
 #[test]
 fn the_user_vdsm_reads_tags_through_sudo() {
     let name = "the_user_vdsm_reads_tags_through_sudo";

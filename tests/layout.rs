@@ -165,6 +165,14 @@ fn what_runs_as_root_is_written_down_twice() {
             .map(|command| format!("vdsm ALL=(root) NOPASSWD: {}", in_sudoers(command)))
             .collect();
         assert_eq!(allowed, described, "hooks/{name}/sudoers and hook.json");
+        // What is root's can only be ended by root: by `timeout`, or by itself as our helpers do.
+        for command in &hook.sudo {
+            let is_helper = command.starts_with(&format!("{HELPERS}/"));
+            let seconds = command.strip_prefix("/usr/bin/timeout -k 1 ");
+            let seconds = seconds.and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+            let is_ended = seconds.is_some_and(|seconds| seconds > 0);
+            assert!(is_helper || is_ended, "hooks/{name}/hook.json: {command}");
+        }
         // A hook that VDSM starts as root starts its helper without asking.
         let mut fired = hook.events.iter().filter_map(|on| events::find(&on.event));
         let is_root = fired.any(Event::run_by_root);

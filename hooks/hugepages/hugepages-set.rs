@@ -9,7 +9,7 @@ use vdsm_hooks::huge_pages::{self, Pool};
 use vdsm_hooks::{Error, Result, hook, program};
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), set)
+    hook::run_helper(program!(), huge_pages::HELPER_LIMIT, set)
 }
 
 fn set(arguments: &[String]) -> Result {

@@ -31,10 +31,12 @@ const ALL_DEVICES: &str = r#"devices { filter=["a|.*|"] use_devicesfile=0 hints=
 /// Making a volume wipes what was on it, on a disk that copies keep busy.
 const LVM_PATIENCE: Duration = Duration::from_secs(5 * 60);
 const LOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// For one request: the lock, a look, a change.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 const LONGEST: u64 = 512;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), serve)
+    hook::run_helper(program!(), LIMIT, serve)
 }
 
 fn serve(arguments: &[String]) -> Result {

@@ -17,14 +17,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::json::{Edits, Node, Object};
+use vdsm_hooks::sudo::Program;
 use vdsm_hooks::{Context as _, Error, Result, cmd, hook, phase, program, props};
 
 const PROPERTY: &str = "localdisk";
 const BACKENDS: [(&str, &str); 2] = [("lvm", "lvm"), ("lvmthin", "lvmthin")];
-const HELPER: &str = "/usr/libexec/vdsm-hooks/localdisk-helper";
-/// More than the helper waits for its lock and for LVM.
+const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/localdisk-helper");
+/// What the helper has for its lock and for LVM.
 const HELPER_PATIENCE: Duration = Duration::from_secs(30 * 60);
-const INFO_PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for the storage of one image.
+const INFO_PATIENCE: Duration = Duration::from_secs(10);
 /// Terabytes, while the host has better to do.
 const COPY_PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
 
@@ -135,7 +137,7 @@ fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
 }
 
 fn ask(request: &str) -> Result<Vec<u8>> {
-    let answer = cmd::tell_as_root(HELPER, &format!("{request}\n"), HELPER_PATIENCE)?;
+    let answer = HELPER.tell(&format!("{request}\n"), HELPER_PATIENCE)?;
     Ok(answer.success()?.stdout)
 }
 

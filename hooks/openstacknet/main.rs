@@ -12,8 +12,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use vdsm_hooks::sudo::Program;
 use vdsm_hooks::xml::{self, Document, Edits, El};
 use vdsm_hooks::{Error, Result, cmd, hook, ovs, paused_start, program, props};
 
@@ -27,7 +28,7 @@ const LINUX_BRIDGE: &str = "LINUX_BRIDGE";
 /// The plugins whose ports are on Open vSwitch.
 const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
 
-const HELPER: &str = "/usr/libexec/vdsm-hooks/openstacknet-tap";
+const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/openstacknet-tap");
 const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
 const OPTIONS: [&str; 2] = ["--no-wait", "--verbose=db_ctl_base:syslog:off"];
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,10 +95,9 @@ fn free_tap() -> Result {
     if on_ovs()? {
         return Ok(());
     }
-    let tap = tap_of(&port_id()?);
-    cmd::run_as_root(HELPER, &[&tap], PATIENCE)?
-        .success()
-        .map(drop)
+    let name = tap_of(&port_id()?);
+    let freed = HELPER.run(&[&name], tap::HELPER_LIMIT)?;
+    freed.success().map(drop)
 }
 
 fn report_host() -> Result {
@@ -121,9 +121,13 @@ fn name_of_host() -> Result<Option<String>> {
     if !cmd::run(OVS_CTL, &["status"], PATIENCE)?.status.success() {
         return Ok(None);
     }
-    ovs::external_id(&OPTIONS, "odl_os_hostconfig_hostid")
-        .or_else(|_| ovs::external_id(&OPTIONS, "hostname"))
-        .map(Some)
+    // For both.
+    let end = Instant::now() + ovs::PATIENCE;
+    let ask = |key, deadline| ovs::external_id(&OPTIONS, key, deadline).map(Some);
+    match ask("odl_os_hostconfig_hostid", ovs::PATIENCE) {
+        Err(_) if Instant::now() < end => ask("hostname", end.saturating_duration_since(Instant::now())),
+        first => first,
+    }
 }
 
 fn on_ovs() -> Result<bool> {

@@ -15,7 +15,7 @@ mod tap;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), free)
+    hook::run_helper(program!(), tap::HELPER_LIMIT, free)
 }
 
 fn free(arguments: &[String]) -> Result {

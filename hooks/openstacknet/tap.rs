@@ -2,6 +2,11 @@
 
 //! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to [`LONGEST`].
 
+use std::time::Duration;
+
+/// How long the helper may take to free one.
+pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(10);
+
 pub(crate) const START: &str = "tap";
 pub(crate) const LONGEST: usize = 14;
 /// VDSM's bridge for vNICs that are not to be connected to anything yet.

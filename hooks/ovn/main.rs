@@ -55,7 +55,7 @@ fn report_host() -> Result {
     if !Path::new(SOCKET).exists() {
         return Ok(());
     }
-    match ovs::external_id(&[], "system-id") {
+    match ovs::external_id(&[], "system-id", ovs::PATIENCE) {
         Ok(id) => ovs::bind_host(&[PLUGIN], &id),
         Err(error) => {
             log::warn!("the engine does not learn by which id OVN knows this host: {error}");

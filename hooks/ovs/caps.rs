@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::json::{Edits, Node};
-use vdsm_hooks::{Context, Error, Result, cmd, hook};
+use vdsm_hooks::{Context, Error, Result, cmd, hook, ovs};
 
 use crate::plan::{Bond, Network, Switch};
 use crate::request::has_nic;
@@ -17,7 +17,7 @@ use crate::request::has_nic;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The line that sudo allows.
 const PORTS: [&str; 5] = [
-    "--timeout=5",
+    ovs::TIMEOUT,
     "--format=json",
     "--columns=name,bond_active_slave",
     "list",
@@ -152,7 +152,7 @@ fn ask(words: &[&str]) -> Result<Value> {
 
 /// Names of ports, and the address of the NIC that is in use.
 fn active_nics() -> Result<Vec<(String, String)>> {
-    let output = cmd::run_as_root("ovs-vsctl", &PORTS, PATIENCE)?.success()?;
+    let output = ovs::VSCTL.run(&PORTS, ovs::PATIENCE)?.success()?;
     let table: Value = serde_json::from_slice(&output.stdout).context("the answer of ovs-vsctl")?;
     let rows = table["data"].as_array();
     let rows = rows.ok_or_else(|| Error::new("the answer of ovs-vsctl has no rows"))?;

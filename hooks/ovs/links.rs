@@ -152,7 +152,7 @@ fn number(link: &str, name: &str) -> Option<u32> {
 }
 
 fn ip(lock: &Lock, words: &[&str]) -> Result {
-    cmd::run_as_root_under(lock, "ip", words, PATIENCE)?
+    cmd::run_under(lock, "ip", words, PATIENCE)?
         .success()
         .map(drop)
 }

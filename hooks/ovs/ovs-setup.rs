@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             ..program
         };
     }
-    hook::run_helper(program, |arguments| match arguments {
+    hook::run_with_arguments(program, |arguments| match arguments {
         [event] => serve(event),
         _ => Err(Error::new("expected the name of an event")),
     })
@@ -208,6 +208,6 @@ fn transact(lock: &Lock, commands: Vec<Vec<String>>) -> Result {
         words.push("--".to_owned());
         words.extend(command);
     }
-    let ended = cmd::run_as_root_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
+    let ended = cmd::run_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
     ended.map(drop)
 }

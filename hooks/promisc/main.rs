@@ -11,20 +11,18 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use vdsm_hooks::record::Records;
+use vdsm_hooks::sudo::Program;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result, cmd, hook, nic, phase, program, props};
+use vdsm_hooks::{Error, Result, hook, nic, phase, program, props};
 
 mod pair;
 
 use pair::{Mode, Pair, START, STOP};
 
 const HOOK: &str = "promisc";
-const HELPER: &str = "/usr/libexec/vdsm-hooks/promisc-tc";
-/// The helper has deadlines of its own, which end before.
-const PATIENCE: Duration = Duration::from_secs(120);
+const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/promisc-tc");
 
 /// One of the property: the device, and what it is for.
 type Item = (String, Mode);
@@ -78,9 +76,8 @@ fn stop() -> Result {
 }
 
 fn ask(request: &str) -> Result {
-    cmd::tell_as_root(HELPER, request, PATIENCE)?
-        .success()
-        .map(drop)
+    let answer = HELPER.tell(request, pair::HELPER_LIMIT)?;
+    answer.success().map(drop)
 }
 
 /// The host's ends of the VM's NICs that are on bridges.

@@ -4,8 +4,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use vdsm_hooks::{Error, Result, allowed, bridge};
+
+/// How long the helper may take. Its records tell the next one what it did not finish.
+pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(120);
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// The administrator's list of bridges that may be watched.

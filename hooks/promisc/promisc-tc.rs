@@ -21,7 +21,7 @@ const LONGEST: u64 = 16 << 10;
 const MOST_PAIRS: usize = 32;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), serve)
+    hook::run_helper(program!(), pair::HELPER_LIMIT, serve)
 }
 
 fn serve(arguments: &[String]) -> Result {

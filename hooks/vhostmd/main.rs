@@ -17,8 +17,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::sudo::Program;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, cmd, domain, hook, host, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, host, program, props};
 
 const PROPERTY: &str = "sap_agent";
 const CONFIGURATION: &str = "/etc/vhostmd/vhostmd.conf";
@@ -26,7 +27,10 @@ const DEFAULT_DISK: &str = "/dev/shm/vhostmd0";
 const TARGET: &str = "vdzz";
 const CHANNEL: &str = "org.github.vhostmd.1";
 const SERVICE: &str = "vhostmd.service";
+/// In sudoers too.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(20);
+const SYSTEMCTL: Program<'_> =
+    Program::of_host("/usr/bin/systemctl", &[SERVICE_DEADLINE.as_secs()]);
 /// How long the started service may take to make its disk.
 const DISK_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -158,9 +162,8 @@ fn has_channel(document: &Document<'_>) -> bool {
 }
 
 fn service(verb: &str) -> Result {
-    cmd::run_as_root("systemctl", &[verb, SERVICE], SERVICE_DEADLINE)?
-        .success()
-        .map(drop)
+    let done = SYSTEMCTL.run(&[verb, SERVICE], SERVICE_DEADLINE)?;
+    done.success().map(drop)
 }
 
 fn stop_after_the_last() -> Result {

@@ -5,8 +5,15 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::{hook, program, vmfex_pool};
+use vdsm_hooks::{Error, hook, program, vmfex_pool};
 
 fn main() -> ExitCode {
-    hook::run(program!(), || vmfex_pool::ensure("vmfex-pool"))
+    hook::run_helper(
+        program!(),
+        vmfex_pool::HELPER_LIMIT,
+        |arguments| match arguments {
+            [] => vmfex_pool::ensure("vmfex-pool"),
+            _ => Err(Error::new("expected no arguments")),
+        },
+    )
 }

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::tags;
-use crate::{Error, Result, cmd, props};
+use crate::sudo::Program;
+use crate::{Error, Result, props};
 
 /// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.
 /// These are the part of VDSM's that decides what is seen, and leave LVM's notes about devices as
@@ -21,6 +22,9 @@ pub const CONFIG: &str = concat!(
 /// config setting by default for JSON output format"), and not on standard error. `silent` keeps
 /// notices away from it, but for one of 2.03.16's, see [`json_lines`].
 pub const PLAIN_REPORT: &str = "log { report_command_log=0 silent=1 }";
+
+/// LVM, ended by root after sdcheck's usual time, or after its longest.
+const LVM: Program<'_> = Program::of_host("/usr/sbin/lvm", &[10, 120]);
 
 /// A volume group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +181,7 @@ pub fn ask(end: Instant) -> Result<Answer> {
         "vg_name,vg_uuid,vg_extent_size,vg_tags",
     ];
     let left = end.saturating_duration_since(Instant::now());
-    let output = cmd::run_as_root("lvm", &arguments, left)?;
+    let output = LVM.run(&arguments, left)?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     // Of a call that failed, the reason says more than a report that is none.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # with-lvm.sh [--lvm-of ROOT] [LOOP=NAME]... -- COMMAND...
 # Runs a command on a host like VDSM's: every block device LOOP is /dev/mapper/NAME and there is no
-# other, LVM's own settings hide them, and the user vdsm may run lvm as root without a password.
+# other, LVM's own settings hide them, and sudo lets the user vdsm do what sdcheck's rules say.
 # The LVM is this machine's, or that of the Debian system in ROOT (debian.sh).
 # Called inside a fresh mount namespace. Exit 77: this machine refuses a mount.
 set -eu
@@ -56,8 +56,8 @@ for file in passwd group; do
     mount --bind "$accounts/$file" "/etc/$file" || refused "/etc/$file"
 done
 mount -t tmpfs -o mode=755 sudoers /etc/sudoers.d || refused /etc/sudoers.d
-echo 'vdsm ALL=(ALL) NOPASSWD: /sbin/lvm' >/etc/sudoers.d/50_vdsm
-chmod 440 /etc/sudoers.d/50_vdsm
+cp "$(dirname "$0")/../../hooks/sdcheck/sudoers" /etc/sudoers.d/50_vdsm_hooks_sdcheck
+chmod 440 /etc/sudoers.d/50_vdsm_hooks_sdcheck
 
 if [ -n "$lvm_of" ]; then
     # With the libraries that it was built with.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook, in_sudoers};
+use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook, allowed_by, in_sudoers};
 use vdsm_hooks::{Context as _, Result, cmd, events};
 
 use crate::diff::printable;
@@ -294,8 +294,9 @@ impl Host<'_> {
             self.report.not_checked.push(what);
             return;
         }
+        let example = allowed_by(command);
         let words = ["-n", "-l", "-U", "vdsm"].into_iter();
-        let words: Vec<&str> = words.chain(command.split(' ')).collect();
+        let words: Vec<&str> = words.chain(example.split(' ')).collect();
         let refused = match cmd::run("sudo", &words, PATIENCE) {
             Ok(output) if output.status.success() => return,
             Ok(_) => format!("sudo does not let user vdsm run '{command}'"),

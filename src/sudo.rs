@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What root does for VDSM's user, through `sudo`, and how that comes to an end.
+//!
+//! What sudo starts is root's. Who has asked for it cannot kill it, and may be gone before it ends;
+//! so a deadline of the hook alone would leave one more of root's processes behind at every call
+//! that hangs. **The deadline is root's own**, part of what sudoers allow:
+//!
+//! * A program of the host is started by `timeout` of the coreutils, in sudoers with its seconds and
+//!   all of its arguments, see [`Program::of_host`]. It ends the program, and whoever that has
+//!   started, by SIGTERM, and one second later by SIGKILL.
+//! * A helper of ours ends itself and what it runs, see [`crate::cmd::end_after`].
+//!
+//! What is blocked in the kernel, on a disk that does not answer, goes when the kernel lets it go.
+
+use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+
+use crate::cmd::{self, Input, Output};
+use crate::record::Lock;
+use crate::{Error, Result};
+
+const TIMEOUT: &str = "/usr/bin/timeout";
+/// How many seconds after SIGTERM SIGKILL follows.
+const GRACE: &str = "1";
+/// What `timeout` ends with when SIGTERM was enough, and what a shell makes of SIGKILL.
+const TIMED_OUT: [i32; 2] = [124, 128 + Signal::SIGKILL as i32];
+/// What any pipe takes in while nobody reads from it.
+const MOST_INPUT: usize = 16 << 10;
+
+/// A program that is run as root: directly by root, else through `sudo -n`, which must allow
+/// exactly that command line. The hook's description lists it.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'a> {
+    path: &'a str,
+    seconds: &'a [u64],
+}
+
+impl<'a> Program<'a> {
+    /// A program of the host by its path, which root ends after the smallest of `seconds` that is
+    /// no less than the caller's deadline, or else after the last one. There is a line in sudoers
+    /// for each of them, `/usr/bin/timeout -k 1 SECONDS PROGRAM ARGUMENTS`.
+    pub const fn of_host(path: &'a str, seconds: &'a [u64]) -> Program<'a> {
+        Program { path, seconds }
+    }
+
+    /// A helper of ours by its path on the host. It has its own end.
+    pub const fn helper(path: &'a str) -> Program<'a> {
+        Program { path, seconds: &[] }
+    }
+
+    /// Runs it until it ends or `deadline` has passed, as [`cmd::run`] does.
+    ///
+    /// # Errors
+    /// As [`cmd::run`].
+    pub fn run<S: AsRef<OsStr>>(self, arguments: &[S], deadline: Duration) -> Result<Output> {
+        self.wait(arguments, Input::Nothing, deadline)
+    }
+
+    /// [`Program::run`] of a program that must have ended before the next one gets the lock, even
+    /// if we die first.
+    ///
+    /// # Errors
+    /// As [`cmd::run`].
+    pub fn run_under<S: AsRef<OsStr>>(
+        self,
+        lock: &Lock,
+        arguments: &[S],
+        deadline: Duration,
+    ) -> Result<Output> {
+        // Of the open files, sudo hands on only the first three.
+        self.wait(arguments, Input::Open(lock.share()?), deadline)
+    }
+
+    /// [`Program::run`] of a program that takes no arguments, but `input` on its standard input.
+    ///
+    /// # Errors
+    /// As [`cmd::run`]; or more input than a program can be given before it starts to read.
+    pub fn tell(self, input: &str, deadline: Duration) -> Result<Output> {
+        if input.len() > MOST_INPUT {
+            return Err(Error::new(format!(
+                "{}: {} bytes of input, expected at most {MOST_INPUT}",
+                self.name(),
+                input.len()
+            )));
+        }
+        self.wait::<&str>(&[], Input::Text(input), deadline)
+    }
+
+    /// For messages.
+    fn name(self) -> &'a str {
+        let name = Path::new(self.path).file_name();
+        let name = name.filter(|_| !self.seconds.is_empty());
+        name.and_then(OsStr::to_str).unwrap_or(self.path)
+    }
+
+    fn wait<S: AsRef<OsStr>>(
+        self,
+        arguments: &[S],
+        input: Input<'_>,
+        deadline: Duration,
+    ) -> Result<Output> {
+        // That it is missing is not for sudo to say.
+        let found = cmd::find(self.name())?;
+        if geteuid().is_root() {
+            let mut command = Command::new(found);
+            command.args(arguments);
+            return cmd::wait(command, self.name(), input, deadline);
+        }
+        let mut command = Command::new(cmd::find("sudo")?);
+        command.args(["-n", "--"]);
+        let seconds = self.seconds_for(deadline);
+        match seconds {
+            // One and the same program may be found in several places; sudoers name this one.
+            Some(seconds) => command.args([TIMEOUT, "-k", GRACE, &seconds.to_string(), self.path]),
+            None => command.arg(found),
+        };
+        command.args(arguments);
+        let start = Instant::now();
+        let output = cmd::wait(command, self.name(), input, deadline)?;
+        let (code, signal) = (output.status.code(), output.status.signal());
+        let is_ended = code.is_some_and(|code| TIMED_OUT.contains(&code))
+            || signal == Some(Signal::SIGKILL as i32);
+        match seconds.map(Duration::from_secs) {
+            Some(limit) if is_ended && start.elapsed() >= limit => {
+                Err(cmd::gave_up(self.name(), limit))
+            }
+            _ => Ok(output),
+        }
+    }
+
+    fn seconds_for(self, deadline: Duration) -> Option<u64> {
+        let fits = |seconds: &&u64| Duration::from_secs(**seconds) >= deadline;
+        let fitting = self.seconds.iter().find(fits);
+        fitting.or(self.seconds.last()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_input_is_refused() {
+        let cat = Program::helper("/bin/cat");
+        let error = cat.tell(&"x".repeat(MOST_INPUT + 1), Duration::from_secs(60));
+        assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));
+    }
+
+    #[test]
+    fn root_ends_it_no_earlier_than_we_give_up() {
+        let program = Program::of_host("/usr/sbin/lvm", &[10, 120]);
+        for (millis, seconds) in [(1, 10), (10_000, 10), (10_001, 120), (200_000, 120)] {
+            let deadline = Duration::from_millis(millis);
+            assert_eq!(program.seconds_for(deadline), Some(seconds));
+        }
+        assert_eq!(Program::helper("/x").seconds_for(Duration::ZERO), None);
+        assert_eq!(
+            (program.name(), Program::helper("/x").name()),
+            ("lvm", "/x")
+        );
+    }
+}

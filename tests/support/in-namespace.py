@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""in-namespace.py FILE: fires programs side by side on a host of their own, and tells what becomes of
+them.
+
+To be run as the first process of new mount and process namespaces, which take everything along when
+they end. FILE is JSON: `empty` (places with nothing), `over` and `instead` (directories that lie
+over the host's, or in their place), `dead` (file systems that never answer), `owned` (files and directories of the user vdsm),
+`jobs`. A job has a command, and may have env, input, link
+(a program, and the path by which it is called), and data: the name of the variable and the
+content of the data file. Those with `vdsm` are run by that user. `limit`: seconds for it to end.
+
+Answer, on standard output: `jobs`, each with status (none: it did not end), stdout,
+stderr and state; and
+`left`, the processes that are still there after `patience` seconds, of which nobody has waited for one.
+Status 77: this machine refuses a mount.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+VDSM = 36
+
+
+def mount(*words, **more):
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, **more)
+    if done.returncode:
+        print("cannot mount %s: %s" % (words[-1], done.stderr.strip()), file=sys.stderr)
+        sys.exit(77)
+
+
+def as_vdsm():
+    os.setgroups([])
+    os.setgid(VDSM)
+    os.setuid(VDSM)
+
+
+def others():
+    """All other processes here, without those that have ended."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name) as stat:
+                state = stat.read().rpartition(")")[2].split()[0]
+            with open("/proc/%s/cmdline" % name) as line:
+                words = line.read().replace("\0", " ").strip()
+            owner = os.stat("/proc/" + name).st_uid
+        except OSError:
+            continue
+        if int(name) != os.getpid() and state not in "ZX":
+            found.append("%s %s of %s: %s" % (name, state, owner, words))
+    return found
+
+
+def start(number, job):
+    if "link" in job:
+        program, link = job["link"]
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        os.path.islink(link) or os.symlink(program, link)
+    env = dict(job.get("env", {}))
+    if "data" in job:
+        name, content = job["data"]
+        directory = "/run/jobs/%d" % number
+        os.makedirs(directory)
+        env[name] = directory + "/data"
+        with open(env[name], "w") as file:
+            file.write(content)
+        for path in (directory, env[name]):
+            os.chown(path, VDSM, VDSM)
+    return subprocess.Popen(
+        job["command"],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=as_vdsm if job.get("vdsm") else None,
+    )
+
+
+def finish(job, process, begun):
+    process.stdin.write(job.get("input", "").encode())
+    process.stdin.close()
+    process.stdin = None
+    left = max(begun + job["limit"] - time.time(), 0.1)
+    try:
+        stdout, stderr = process.communicate(timeout=left)
+    except subprocess.TimeoutExpired:
+        with open("/proc/%d/stat" % process.pid) as stat:
+            state = stat.read().rpartition(")")[2].split()[0]
+        return {"status": None, "state": state, "stdout": "", "stderr": ""}
+    return {
+        "status": process.returncode,
+        "state": "",
+        "stdout": stdout.decode(),
+        "stderr": stderr.decode(),
+    }
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        host = json.load(file)
+    for place in host.get("empty", []):
+        mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", place)
+    for directory, place in host.get("over", []):
+        mount("-t", "overlay", "-o", "lowerdir=%s:%s" % (directory, place), "overlay", place)
+    for directory, place in host.get("instead", []):
+        mount("--rbind", directory, place)
+    for path in host.get("owned", []):
+        if path.endswith("/"):
+            os.makedirs(path, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            open(path, "w").close()
+        os.chown(path, VDSM, VDSM)
+    servers = []
+    for place in host.get("dead", []):
+        os.makedirs(place, exist_ok=True)
+        # Whoever waits is let go when this is closed, at our end.
+        servers.append(os.open("/dev/fuse", os.O_RDWR))
+        options = "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other" % servers[-1]
+        mount("-i", "-t", "fuse", "-o", options, "dead", place, pass_fds=servers)
+
+    begun = time.time()
+    running = [start(number, job) for number, job in enumerate(host["jobs"])]
+    jobs = [finish(job, process, begun) for job, process in zip(host["jobs"], running)]
+    end = time.time() + host["patience"]
+    while others() and time.time() < end:
+        time.sleep(0.05)
+    print(json.dumps({"jobs": jobs, "left": others()}))
+
+
+main()
