@@ -91,7 +91,9 @@ fn at_every_step(what: &str, mut judge: impl FnMut(&str, &Host, &Outcome)) -> us
     let run = |step: &Step| {
         let host = Host::new();
         fs::write(host.image("victim"), "data").unwrap();
-        let words = step.strace(&log);
+        let mut words = step.strace(&log);
+        // The child that does the work, as the hook starts it.
+        words.extend(["sh", "-c", "exec \"$0\" __apart $PPID"].map(str::to_owned));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let outcome = host.fire("before_vm_start", VM_ID, &value(&["a", "b"]), &words);
         (log.clone(), host, outcome)

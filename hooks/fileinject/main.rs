@@ -6,8 +6,10 @@
 //!
 //! Property: `fileinject=/GUEST/PATH:CONTENT`. Absent: nothing happens.
 //!
-//! Runs guestfish on the VM's raw disks, until one of them has an operating system.
+//! Runs guestfish on the VM's raw disks, until one of them has an operating system. A child of this
+//! program looks at a disk first, which is given up when its storage does not answer.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,14 +17,22 @@ use std::time::{Duration, Instant};
 
 use vdsm_hooks::guestfish::{Access, Appliance};
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, domain, guest, hook, phase, program, props};
+use vdsm_hooks::{Context, Error, Result, child, domain, guest, hook, phase, program, props};
 
 const PROPERTY: &str = "fileinject";
 /// For all disks together; an appliance takes seconds.
 const DEADLINE: Duration = Duration::from_secs(300);
+/// How long to wait for the storage of one disk.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    hook::run(program!(), run)
+    let child = child::serve(|_, arguments| {
+        let found = fs::metadata(arguments.first()?);
+        Some(child::answer(
+            found.map(|_| String::new()).map_err(Error::from),
+        ))
+    });
+    child.unwrap_or_else(|| hook::run(program!(), run))
 }
 
 fn run() -> Result {
@@ -104,7 +114,14 @@ fn inject(disks: &[String], path: &str, content: &str) -> Result {
 /// False if the disk has no operating system. Only a clean shutdown means that the file is there.
 fn write(disk: &str, path: &str, content: &str, end: Instant) -> Result<bool> {
     // guestfish takes a word for a URI that looks like one, and says less when a file is missing.
-    fs::metadata(Path::new(disk))?;
+    let look = ["image", disk].map(OsStr::new);
+    let found = child::ask(&look, end.min(Instant::now() + PATIENCE))?;
+    found.unwrap_or_else(|| {
+        Err(Error::new(format!(
+            "its storage does not answer within {} seconds",
+            PATIENCE.as_secs()
+        )))
+    })?;
     let mut appliance = Appliance::start(Path::new(disk), "raw", Access::ReadWrite, end)?;
     let Some(system) = guest::inspect(&mut appliance)? else {
         appliance.shut_down()?;

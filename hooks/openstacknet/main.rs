@@ -125,7 +125,9 @@ fn name_of_host() -> Result<Option<String>> {
     let end = Instant::now() + ovs::PATIENCE;
     let ask = |key, deadline| ovs::external_id(&OPTIONS, key, deadline).map(Some);
     match ask("odl_os_hostconfig_hostid", ovs::PATIENCE) {
-        Err(_) if Instant::now() < end => ask("hostname", end.saturating_duration_since(Instant::now())),
+        Err(_) if Instant::now() < end => {
+            ask("hostname", end.saturating_duration_since(Instant::now()))
+        }
         first => first,
     }
 }

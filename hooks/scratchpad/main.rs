@@ -6,8 +6,11 @@
 //! `before_vm_migrate_source` and `before_vm_hibernate` refuse, as the data would stay behind.
 //!
 //! Property: `scratchpad=SIZE,PATH`, several joined by `:`. Absent: nothing happens.
+//!
+//! A child of this program does the work, which is given up when the storage does not answer.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use vdsm_hooks::disk::Targets;
 use vdsm_hooks::scratch::{self, Made, Storage};
@@ -18,13 +21,18 @@ use vdsm_hooks::{Context, Error, Result, domain, hook, phase, program, props};
 const PROPERTY: &str = "scratchpad";
 const FORM: &str = "expected SIZE,PATH, as in 20G,/var/lib/libvirt/images/scratch1";
 
+/// For all disks together. Of storage that does not answer the child tells within ten seconds; this
+/// is for one that dies while the child works.
+const DEADLINE: Duration = Duration::from_secs(300);
+
 struct Entry<'a> {
     bytes: u64,
     path: &'a str,
 }
 
 fn main() -> ExitCode {
-    scratch::serve().unwrap_or_else(|| hook::run(program!(), run))
+    let is_asked = || Ok(props::text(PROPERTY)?.is_some());
+    scratch::serve().unwrap_or_else(|| hook::run_apart(program!(), DEADLINE, is_asked, run))
 }
 
 fn run() -> Result {

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Storage that never answers holds up no hook: each one that is told a path or looks at the VM's
+//! disks ends within its own time, and says why; and none of the others touches the disks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{data_variable, hooks, is_root, not_run, program, root};
+use vdsm_hooks::describe::{HELPERS, Scope};
+use vdsm_hooks::events::{self, Data};
+
+const DEAD: &str = "/var/lib/libvirt/images/dead";
+const ALIVE: &str = "/var/lib/libvirt/images/alive";
+const VM: &str = "5f1a7d3e-8b24-4c96-b0e5-92d7c3a4f618";
+const DOMAIN_ID: &str = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
+/// More than any hook waits for storage, since the machine may have better to do.
+const LIMIT: u64 = 120;
+
+/// A disk of the VM, in a storage domain in `place`.
+fn disk(place: &str, target: &str, format: &str) -> String {
+    format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='{format}'/>\
+         <source file='{place}/{DOMAIN_ID}/images/{VM}/{DOMAIN_ID}'/>\
+         <target dev='{target}' bus='virtio'/></disk>"
+    )
+}
+
+fn domain(place: &str) -> String {
+    let disks = disk(place, "vda", "raw") + &disk(place, "vdb", "qcow2");
+    format!(
+        "<domain type='kvm'><name>a</name><uuid>{VM}</uuid><memory unit='KiB'>1048576</memory>\
+         <os><type arch='x86_64' machine='pc'>hvm</type></os><cpu mode='host-model'/>\
+         <devices>{disks}</devices></domain>"
+    )
+}
+
+fn job(hook: &str, event: &str, data: &str, properties: &[(&str, &str)]) -> Value {
+    let link = json!([program(hook), format!("/run/hooks/{event}/50_{hook}")]);
+    let mut env: serde_json::Map<String, Value> = properties
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    env.insert("vmId".to_owned(), json!(VM));
+    let variable = data_variable(events::find(event).unwrap());
+    json!({"link": link, "command": [link[1]], "env": env, "data": [variable, data], "limit": LIMIT})
+}
+
+/// Runs the jobs side by side on a host with a dead place for images; the answer, or why this
+/// machine cannot.
+fn run(jobs: &[Value]) -> Result<Value, String> {
+    let host = tempfile::tempdir().unwrap();
+    let at = |path: &str| {
+        let path = host.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    let executable = |path: &str, text: &str| {
+        fs::write(at(path), text).unwrap();
+        fs::set_permissions(at(path), Permissions::from_mode(0o755)).unwrap();
+    };
+    // No local disk so far; LVM of this machine is none of our business.
+    executable(
+        "usr/sbin/lvm",
+        "#!/bin/sh\necho '{\"report\": [{\"lv\": []}]}'\n",
+    );
+    executable("usr/bin/guestfish", "#!/bin/sh\nexit 1\n");
+    let alive = at(ALIVE.replace("/var/lib", "var").as_str());
+    let images = alive.join(DOMAIN_ID).join("images").join(VM);
+    fs::create_dir_all(&images).unwrap();
+    for image in [alive.join("image"), images.join(DOMAIN_ID)] {
+        fs::File::create(image).unwrap().set_len(1 << 20).unwrap();
+    }
+    let helper = at(&format!("{}/localdisk-helper", &HELPERS[1..]));
+    fs::copy(program("localdisk-helper"), helper).unwrap();
+    fs::create_dir_all(at("etc/vdsm-hooks")).unwrap();
+    let description = json!({
+        "empty": ["/run"],
+        "over": [[at("usr"), "/usr"], [at("etc"), "/etc"]],
+        "instead": [[at("var"), "/var/lib"]],
+        // The flags of a start, which growdisk wants to see.
+        "owned": [format!("/run/vdsm/{VM}/launchflags"), "/run/jobs/"],
+        "dead": [DEAD],
+        "jobs": jobs,
+        "patience": 0,
+    });
+    let file = at("jobs.json");
+    fs::write(&file, description.to_string()).unwrap();
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "python3",
+        ])
+        .arg(root().join("tests/support/in-namespace.py"))
+        .arg(file)
+        .output()
+        .map_err(|error| format!("unshare: {error}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        Some(77) => Err(stderr.trim().to_owned()),
+        _ => panic!("{stderr}"),
+    }
+}
+
+fn why_not() -> Option<&'static str> {
+    match (is_root(), Path::new("/usr/bin/python3").exists()) {
+        (false, _) => Some("needs root for namespaces"),
+        (_, false) => Some("python3 is not installed"),
+        _ => None,
+    }
+}
+
+/// The hooks that are told a path or look at disks, all of them in `place`; how they end where it is
+/// dead, and what they say.
+fn lookers(place: &str) -> Vec<(Value, i64, &'static str)> {
+    let domain = domain(place);
+    let image = format!("{place}/image");
+    let silent = "its storage does not answer within 10 seconds";
+    let prepared = json!({
+        "device": "disk", "path": image, "format": "raw", "shared": "false", "diskType": "file",
+        "domainID": DOMAIN_ID, "poolID": VM, "imageID": VM, "volumeID": DOMAIN_ID,
+    });
+    let prepared = prepared.to_string();
+    let raw = format!("{image}:raw");
+    let scratch = format!("1M,{image}");
+    let on_start =
+        |hook, property, value: &str| job(hook, "before_vm_start", &domain, &[(property, value)]);
+    let mut rows = vec![
+        (
+            on_start("fileinject", "fileinject", "/etc/motd:x"),
+            2,
+            silent,
+        ),
+        (on_start("vmdisk", "vmdisk", &raw), 2, silent),
+        (
+            job(
+                "vmdisk",
+                "before_vm_migrate_source",
+                &domain,
+                &[("vmdisk", &raw)],
+            ),
+            2,
+            silent,
+        ),
+        (
+            job(
+                "vmdisk",
+                "before_vm_migrate_destination",
+                &domain,
+                &[("vmdisk", &raw)],
+            ),
+            2,
+            silent,
+        ),
+        (on_start("floppy", "floppy", &image), 2, silent),
+        (on_start("scratchpad", "scratchpad", &scratch), 2, silent),
+        (
+            on_start("checkimages", "checkimages", "true"),
+            2,
+            "not checked within 10 seconds",
+        ),
+        (
+            job(
+                "growdisk",
+                "before_vm_start",
+                &domain,
+                &[("growdisk", "vda,must"), ("growdisk_timeout", "10")],
+            ),
+            2,
+            "gave up after",
+        ),
+        (
+            job(
+                "localdisk",
+                "after_disk_prepare",
+                &prepared,
+                &[("localdisk", "lvm")],
+            ),
+            2,
+            "qemu-img: gave up after 10000 ms",
+        ),
+    ];
+    let check = |event, data: &str| {
+        let properties = [("sdcheck_timeout", "2"), ("sdcheck", "strict")];
+        (
+            job("sdcheck", event, data, &properties),
+            2,
+            "the storage did not answer within 2 s",
+        )
+    };
+    rows.push(check("before_vm_start", &domain));
+    rows.push(check("before_vm_migrate_destination", &domain));
+    rows.push(check("before_disk_hotplug", &disk(place, "sdc", "raw")));
+    rows
+}
+
+#[test]
+fn hooks_that_look_at_storage_give_up_and_say_so() {
+    let test = "hooks_that_look_at_storage_give_up_and_say_so";
+    if let Some(reason) = why_not() {
+        return not_run(test, reason);
+    }
+    let rows = lookers(DEAD);
+    let jobs: Vec<_> = rows.iter().map(|(job, _, _)| job.clone()).collect();
+    let answer = match run(&jobs) {
+        Ok(answer) => answer,
+        Err(reason) => return not_run(test, &reason),
+    };
+    for (index, (job, status, said)) in rows.iter().enumerate() {
+        let outcome = &answer["jobs"][index];
+        let stderr = outcome["stderr"].as_str().unwrap();
+        let place = format!("{}: {outcome}", job["command"]);
+        assert!(
+            outcome["status"] == *status && stderr.contains(said),
+            "{place}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{place}");
+    }
+}
+
+/// Only children of the hook may make a call about what lies on storage: all of the hook's own
+/// calls that have a path are looked at, while it goes as far as it can.
+#[test]
+fn no_hook_calls_storage_itself() {
+    let test = "no_hook_calls_storage_itself";
+    let strace = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let can_trace = strace.is_ok_and(|output| output.status.success());
+    if let Some(reason) = why_not().or((!can_trace).then_some("strace does not work here")) {
+        return not_run(test, reason);
+    }
+    let logs = tempfile::tempdir().unwrap();
+    let log = |number: usize| logs.path().join(number.to_string());
+    let mut jobs: Vec<_> = lookers(ALIVE).into_iter().map(|(job, _, _)| job).collect();
+    let scratch = format!("1M,{ALIVE}/new");
+    for event in ["before_vm_start", "after_vm_destroy"] {
+        jobs.push(job(
+            "scratchpad",
+            event,
+            &domain(ALIVE),
+            &[("scratchpad", &scratch)],
+        ));
+    }
+    for (number, job) in jobs.iter_mut().enumerate() {
+        let hook = job["command"][0].take();
+        job["command"] = json!(["strace", "-y", "-o", log(number), "-e", "trace=%file", hook]);
+    }
+    if let Err(reason) = run(&jobs) {
+        return not_run(test, &reason);
+    }
+    for (number, job) in jobs.iter().enumerate() {
+        let calls = fs::read_to_string(log(number)).unwrap();
+        assert!(calls.contains("/run/"), "{job}: {calls}");
+        let on_storage = calls.lines().find(|call| call.contains(ALIVE));
+        assert_eq!(on_storage, None, "{job}");
+    }
+}
+
+/// Every hook, at each of its events that has a document with disks, or may have.
+#[test]
+fn no_hook_is_held_up() {
+    let test = "no_hook_is_held_up";
+    if let Some(reason) = why_not() {
+        return not_run(test, reason);
+    }
+    let domain = domain(DEAD);
+    let disk = disk(DEAD, "sdc", "raw");
+    let mut jobs = Vec::new();
+    for hook in hooks() {
+        let properties: Vec<_> = hook
+            .properties
+            .iter()
+            .filter_map(|property| {
+                let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
+                let value = match property.name.ends_with("_timeout") {
+                    true => Some("10"),
+                    false => (!of_host).then_some(property.example.as_str()),
+                };
+                Some((property.name.as_str(), value?))
+            })
+            .collect();
+        for event in &hook.events {
+            let data = match events::find(&event.event).unwrap().data {
+                Data::Domain => &domain,
+                Data::Device | Data::DeviceOrNothing => &disk,
+                _ => continue,
+            };
+            jobs.push(job(&hook.name, &event.event, data, &properties));
+        }
+    }
+    assert!(jobs.len() > 60, "only {}", jobs.len());
+    let answer = match run(&jobs) {
+        Ok(answer) => answer,
+        Err(reason) => return not_run(test, &reason),
+    };
+    for (job, outcome) in jobs.iter().zip(answer["jobs"].as_array().unwrap()) {
+        assert!(outcome["status"].is_i64(), "{}: {outcome}", job["command"]);
+    }
+}
