@@ -43,6 +43,9 @@ pub struct Hook {
     pub unasked: bool,
     /// Custom properties and host-wide variables that the hook reads.
     pub properties: Vec<Property>,
+    /// Properties of other hooks that this one reads, to refuse contradictions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks_at: Vec<String>,
     /// Host programs that the hook may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
@@ -255,6 +258,13 @@ impl Hook {
                 property.syntax
             );
             let _ = writeln!(text, "        example: {}", property.example);
+        }
+        if !self.looks_at.is_empty() {
+            let others = self.looks_at.join(", ");
+            let _ = writeln!(
+                text,
+                "\nRefuses what contradicts these properties: {others}"
+            );
         }
         for command in &self.commands {
             let _ = writeln!(text, "\nRuns: {command}");

@@ -25,16 +25,27 @@ pub const TIMEOUT: &str = "--timeout=5";
 /// More than that, should it not even do so. In sudoers too.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The one vNIC of an event, and its source; none for devices of other kinds.
+/// The one vNIC of an event, and its source; none for devices of other kinds. `port` is what it is
+/// to be, for an error: `an OVN port`.
 ///
 /// # Errors
-/// More than one of either, or no source.
-pub fn one_nic<'a, 'i>(document: &'a Document<'i>) -> Result<Option<(Node<'a, 'i>, Node<'a, 'i>)>> {
+/// More than one of either, or no source; or a NIC of another type than `bridge`, whose source is
+/// no bridge that could be replaced.
+pub fn one_nic<'a, 'i>(
+    document: &'a Document<'i>,
+    port: &str,
+) -> Result<Option<(Node<'a, 'i>, Node<'a, 'i>)>> {
     let interface = match nic::all(document)?[..] {
         [] => return Ok(None),
         [interface] => interface,
         [..] => return Err(Error::new("expected one interface")),
     };
+    let kind = nic::kind(interface);
+    if kind != "bridge" {
+        return Err(Error::new(format!(
+            "a vNIC of type {kind:?} cannot be {port}, expected bridge: use a vNIC profile without passthrough"
+        )));
+    }
     let sources: Vec<_> = xml::children(interface, "source").collect();
     let [source] = sources[..] else {
         return Err(Error::new(format!(

@@ -72,7 +72,7 @@ fn every_folder_is_a_whole_hook() {
         let readme = read_of(&hook, "README.md");
         let properties = hook.properties.iter().map(|property| &property.name);
         let events = hook.events.iter().map(|event| &event.event);
-        for word in properties.chain(events) {
+        for word in properties.chain(events).chain(&hook.looks_at) {
             assert!(
                 readme.contains(word),
                 "hooks/{name}/README.md does not name {word}"
@@ -145,6 +145,22 @@ fn a_hook_is_a_page() {
             hook.name,
             page.join(", ")
         );
+    }
+}
+
+#[test]
+fn a_hook_looks_at_properties_of_others() {
+    let all = hooks();
+    for hook in &all {
+        for name in &hook.looks_at {
+            let has = |one: &Hook| one.properties.iter().any(|own| own.name == *name);
+            assert!(!has(hook), "hooks/{}: {name} is its own", hook.name);
+            assert!(
+                all.iter().any(has),
+                "hooks/{}: no hook has a property {name}",
+                hook.name
+            );
+        }
     }
 }
 

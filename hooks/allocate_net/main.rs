@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, bridge, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, bridge, hook, network_choice, nic, program, props};
 
 const PROPERTY: &str = "equivnets";
 
@@ -32,7 +32,7 @@ fn run() -> Result {
     let name = pick(&pool)?;
     let mut moved = false;
     hook::edit(|document, edits| {
-        moved = allocate(document, edits, &pool, name)?;
+        moved = allocate(document, edits, &value, &pool, name)?;
         Ok(())
     })?;
     if moved {
@@ -46,6 +46,7 @@ fn run() -> Result {
 fn allocate(
     document: &Document<'_>,
     edits: &mut Edits<'_>,
+    value: &str,
     pool: &[&str],
     name: &str,
 ) -> Result<bool> {
@@ -63,6 +64,9 @@ fn allocate(
     for name in pool {
         check(name, kind)?;
     }
+    network_choice::check_alone(PROPERTY, interface)
+        .context(nic::label(interface))
+        .map_err(|error| props::wrong(PROPERTY, value, error))?;
     let sources: Vec<_> = interface
         .descendants()
         .filter(|node| xml::is(*node, "source"))

@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, hook, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, network_choice, nic, program, props};
 
 const PROPERTY: &str = "extnet";
 
@@ -45,6 +45,9 @@ fn plug_into(document: &Document<'_>, edits: &mut Edits<'_>, network: &str) -> R
             "{PROPERTY}: a vNIC of type {kind:?} cannot be moved to a libvirt network, expected bridge or network"
         )));
     }
+    network_choice::check_alone(PROPERTY, interface)
+        .context(nic::label(interface))
+        .map_err(|error| props::wrong(PROPERTY, network, error))?;
     let sources: Vec<_> = xml::children(interface, "source").collect();
     let [source] = sources[..] else {
         return Err(Error::new(format!(

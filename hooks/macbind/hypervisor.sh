@@ -14,3 +14,7 @@ fi
 check "the VM starts with one vNIC on an Open vSwitch bridge" \
     started -p macspoof=true -p "macbind={'$nic2': '$ovs_bridge'}"
 check "its tap is a port of that bridge" is "$(bridge_of "$nic2")" "$ovs_bridge"
+stop_vm
+make_vm "$work/vm.xml"
+check "a VM whose filter Open vSwitch would take away is refused" refused 'noipspoof is set as well' \
+    -p noipspoof=192.0.2.9 -p "macbind={'$nic2': '$ovs_bridge'}"

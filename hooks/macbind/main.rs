@@ -12,12 +12,18 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::bridge::{self, Bridges, Kind};
+use vdsm_hooks::network_choice;
 use vdsm_hooks::props::{Literal, Mac};
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Context, Error, Result, hook, nic, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "Open vSwitch port",
+    instead: "bind the NIC to a bridge of Linux",
+};
 
 struct Binding {
     mac: Mac,
@@ -68,6 +74,10 @@ fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -
                 "a vNIC of type {kind:?} cannot be bound to a bridge"
             )));
         }
+    }
+    network_choice::check_alone(PROPERTY, interface)?;
+    if binding.is_ovs {
+        UNFILTERED.check_properties()?;
     }
     if binding.is_ovs && nic::is_isolated(interface) {
         return Err(Error::new(format!(

@@ -124,6 +124,9 @@ else
     ids remove Open_vSwitch . external_ids odl_os_hostconfig_hostid
 fi
 stop_vm
+printf '<interface type="hostdev"><source><address type="pci" domain="0" bus="5" slot="16" function="7"/></source></interface>\n' \
+    >"$work/passed.xml"
+check "a vNIC with passthrough is refused" fails fires before_nic_hotplug "$work/passed.xml"
 
 # What the helper does for whom.
 ip link add taptest type veth peer name taptest-far

@@ -14,16 +14,21 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::network_choice::{self, PROVIDER};
 use vdsm_hooks::sudo::Program;
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, cmd, hook, ovs, paused_start, program, props};
+use vdsm_hooks::{Context, Error, Result, cmd, hook, nic, ovs, paused_start, program, props};
 
 mod tap;
 
-const PROVIDER: &str = "provider_type";
 const PLUGIN: &str = "plugin_type";
 const PORT_ID: &str = "vnic_id";
 const LONGEST_ID: usize = 64;
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "Open vSwitch port",
+    instead: "take the vNIC off OpenStack's networks",
+};
 const LINUX_BRIDGE: &str = "LINUX_BRIDGE";
 /// The plugins whose ports are on Open vSwitch.
 const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
@@ -73,11 +78,18 @@ fn prepare(starts: bool) -> Result {
 }
 
 fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: bool) -> Result {
-    let nic = ovs::one_nic(document)?;
+    let nic = ovs::one_nic(document, "a port of OpenStack's")?;
     let (interface, source) = nic.ok_or_else(|| {
         let name = document.root_element().tag_name().name();
         Error::new(format!("the document is <{name}>, expected <interface>"))
     })?;
+    network_choice::check_alone(PROVIDER, interface)
+        .and_then(|()| match on_ovs {
+            true => UNFILTERED.check_properties(),
+            // A tap on a bridge of Linux keeps its filter.
+            false => Ok(()),
+        })
+        .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
     match xml::child(interface, "target") {
         Some(target) => edits.set_attr(target, "dev", &tap_of(id)),
         None => edits.append(interface, &El::new("target").attr("dev", &tap_of(id))),

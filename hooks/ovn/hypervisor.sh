@@ -17,6 +17,9 @@ external_id() { ovs_vsctl get Interface "$(tap_of "$nic2")" "external_ids:$1"; }
 cut_nic 2 "$work/nic.xml" && sed -i '/<filterref/d' "$work/nic.xml"
 check "before_device_create accepts the vNIC" fire before_device_create "$work/nic.xml" "$@"
 put_nic 2 "$work/nic.xml"
+printf '<interface type="hostdev"><source><address type="pci" domain="0" bus="5" slot="16" function="7"/></source></interface>\n' \
+    >"$work/passed.xml"
+check "a vNIC with passthrough is refused" fails fire before_nic_hotplug "$work/passed.xml" "$@"
 if [ -z "$ovs_bridge" ]; then
     not_run "a port of the integration bridge" "needs Open vSwitch"
 else

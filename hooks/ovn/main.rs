@@ -11,11 +11,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use vdsm_hooks::network_choice::{self, PROVIDER};
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{Document, Edits};
-use vdsm_hooks::{Error, Result, hook, ovs, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, nic, ovs, program, props, storage};
 
 const PLUGIN: &str = "OVIRT_PROVIDER_OVN";
 const PORT_ID: &str = "vnic_id";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "OVN port",
+    instead: "take the vNIC off OVN's networks",
+};
 /// Open vSwitch's socket: there while it runs.
 const SOCKET: &str = "/run/openvswitch/db.sock";
 
@@ -28,24 +34,26 @@ fn run() -> Result {
         return report_host();
     }
     let is = |name, value| Ok::<_, Error>(props::text(name)?.as_deref() == Some(value));
-    if !is("provider_type", "EXTERNAL_NETWORK")? || !is("plugin_type", PLUGIN)? {
+    if !is(PROVIDER, "EXTERNAL_NETWORK")? || !is("plugin_type", PLUGIN)? {
         return Ok(());
     }
     let id = props::text(PORT_ID)?;
     let id = id.ok_or_else(|| Error::new(format!("{PORT_ID} is not set, expected a port's id")))?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if id.is_empty() || !id.chars().all(fits) {
-        return Err(props::wrong(
-            PORT_ID,
-            &id,
-            "expected a port's id, letters, digits and '-'",
-        ));
+    // libvirt writes every spelling of a uuid in lower case, and takes nothing else; OVN compares
+    // the ids byte by byte.
+    let is_small = !id.contains(|c: char| c.is_ascii_uppercase());
+    if !(storage::is_uuid(&id) && is_small) {
+        let problem = "expected the port's id, a UUID in lower case";
+        return Err(props::wrong(PORT_ID, &id, problem));
     }
     hook::edit(|document, edits| connect(document, edits, &id))
 }
 
 fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str) -> Result {
-    if let Some((interface, source)) = ovs::one_nic(document)? {
+    if let Some((interface, source)) = ovs::one_nic(document, "an OVN port")? {
+        network_choice::check_alone(PROVIDER, interface)
+            .and_then(|()| UNFILTERED.check_properties())
+            .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
         ovs::connect(interface, source, edits, id);
     }
     Ok(())

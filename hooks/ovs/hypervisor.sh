@@ -25,6 +25,12 @@ on plain
 warns() { fires "$1" 2>&1 | grep -e 'libvirt refuses network filters on Open vSwitch'; }
 check "the filter goes, with a warning" warns before_device_create
 check "an untagged network is on one bridge" grep '<source bridge="ovsbr0"' "$work/nic.xml"
+for property in isolatedprivatevlan=52:54:00:00:00:fe noipspoof=192.0.2.9; do
+    for event in before_device_create before_nic_hotplug before_update_device; do
+        on plain
+        check "$event: ${property%%=*} is not undone" fails fire "$event" "$work/nic.xml" -p "$property"
+    done
+done
 on tagged
 check "before_update_device accepts a tagged one" fires before_update_device
 check "it has a bridge of its own" grep '<source bridge="tagged"' "$work/nic.xml"

@@ -15,8 +15,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use vdsm_hooks::bridge::Bridges;
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, cmd, hook, network_setup, nic, program};
+use vdsm_hooks::{Context, Error, Result, cmd, hook, network_setup, nic, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
 mod network;
@@ -26,6 +27,10 @@ use network::Network;
 /// The bridge on which untagged networks are.
 const BRIDGE: &str = "ovsbr0";
 const PORT: &str = "openvswitch";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "Open vSwitch port",
+    instead: "plug the NIC into a network without the property ovs",
+};
 /// How the set-up goes back, see there.
 const CUT_OFF: &str = "/run/vdsm-hooks/ovs/setup";
 const SETUP: &str = "/usr/libexec/vdsm-hooks/ovs-setup";
@@ -102,13 +107,15 @@ fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         None => return Ok(()),
     };
     edits.set_attr(source, "bridge", new);
-    for filter in filters {
+    let label = nic::label(interface);
+    let is_stripped = UNFILTERED.strip(interface, edits).context(format!(
+        "{label} is on {bridge:?}, a bridge of Open vSwitch"
+    ))?;
+    if is_stripped {
         log::warn!(
-            "{}: libvirt refuses network filters on Open vSwitch: without {}",
-            nic::label(interface),
-            xml::attr(filter, "filter").unwrap_or("its filter")
+            "{label}: libvirt refuses network filters on Open vSwitch: without {}",
+            nic::VDSM_FILTER
         );
-        edits.remove(filter);
     }
     if ports.is_empty() {
         edits.append(interface, &El::new("virtualport").attr("type", PORT));

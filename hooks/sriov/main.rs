@@ -15,11 +15,16 @@ use std::process::ExitCode;
 use vdsm_hooks::props::Mac;
 use vdsm_hooks::record::Records;
 use vdsm_hooks::undo::Undo;
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::vf::{Function, Presence};
 use vdsm_hooks::xml::{self, Document};
 use vdsm_hooks::{Error, Result, domain, hook, host, phase, program, props};
 
 const PROPERTY: &str = "sriov";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "virtual function",
+    instead: "do without sriov",
+};
 const IOMMU_GROUPS: &str = "/sys/kernel/iommu_groups";
 /// The kernel's limit for names of interfaces.
 const LONGEST_NAME: usize = 15;
@@ -45,6 +50,8 @@ fn run() -> Result {
 
 fn start(value: &str) -> Result {
     let items = parse(value)?;
+    let checked = UNFILTERED.check_properties();
+    checked.map_err(|error| props::wrong(PROPERTY, value, error))?;
     let records = OnceCell::new();
     let mut undo = Undo::default();
     hook::edit(|document, edits| {

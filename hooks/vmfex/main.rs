@@ -10,15 +10,21 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::network_choice;
 use vdsm_hooks::props::{Literal, Mac};
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Result, domain, hook, nic, program, props, vmfex_pool};
+use vdsm_hooks::{Context, Result, domain, hook, nic, program, props, vmfex_pool};
 
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
 /// libvirt's limit, in bytes.
 const LONGEST_PROFILE: usize = 39;
 const PORT: &str = "802.1Qbh";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "VM-FEX port",
+    instead: "leave the NIC out of vmfex",
+};
 
 struct Entry {
     mac: Mac,
@@ -39,17 +45,28 @@ fn run() -> Result {
         return Ok(());
     }
     if hook::event()? == "before_vm_migrate_destination" {
-        return hook::read(|document| chosen(document, &entries).map(drop));
+        return hook::read(|document| make_ready_for(&chosen(document, &entries)?));
     }
     hook::edit(|document, edits| {
-        for (interface, entry) in chosen(document, &entries)? {
-            connect(interface, edits, &entry.profile);
+        let chosen = chosen(document, &entries)?;
+        for (interface, entry) in &chosen {
+            connect(*interface, edits, &entry.profile)
+                .context(nic::label(*interface))
+                .map_err(|error| props::wrong(PROPERTY, &value, error))?;
         }
-        Ok(())
+        make_ready_for(&chosen)
     })
 }
 
-/// The NICs that are listed; if there are any, the pool is ready for them.
+/// Sees to the pool if any NIC is to use it.
+fn make_ready_for(chosen: &[(Node<'_, '_>, &Entry)]) -> Result {
+    match chosen {
+        [] => Ok(()),
+        [..] => vmfex_pool::ensure("vmfex-pool"),
+    }
+}
+
+/// The NICs that are listed.
 fn chosen<'a, 'i, 'e>(
     document: &'a Document<'i>,
     entries: &'e [Entry],
@@ -65,16 +82,15 @@ fn chosen<'a, 'i, 'e>(
             log::warn!("the VM has no NIC with the MAC address {}", entry.mac);
         }
     }
-    if !chosen.is_empty() {
-        vmfex_pool::ensure("vmfex-pool")?;
-    }
     Ok(chosen)
 }
 
-fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
+fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Result {
+    network_choice::check_alone(PROPERTY, interface)?;
+    UNFILTERED.strip(interface, edits)?;
     edits.set_attr(interface, "type", "network");
-    // libvirt refuses filters and isolation here, and takes VLAN tags from the profile.
-    for gone in ["filterref", "vlan", "port"] {
+    // libvirt refuses isolation here, and takes VLAN tags from the profile.
+    for gone in ["vlan", "port"] {
         for element in xml::children(interface, gone) {
             edits.remove(element);
         }
@@ -88,6 +104,7 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
     if !is_connected(interface, profile) {
         place(interface, edits, profile);
     }
+    Ok(())
 }
 
 /// Puts `<source>` and `<virtualport>` in, one behind the other.

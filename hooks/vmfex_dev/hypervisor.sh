@@ -46,6 +46,8 @@ check "without interfaces a vNIC is refused" fails create before_device_create
 check "and no pool is made" dev_pool_is ''
 add_dev_nics fdv0 fdv1
 check "before_device_create makes the pool" create before_device_create
+check "a VM that wants a filter is refused" fails fire before_device_create "$work/vnic.xml" \
+    -p vmfex=gold -p noipspoof=192.0.2.9
 check "it is active, starts with the host, and is kept" dev_pool_is 'active yes yes'
 check "it has the interfaces" dev_members_are 'fdv0 fdv1 '
 pool=$(virsh net-uuid direct-pool)

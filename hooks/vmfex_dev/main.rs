@@ -10,13 +10,19 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::network_choice;
+use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, hook, nic, program, props, vmfex_pool};
+use vdsm_hooks::{Context, Error, Result, hook, nic, program, props, vmfex_pool};
 
 const PROPERTY: &str = "vmfex";
 /// libvirt's limit, in bytes.
 const LONGEST_PROFILE: usize = 39;
 const PORT: &str = "802.1Qbh";
+const UNFILTERED: Unfiltered = Unfiltered {
+    port: "VM-FEX port",
+    instead: "use a vNIC profile without vmfex",
+};
 const HELPER: &str = "vmfex-dev-pool";
 
 fn main() -> ExitCode {
@@ -94,8 +100,12 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
     {
         return Err(cannot("it is on no bridge"));
     }
+    network_choice::check_alone(PROPERTY, interface)
+        .and_then(|()| UNFILTERED.strip(interface, edits))
+        .context(nic::label(interface))
+        .map_err(|error| props::wrong(PROPERTY, profile, error))?;
     // libvirt refuses these beside the port.
-    for name in ["filterref", "vlan", "port"] {
+    for name in ["vlan", "port"] {
         for old in xml::children(interface, name) {
             edits.remove(old);
         }

@@ -20,6 +20,7 @@ use vdsm_hooks::events::{self, Environment};
 
 use host::{Host, Root};
 
+pub mod chain;
 pub mod host;
 pub mod random;
 pub mod steps;
