@@ -5,7 +5,10 @@
 use roxmltree::Node;
 
 use crate::xml::{self, Document, Edits};
-use crate::{Error, Result, domain};
+use crate::{Error, Result, domain, props};
+
+/// Properties that make a device the first one.
+const FIRST: [&str; 2] = ["boot_hostdev", "httpsisoboot"];
 
 /// A device's place.
 pub struct Place<'a, 'i> {
@@ -15,6 +18,22 @@ pub struct Place<'a, 'i> {
     pub boot: Node<'a, 'i>,
     /// The place itself, from 1.
     pub order: u64,
+}
+
+/// Looks whether `own` is the only property that makes a device the first one: the hook that runs
+/// last would decide.
+///
+/// # Errors
+/// Another one does, too.
+pub fn check_alone(own: &str) -> Result {
+    for other in FIRST.iter().filter(|other| **other != own) {
+        if props::given(other)?.is_some() {
+            return Err(Error::new(format!(
+                "{other} is set as well, and one device is the first to boot from: set one of them"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The places of all devices.

@@ -16,6 +16,8 @@ echo 2 >"$work/usb/usb/devices/1-1/devnum"
 mount --bind "$work/usb" /sys/bus
 check "the hook finds the USB device behind port 1" \
     fire before_vm_start "$work/vm.xml" -p boot_hostdev=usb_1_1
+check "an image that wants to be the first as well is refused" \
+    refused 'httpsisoboot is set as well' -p boot_hostdev=usb_1_1 -p httpsisoboot=https://mirror.example/rescue.iso
 umount /sys/bus
 check "libvirt gives QEMU the host device as the first to boot" \
     is "$(boot_index '.driver == "usb-host"')" 1

@@ -7,7 +7,7 @@
 //! Property: `boot_hostdev`, the device's name as the engine's Host Devices tab shows it. Absent
 //! or empty: nothing happens.
 //!
-//! Every other boot order goes up by one. Reads `/sys/bus/usb/devices` for USB names.
+//! Every other boot order goes up by one. `httpsisoboot` wants the first place as well: refused. Reads `/sys/bus/usb/devices` for USB names.
 
 use std::process::ExitCode;
 
@@ -34,6 +34,7 @@ fn run() -> Result {
             "expected pci_DDDD_BB_SS_F, scsi_H_B_T_L, usb_usbN, or usb_B_P of a device that is plugged in",
         ));
     };
+    boot::check_alone(PROPERTY).map_err(|error| props::wrong(PROPERTY, &name, error))?;
     hook::edit(|document, edits| boot_from(document, edits, &name, &address))
 }
 

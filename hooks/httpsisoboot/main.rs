@@ -7,6 +7,7 @@
 //! Property: `httpsisoboot`, the image's URL. Absent: nothing happens.
 //!
 //! The image becomes a CD-ROM and the first boot device; every other boot order goes up by one.
+//! `boot_hostdev` wants the first place as well: refused.
 
 use std::net::Ipv6Addr;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn run() -> Result {
     };
     let image = parse(&url)
         .map_err(|problem| props::wrong(PROPERTY, &url, format!("{problem}, as in {EXAMPLE}")))?;
+    boot::check_alone(PROPERTY).map_err(|error| props::wrong(PROPERTY, &url, error))?;
     hook::edit(|document, edits| boot_from(document, edits, &image).context(PROPERTY))
 }
 
