@@ -29,6 +29,11 @@ pub fn root<'a, 'i>(document: &'a Document<'i>) -> Result<Node<'a, 'i>> {
     )))
 }
 
+/// Whether QEMU emulates the VM's processor, without KVM.
+pub fn is_emulated(domain: Node<'_, '_>) -> bool {
+    xml::attr(domain, "type") == Some("qemu")
+}
+
 /// The domain's `<devices>`.
 ///
 /// # Errors
@@ -77,28 +82,38 @@ pub fn has_vdsm_metadata(document: &Document<'_>, name: &str, value: &str) -> bo
     named.any(|node| xml::text(node).trim() == value)
 }
 
-/// Adds arguments to QEMU's command line: one more block at the end of the domain. libvirt joins
-/// the arguments of all blocks in document order, so those that are there stay.
+/// Adds arguments to QEMU's command line, behind those that are there. libvirt joins the arguments
+/// of all blocks in document order, but its schema (9.0) allows one block only: there is a new one
+/// only where there is none. Several that came in stay.
 pub fn append_qemu_arguments<S: AsRef<str>>(
     domain: Node<'_, '_>,
     edits: &mut Edits<'_>,
     arguments: &[S],
 ) {
-    let prefix = edits.bind(domain, "qemu", QEMU_URI);
-    let mut block = El::new(&format!("{prefix}:commandline"));
-    for argument in arguments {
-        block = block.child(El::new(&format!("{prefix}:arg")).attr("value", argument.as_ref()));
+    let last = qemu_blocks(domain).last();
+    let prefix = edits.bind(last.unwrap_or(domain), "qemu", QEMU_URI);
+    let arguments = arguments
+        .iter()
+        .map(|argument| El::new(&format!("{prefix}:arg")).attr("value", argument.as_ref()));
+    match last {
+        Some(block) => arguments.for_each(|argument| edits.append(block, &argument)),
+        None => {
+            let block = El::new(&format!("{prefix}:commandline"));
+            edits.append(domain, &arguments.fold(block, El::child));
+        }
     }
-    edits.append(domain, &block);
 }
 
 /// The arguments that the domain's blocks add to QEMU's command line, in order.
 pub fn qemu_arguments(domain: Node<'_, '_>) -> Vec<String> {
-    let in_qemu = |node: &Node<'_, '_>, name: &str| node.has_tag_name((QEMU_URI, name));
-    domain
-        .children()
-        .filter(|node| in_qemu(node, "commandline"))
-        .flat_map(|block| block.children().filter(|node| in_qemu(node, "arg")))
+    qemu_blocks(domain)
+        .flat_map(|block| block.children())
+        .filter(|node| node.has_tag_name((QEMU_URI, "arg")))
         .filter_map(|argument| xml::attr(argument, "value").map(str::to_owned))
         .collect()
+}
+
+fn qemu_blocks<'a, 'i>(domain: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
+    let blocks = domain.children();
+    blocks.filter(|node| node.has_tag_name((QEMU_URI, "commandline")))
 }

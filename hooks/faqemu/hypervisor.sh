@@ -35,6 +35,13 @@ check "libvirt's schema takes the document" is_valid
 check "QEMU does without KVM" hmp_says 'info kvm' disabled
 stop_vm
 
+for asking in cpuflags=+pcid sap_agent=true; do
+    kvm_vm "$passthrough"
+    check "one with $asking is fired" fire before_vm_start "$work/vm.xml" -p "$asking" --hook faqemu --hook cpuflags
+    check "and starts" start_vm "$work/vm.xml"
+    stop_vm
+done
+
 kvm_vm "<cpu mode='host-model' match='exact'>$topology</cpu>"
 check "one with host-model starts" started
 stop_vm

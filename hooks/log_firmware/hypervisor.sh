@@ -7,3 +7,9 @@ check "the VM starts with the host's pattern mail" \
     started -p log_firmware_vm_regexp=mail -p "log_firmware_dir=$work/firmware"
 virsh resume "$vm"
 check "what SeaBIOS says is in the log" wait_for 30 grep -qa '^SeaBIOS' "$log"
+stop_vm
+
+make_vm "$work/vm.xml"
+check "the VM starts with arguments of the hook qemucmdline as well" started -p log_firmware=on \
+    -p "log_firmware_dir=$work/firmware" -p 'qemu_cmdline=["-snapshot"]'
+check "libvirt's schema takes the document" is_valid

@@ -44,8 +44,13 @@ fn add_arguments(document: &Document<'_>, edits: &mut Edits<'_>, arguments: &[St
             domain::QEMU_URI
         )));
     }
-    // Our own block of an earlier run: QEMU would get the arguments twice.
-    if domain::qemu_arguments(root).ends_with(arguments) {
+    // Our own of an earlier run: QEMU would get the arguments twice. Hooks that ran since may have
+    // put theirs behind.
+    let present = domain::qemu_arguments(root);
+    if present
+        .windows(arguments.len())
+        .any(|some| some == arguments)
+    {
         return Ok(());
     }
     domain::append_qemu_arguments(root, edits, arguments);
