@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Two hooks on one element of the document: one result or a refusal, whichever VDSM runs first.
+//! Where their file names say who is first, that order. `tests/filters.rs` has `<filterref>`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::thread;
+
+use support::chain::{self, Turn};
+use support::{hooks, not_run, private_host, root};
+use vdsm_hooks::describe::{Hook, Scope};
+use vdsm_hooks::xml::{self, Node};
+
+/// Hooks that touch one element.
+struct Group {
+    element: &'static str,
+    hooks: &'static [&'static str],
+    rules: &'static [(&'static [&'static str], Rule)],
+}
+
+/// What holds for two of them.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// The one that comes first refuses, and so does the other.
+    Refused,
+    /// The same document in both orders, with these words in it and without those.
+    Same(&'static [&'static str], &'static [&'static str]),
+    /// No two disks have one name, and no two devices one place in the order of boot.
+    Apart,
+    /// By the names of their files, or by their events, the first one is first. So too, but in the
+    /// document of that order only.
+    InTurn(&'static [&'static str], &'static [&'static str]),
+    /// They act on images, in the order of their files; there is no document to compare.
+    Host,
+    /// They wait for different values of one property.
+    OneProperty(&'static str),
+}
+
+use Rule::{Apart, Host, InTurn, OneProperty, Refused, Same};
+
+const GROUPS: &[Group] = &[
+    Group {
+        element: "boot/@order",
+        hooks: &["boot_hostdev", "httpsisoboot"],
+        rules: &[(&["boot_hostdev", "httpsisoboot"], Refused)],
+    },
+    Group {
+        element: "cpu/feature",
+        hooks: &["faqemu", "cpuflags", "nestedvt"],
+        rules: &[
+            // The VM starts on a host that emulates.
+            (
+                &["faqemu", "cpuflags"],
+                Same(&["<domain type=\"qemu\""], &["<feature"]),
+            ),
+            (
+                &["faqemu", "nestedvt"],
+                Same(&["<domain type=\"qemu\""], &["<feature"]),
+            ),
+            // Asked for by the VM, against what the host gives everybody.
+            (
+                &["cpuflags", "nestedvt"],
+                Same(
+                    &["<feature name=\"vmx\" policy=\"disable\">"],
+                    &["name=\"vmx\" policy=\"require\""],
+                ),
+            ),
+        ],
+    },
+    Group {
+        element: "disk/target/@dev",
+        hooks: &[
+            "directlun",
+            "floppy",
+            "httpsisoboot",
+            "scratchpad",
+            "vhostmd",
+            "vmdisk",
+        ],
+        rules: &[(&[], Apart)],
+    },
+    Group {
+        element: "interface/source",
+        hooks: &[
+            "allocate_net",
+            "extnet",
+            "macbind",
+            "openstacknet",
+            "ovn",
+            "ovs",
+            "vmfex",
+            "vmfex_dev",
+        ],
+        rules: &[
+            (&["ovn", "openstacknet"], OneProperty("provider_type")),
+            (&["vmfex", "vmfex_dev"], OneProperty("vmfex")),
+            // ovs follows the bridge that the NIC has by then; no property of the NIC is its own.
+            (
+                &["allocate_net", "ovs"],
+                InTurn(
+                    &["bridge=\"ovsbr0\"", "type=\"openvswitch\""],
+                    &["<filterref"],
+                ),
+            ),
+            (
+                &["extnet", "ovs"],
+                InTurn(
+                    &["network=\"lab-ovs\"", "<filterref"],
+                    &["openvswitch", "bridge="],
+                ),
+            ),
+            (
+                &["ovn", "ovs"],
+                InTurn(&["bridge=\"br-int\"", "interfaceid="], &["ovsbr0"]),
+            ),
+            (
+                &["openstacknet", "ovs"],
+                InTurn(&["bridge=\"br-int\"", "interfaceid="], &["ovsbr0"]),
+            ),
+            (
+                &["ovs", "vmfex_dev"],
+                InTurn(&["network=\"direct-pool\""], &["openvswitch", "bridge="]),
+            ),
+            (
+                &["ovs", "macbind"],
+                InTurn(&["bridge=\"br0\""], &["openvswitch", "ovsbr0"]),
+            ),
+            (
+                &["ovs", "vmfex"],
+                InTurn(&["network=\"direct-pool\""], &["openvswitch", "ovsbr0"]),
+            ),
+            (&[], Refused),
+        ],
+    },
+    Group {
+        element: "vcpu/@cpuset, numatune",
+        hooks: &["numa", "pincpu"],
+        rules: &[(&["numa", "pincpu"], Same(&["<numatune", "cpuset="], &[]))],
+    },
+    Group {
+        element: "qemu:commandline",
+        hooks: &["log_firmware", "qemucmdline"],
+        rules: &[(
+            &["log_firmware", "qemucmdline"],
+            InTurn(
+                &["chardev=firmware", "name=opt/a"],
+                &["</qemu:commandline><qemu:"],
+            ),
+        )],
+    },
+    Group {
+        element: "graphics, smartcard",
+        hooks: &["smartcard", "spiceoptions"],
+        rules: &[(&["smartcard", "spiceoptions"], Same(&["<smartcard"], &[]))],
+    },
+    Group {
+        element: "images",
+        hooks: &["growdisk", "fileinject", "checkimages"],
+        rules: &[(&[], Host)],
+    },
+];
+
+/// The values that a pair is tried with, where the examples do not meet.
+const VALUES: [(&str, &str, &str); 2] = [
+    ("cpuflags", "cpuflags", "+pcid,-vmx"),
+    ("allocate_net", "equivnets", "ovirtmgmt"),
+];
+
+/// A hook of a pair.
+struct One {
+    hook: Hook,
+    turn: Turn,
+}
+
+impl One {
+    fn of(name: &str) -> One {
+        let hook = hooks().into_iter().find(|hook| hook.name == name).unwrap();
+        let turn = match name {
+            "faqemu" => {
+                Turn::of(name).on(r#"{"vdsm_conf": {"vars": {"fake_kvm_support": "true"}}}"#)
+            }
+            _ => Turn::with_examples(name),
+        };
+        One { hook, turn }
+    }
+
+    /// What switches the hook on.
+    fn variables(&self) -> Vec<(String, String)> {
+        let is_variable = |scope| matches!(scope, Scope::Vm | Scope::Interface | Scope::Engine);
+        let properties = self.hook.properties.iter();
+        let properties = properties.filter(|property| is_variable(property.scope));
+        let value = |name: &str| {
+            let mut values = VALUES.iter();
+            values.find(|(hook, property, _)| (*hook, *property) == (&*self.hook.name, name))
+        };
+        properties
+            .map(|property| {
+                let example = property.example.as_str();
+                let value = value(&property.name).map_or(example, |(.., value)| *value);
+                (property.name.clone(), value.to_owned())
+            })
+            .collect()
+    }
+
+    /// The events at which the hook gets a document to change.
+    fn events(&self) -> BTreeSet<&str> {
+        let changing = [
+            "before_vm_start",
+            "before_device_create",
+            "before_nic_hotplug",
+            "before_update_device",
+        ];
+        let events = self.hook.events.iter().map(|event| event.event.as_str());
+        events.filter(|event| changing.contains(event)).collect()
+    }
+
+    fn file_at(&self, event: &str) -> String {
+        let mut events = self.hook.events.iter();
+        self.hook
+            .installed_as(events.find(|one| one.event == event).unwrap())
+    }
+}
+
+fn document(event: &str) -> Vec<u8> {
+    let file = match event {
+        "before_vm_start" => "domain.xml",
+        _ => "interface.xml",
+    };
+    fs::read(root().join("tests/data").join(file)).unwrap()
+}
+
+/// The document without what means nothing: blanks between elements, the order of attributes, and
+/// where among its siblings a new child stands.
+fn meaning(text: &str) -> String {
+    fn write(node: Node<'_, '_>, out: &mut String) {
+        if node.is_text() {
+            out.push_str(node.text().unwrap_or_default().trim());
+        }
+        if !node.is_element() {
+            return;
+        }
+        let prefix = node.lookup_prefix(node.tag_name().namespace().unwrap_or_default());
+        let name = match prefix {
+            Some(prefix) => format!("{prefix}:{}", node.tag_name().name()),
+            None => node.tag_name().name().to_owned(),
+        };
+        let attributes = node.attributes();
+        let mut attributes: Vec<_> = attributes
+            .map(|attribute| format!(" {}=\"{}\"", attribute.name(), attribute.value()))
+            .collect();
+        attributes.sort();
+        let children = node.children().map(|child| {
+            let mut text = String::new();
+            write(child, &mut text);
+            text
+        });
+        let mut children: Vec<_> = children.collect();
+        // The order of arguments counts.
+        if node.tag_name().name() != "commandline" {
+            children.sort();
+        }
+        *out += &format!(
+            "<{name}{}>{}</{name}>",
+            attributes.concat(),
+            children.concat()
+        );
+    }
+    let document = xml::parse(text).unwrap();
+    let mut out = String::new();
+    write(document.root_element(), &mut out);
+    out
+}
+
+fn check_words(what: &str, text: &str, there: &[&str], gone: &[&str]) {
+    for word in there {
+        assert!(text.contains(word), "{what}: no {word} in {text}");
+    }
+    for word in gone {
+        assert!(!text.contains(word), "{what}: {word} in {text}");
+    }
+}
+
+/// Every value of an attribute that only one may have.
+fn check_apart(what: &str, text: &str) {
+    let document = xml::parse(text).unwrap();
+    for (element, attribute) in [("target", "dev"), ("boot", "order")] {
+        let mut seen = BTreeSet::new();
+        let devices = document.descendants();
+        let values = devices
+            .filter(|node| xml::is(*node, element))
+            .filter_map(|node| xml::attr(node, attribute));
+        for value in values {
+            assert!(
+                seen.insert(value),
+                "{what}: {attribute}={value} twice in {text}"
+            );
+        }
+    }
+}
+
+/// Both events of a pair that meets at none: one hook has had the NIC before the VM starts.
+fn in_two_events(
+    first: &One,
+    second: &One,
+    variables: &[(String, String)],
+) -> Result<String, String> {
+    let nic = document("before_device_create");
+    let nic = chain::fire(&[&first.turn], "before_device_create", &nic, variables)?;
+    let start = nic.find("<interface").unwrap();
+    let domain = format!(
+        "<domain type='kvm'><devices>{}</devices></domain>",
+        &nic[start..]
+    );
+    // VDSM hands over no properties of vNICs at the start.
+    let of_vm: Vec<_> = second.variables();
+    chain::fire(
+        &[&second.turn],
+        "before_vm_start",
+        domain.as_bytes(),
+        &of_vm,
+    )
+}
+
+fn check(element: &str, first: &One, second: &One, rule: Rule) {
+    let what = format!("{element}: {} and {}", first.hook.name, second.hook.name);
+    let variables = [first.variables(), second.variables()].concat();
+    let common: Vec<_> = first
+        .events()
+        .intersection(&second.events())
+        .copied()
+        .collect();
+    let fire = |order: [&One; 2], event: &str| {
+        let turns = [&order[0].turn, &order[1].turn];
+        chain::fire(&turns, event, &document(event), &variables)
+    };
+    let says_why = |message: &str| {
+        let named = |one: &One, other: &One| {
+            message.starts_with(&format!("{}: ", one.hook.name))
+                && other
+                    .hook
+                    .properties
+                    .iter()
+                    .any(|property| message.contains(&property.name))
+        };
+        assert!(
+            named(first, second) || named(second, first),
+            "{what}: {message}"
+        );
+    };
+    match rule {
+        OneProperty(name) => {
+            let has = |one: &One| one.variables().iter().any(|(known, _)| known == name);
+            assert!(has(first) && has(second), "{what}");
+        }
+        Host => {
+            let (one, other) = (
+                first.file_at("before_vm_start"),
+                second.file_at("before_vm_start"),
+            );
+            assert!(one < other, "{what}: {one} before {other}");
+        }
+        Refused if common.is_empty() => {
+            // The VM's property is there when the vNIC is made.
+            let (of_vnic, _) = match first.events().contains("before_vm_start") {
+                true => (second, first),
+                false => (first, second),
+            };
+            for event in of_vnic.events() {
+                let result = chain::fire(&[&of_vnic.turn], event, &document(event), &variables);
+                says_why(&result.expect_err(&what));
+            }
+        }
+        Refused => {
+            for event in common {
+                for order in [[first, second], [second, first]] {
+                    let message = fire(order, event).expect_err(&what);
+                    says_why(&message);
+                    let refuses = format!("{}: ", order[0].hook.name);
+                    assert!(message.starts_with(&refuses), "{what}: {message}");
+                }
+            }
+        }
+        Same(there, gone) => {
+            for event in common {
+                let [one, other] = [[first, second], [second, first]].map(|order| {
+                    meaning(&fire(order, event).unwrap_or_else(|error| panic!("{what}: {error}")))
+                });
+                assert_eq!(one, other, "{what} at {event}");
+                check_words(&what, &one, there, gone);
+            }
+        }
+        Apart => {
+            for event in common {
+                for order in [[first, second], [second, first]] {
+                    let result = fire(order, event);
+                    let result = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    check_apart(&what, &result);
+                }
+            }
+        }
+        InTurn(there, gone) if common.is_empty() => {
+            let result = in_two_events(first, second, &variables);
+            let result = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+            check_words(&what, &meaning(&result), there, gone);
+        }
+        InTurn(there, gone) => {
+            for event in common {
+                let (one, other) = (first.file_at(event), second.file_at(event));
+                assert!(one < other, "{what}: {one} before {other}");
+                let result = fire([first, second], event);
+                let result = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+                check_words(&what, &meaning(&result), there, gone);
+            }
+        }
+    }
+}
+
+#[test]
+fn two_hooks_on_one_element_agree_or_refuse() {
+    thread::scope(|threads| {
+        for group in GROUPS {
+            for (at, first) in group.hooks.iter().enumerate() {
+                for second in &group.hooks[at + 1..] {
+                    threads.spawn(move || check_pair(group, first, second));
+                }
+            }
+        }
+    });
+}
+
+fn check_pair(group: &Group, first: &str, second: &str) {
+    let named = |names: &[&str]| names.contains(&first) && names.contains(&second);
+    let mut rules = group.rules.iter();
+    let (names, rule) = rules
+        .find(|(names, _)| names.is_empty() || named(names))
+        .unwrap_or_else(|| panic!("{}: no rule for {first} and {second}", group.element));
+    let [first, second] = match names {
+        [first, second] => [first, second].map(|name| One::of(name)),
+        _ => [first, second].map(One::of),
+    };
+    for one in [&first, &second] {
+        if let (true, Err(why)) = (one.turn.has_host(), private_host()) {
+            let name = &one.hook.name;
+            return not_run(&format!("{} beside other hooks", name), why);
+        }
+    }
+    check(group.element, &first, &second, *rule);
+}
