@@ -83,6 +83,7 @@ const GROUPS: &[Group] = &[
         hooks: &[
             "directlun",
             "floppy",
+            "hostdev_scsi",
             "httpsisoboot",
             "scratchpad",
             "vhostmd",
@@ -452,7 +453,7 @@ fn check_pair(group: &Group, first: &str, second: &str) {
     for one in [&first, &second] {
         if let (true, Err(why)) = (one.turn.has_host(), private_host()) {
             let name = &one.hook.name;
-            return not_run(&format!("{} beside other hooks", name), why);
+            return not_run(&format!("{name} beside other hooks"), why);
         }
     }
     check(group.element, &first, &second, *rule);
