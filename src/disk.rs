@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use crate::xml::{self, Document, El};
-use crate::{Error, Result};
+use crate::{Error, Result, qemu_conf};
 
 /// The names that a VM's disks have, `<target dev="..."/>`.
 pub struct Targets(HashSet<String>);
@@ -54,18 +54,22 @@ fn letters(number: u32) -> String {
 
 /// The `<source>` of a file (`attribute` is `file`) or a device (`dev`) of the host, which libvirt
 /// hands to QEMU's user while the VM runs. It has to be said explicitly: on the way to another host
-/// VDSM marks every other disk as not to be handed over.
-pub fn source(attribute: &str, path: &str) -> El {
-    El::new("source").attr(attribute, path).child(
-        El::new("seclabel")
-            .attr("model", "dac")
-            .attr("relabel", "yes")
-            .attr("type", "none"),
-    )
+/// VDSM marks every other disk as not to be handed over. And it has to be said to whom: libvirt 11
+/// refuses `relabel="yes"` without a label.
+///
+/// # Errors
+/// The host's settings cannot be read.
+pub fn source(attribute: &str, path: &str) -> Result<El> {
+    let label = El::new("label").text(&qemu_conf::label()?);
+    let seclabel = El::new("seclabel")
+        .attr("model", "dac")
+        .attr("relabel", "yes")
+        .child(label);
+    Ok(El::new("source").attr(attribute, path).child(seclabel))
 }
 
-/// Whether the VM has disks with all of these sources, as a run before this one made them. False
-/// if it has none.
+/// Whether the VM has disks with all of these sources, as a run before this one made them, be it
+/// that of an earlier version, which wrote no label. False if it has none.
 ///
 /// # Errors
 /// One is a disk of the VM that somebody else has made, or only some are there.
@@ -120,7 +124,7 @@ mod tests {
     fn own_disks_are_told_from_others() -> Result {
         let text = "<domain><devices><disk/>\
             <disk><source file='/a'><seclabel relabel='yes'/></source></disk>\
-            <disk><source file='/b'><seclabel relabel='yes'/></source></disk>\
+            <disk><source file='/b'><seclabel relabel='yes'><label>qemu:qemu</label></seclabel></source></disk>\
             <disk><source file='/c'><seclabel relabel='no'/></source></disk>\
             <disk><source file='/d'/></disk><disk><source dev='/e'/></disk></devices></domain>";
         let document = xml::parse(text)?;

@@ -38,6 +38,7 @@ pub mod ovs;
 pub mod paused_start;
 pub mod phase;
 pub mod props;
+pub mod qemu_conf;
 pub mod record;
 pub mod scratch;
 pub mod scsi_bus;

@@ -20,6 +20,7 @@ check "the VM starts with the LUN" started -p directlun=360014050f00d
 check "libvirt has it as vdb" virsh_lists "vdb /dev/mapper/360014050f00d"
 check "QEMU has it, writable" is "$(qmp query-block |
     jq '.return[].inserted | select(.image.filename == "/dev/mapper/360014050f00d") | .ro')" false
+check "libvirt's schema takes the document" is_valid
 check "QEMU's user has the node" is "$(stat -c %u:%g /dev/mapper/360014050f00d)" 0:0
 stop_vm
 check "its owner has it back" is "$(stat -c %u:%g /dev/mapper/360014050f00d)" 36:36

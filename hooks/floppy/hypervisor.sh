@@ -15,6 +15,7 @@ for machine in q35 pc; do
     check "a $machine VM starts with a floppy" started -p "floppy=$images/drv.vfd"
     check "libvirt has it in drive A" is "$(floppies)" "fda $images/drv.vfd"
     check "QEMU's $machine has a drive with the image" hmp_says 'info block' "$images/drv.vfd"
+    check "libvirt's schema takes the $machine document" is_valid
     check "QEMU's user has the image" is "$(stat -c %u:%g "$images/drv.vfd")" 0:0
     stop_vm
     check "its owner has it back" is "$(stat -c %u:%g "$images/drv.vfd")" 36:36
@@ -27,6 +28,7 @@ check "it is in drive B" is "$(floppies | tail -n 1)" "fdb $images/drv.vfd"
 stop_vm
 make_vm "$work/vm.xml"
 check "the VM starts with the image on a USB stick" started -p "floppy=$images/drv.vfd:usb"
+check "libvirt's schema takes the document" is_valid
 check "QEMU has a removable USB disk" hmp_says 'info qtree' 'removable = true'
 stop_vm
 make_vm "$work/vm.xml"

@@ -69,7 +69,8 @@ fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -
                 Some(_) => bus.take_name(),
                 None => bus.take_name_for_place(),
             };
-            edits.replace(hostdev, &disk(hostdev, &path, &target, address, is_block));
+            let disk = disk(hostdev, &path, &target, address, is_block)?;
+            edits.replace(hostdev, &disk);
             is_changed = true;
         }
         seen.push(id);
@@ -136,7 +137,7 @@ fn disk(
     target: &str,
     address: Option<Node<'_, '_>>,
     is_block: bool,
-) -> El {
+) -> Result<El> {
     let disk = match is_block {
         true => El::new("disk").attr("device", "lun").attr("rawio", "yes"),
         false => El::new("disk").attr("device", "disk"),
@@ -151,7 +152,7 @@ fn disk(
         .attr("snapshot", "no")
         .attr("type", "block")
         .child(driver)
-        .child(disk::source("dev", path))
+        .child(disk::source("dev", path)?)
         .child(target);
     let kept = |name| xml::child(hostdev, name);
     let is_own = |alias: &Node<'_, '_>| {
@@ -166,11 +167,11 @@ fn disk(
         kept("boot"),
         address,
     ];
-    children
+    Ok(children
         .into_iter()
         .flatten()
         .map(copy)
-        .fold(disk, El::child)
+        .fold(disk, El::child))
 }
 
 /// The element and its attributes.

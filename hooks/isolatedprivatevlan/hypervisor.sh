@@ -66,7 +66,12 @@ check "the VM starts with a gateway for both vNICs" started -p "isolatedprivatev
 check "the document is valid" virsh define --validate "$work/vm.xml"
 check "the first vNIC is confined" is "$(filter_of "$nic1")" "isolatedprivatevlan-vdsm $gateway"
 check "the second vNIC is confined" is "$(filter_of "$nic2")" "isolatedprivatevlan-vdsm $gateway"
-has_gateway_rule() { list_chains "$1" && grep -i -e "-d ! $gateway -j DROP" "$work/chains"; }
+# The rule stands in the chain of this vNIC. ebtables puts the "!" first from iptables 1.8.11 on.
+has_gateway_rule() {
+    list_chains "$1" &&
+        sed -n "/^Bridge chain: libvirt-I-$tap,/,/^$/p" "$work/chains" >"$work/chain" &&
+        grep -i -E -e "(-d !|! -d) $gateway -j DROP" "$work/chain"
+}
 check "the host drops what does not go to the gateway" has_gateway_rule "$nic1"
 
 new_nic "$work/nic.xml"

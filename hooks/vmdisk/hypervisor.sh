@@ -19,6 +19,7 @@ check "the first is vdb" is "$(target_of "$images/scratch.raw")" vdb
 check "the second is vdc" is "$(target_of "$images/scratch.qcow2")" vdc
 check "QEMU takes the first as it is" is "$(format_of "$images/scratch.raw")" raw
 check "QEMU reads the second as qcow2" is "$(format_of "$images/scratch.qcow2")" qcow2
+check "libvirt's schema takes the document" is_valid
 check "QEMU's user has the image" is "$(stat -c %u:%g "$images/scratch.raw")" 0:0
 alias=$(virsh dumpxml "$vm" | xmllint --xpath "string(//disk[target/@dev='vdb']/alias/@name)" -)
 virsh qemu-monitor-command "$vm" --hmp \
