@@ -35,6 +35,7 @@ pub mod network_choice;
 pub mod network_setup;
 pub mod nic;
 pub mod ovs;
+pub mod parts;
 pub mod paused_start;
 pub mod phase;
 pub mod props;

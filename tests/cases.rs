@@ -16,6 +16,7 @@
 //! | `host` | what else the host is like, see `tests/support/host.rs`; nothing but that is there, without it nothing at all |
 //! | `effects` | the command lines of `host`'s programs that were run, all of them, in order |
 //! | `after` | files of the host afterwards: their text, or an object as in `host`; null for none |
+//! | `not_valid` | why libvirt refuses the result, where it did not refuse the input; `tests/documents.rs` looks |
 //! | `note`, `better` | what the case is about; why the hook does better than VDSM's own |
 //!
 //! `UPDATE=1` records what the hooks do now: review the difference like code. `after` is yours to
@@ -53,6 +54,8 @@ struct Case {
     note: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     better: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_valid: Option<String>,
     #[serde(default)]
     env: serde_json::Map<String, Value>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -22,6 +22,7 @@ use host::{Host, Root};
 
 pub mod chain;
 pub mod host;
+pub mod libvirt;
 pub mod random;
 pub mod steps;
 

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Every document that a case of a hook produces, before the schemas and the libraries of the
+//! libvirts that count: what was right before the hook is right after it.
+//!
+//! The hooks are not run: that `expected.diff` is what they do, the test of the cases holds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use support::libvirt::{Change, Libvirt, RELEASES};
+use support::{hooks, not_run, root};
+
+#[test]
+fn what_cases_produce_is_as_right_as_what_they_began_with() {
+    let (changes, known) = changes();
+    assert!(changes.len() > 200, "only {} changes", changes.len());
+    let mut wrong: Option<Vec<(String, String)>> = None;
+    for release in RELEASES {
+        let libvirt = match Libvirt::of(release) {
+            Ok(libvirt) => libvirt,
+            Err(reason) => {
+                not_run(
+                    &format!("documents of cases, libvirt of {release}"),
+                    &reason,
+                );
+                continue;
+            }
+        };
+        let verdict = libvirt.judge(&changes).unwrap();
+        let (schema, define) = verdict.wrong_before;
+        println!(
+            "libvirt {}: {} changes of {} documents, {} make something wrong that was right; refused \
+             before: {schema} by the schema, {define} by the library",
+            libvirt.version,
+            verdict.judged,
+            verdict.documents,
+            verdict.newly_wrong.len(),
+        );
+        wrong.get_or_insert_default().extend(verdict.newly_wrong);
+    }
+    let Some(wrong) = wrong else { return };
+    let found: BTreeSet<String> = wrong.iter().map(|(name, _)| name.clone()).collect();
+    let lines = wrong.iter().filter(|(name, _)| !known.contains(name));
+    let lines: Vec<String> = lines.map(|(name, why)| format!("{name}: {why}")).collect();
+    assert!(lines.is_empty(), "\n{}", lines.join("\n"));
+    let stale: Vec<_> = known.difference(&found).collect();
+    assert!(
+        stale.is_empty(),
+        "'not_valid', and libvirt takes it: {stale:?}"
+    );
+}
+
+/// What cases make of a document where the hook comes to a good end.
+/// And the names of those cases that say why the result is not right.
+fn changes() -> (Vec<Change>, BTreeSet<String>) {
+    let mut changes = Vec::new();
+    let mut known = BTreeSet::new();
+    for hook in hooks() {
+        let cases = root().join("hooks").join(&hook.name).join("cases");
+        for case in fs::read_dir(cases).into_iter().flatten() {
+            let folder = case.unwrap().path();
+            let (Ok(before), Ok(difference)) = (
+                fs::read_to_string(folder.join("input.xml")),
+                fs::read_to_string(folder.join("expected.diff")),
+            ) else {
+                continue;
+            };
+            let case: Value =
+                serde_json::from_str(&fs::read_to_string(folder.join("case.json")).unwrap())
+                    .unwrap();
+            if case["status"] != 0 {
+                continue;
+            }
+            let word = case["any_of"][0].as_str().unwrap_or("ANY_OF");
+            let name = format!("{}/{}", hook.name, file_name(&folder));
+            if case["not_valid"].is_string() {
+                known.insert(name.clone());
+            }
+            let after = patched(&before, &difference.replace("ANY_OF", word), &name);
+            changes.push(Change {
+                name,
+                before,
+                after,
+            });
+        }
+    }
+    changes.sort_by(|a, b| a.name.cmp(&b.name));
+    (changes, known)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The text with a unified difference applied.
+fn patched(text: &str, difference: &str, name: &str) -> String {
+    let mut old = text.split_inclusive('\n');
+    let mut line = 1;
+    let mut result = String::new();
+    let mut ends_without_newline = false;
+    for change in difference.lines() {
+        let (sign, rest) = change.split_at(change.len().min(1));
+        match sign {
+            "@" => {
+                let start = rest
+                    .split(['-', ',', ' '])
+                    .find_map(|word| word.parse().ok());
+                let start: usize = start.unwrap_or_else(|| panic!("{name}: {change}"));
+                while line < start {
+                    result += old.next().unwrap();
+                    line += 1;
+                }
+            }
+            " " | "-" => {
+                let there = old.next().unwrap_or_else(|| panic!("{name}: {change}"));
+                assert_eq!(there.trim_end_matches('\n'), rest, "{name}");
+                line += 1;
+                if sign == " " {
+                    result += there;
+                }
+                ends_without_newline = false;
+            }
+            "+" => {
+                result += rest;
+                result.push('\n');
+                ends_without_newline = true;
+            }
+            "\\" if ends_without_newline => drop(result.pop()),
+            _ => {}
+        }
+    }
+    result + &old.collect::<String>()
+}
+
+#[test]
+fn a_difference_can_be_applied() {
+    for (before, difference, after) in [
+        (
+            "a\nb\nc\nd\n",
+            "@@ -2,2 +2,2 @@\n b\n-c\n+C\n",
+            "a\nb\nC\nd\n",
+        ),
+        (
+            "a\nb",
+            "@@ -1,2 +1,2 @@\n a\n-b\n\\ No newline at end of file\n+B\n\\ No newline at end of file\n",
+            "a\nB",
+        ),
+        ("a\n", "", "a\n"),
+    ] {
+        assert_eq!(patched(before, difference, "test"), after);
+    }
+}
