@@ -4,8 +4,8 @@
 //! can be told where others are wrong as well. A validator names only the first problem that it
 //! meets, and the engine's own documents have one that no schema of libvirt's takes.
 
+use crate::Result;
 use crate::xml::{self, Node};
-use crate::{Result, domain};
 
 /// What a domain needs; a part takes the place of its like.
 const NEEDED: [(&str, &str); 3] = [
@@ -23,13 +23,15 @@ pub struct Changed {
 }
 
 /// The parts in which two documents differ to the byte: devices, and the other elements of a
-/// domain. A document may be one device.
+/// domain. A document may be one device. Seclabels of the engine's kind that the first document
+/// has are left out of both, lest new problems of a disk hide behind them.
 ///
 /// # Errors
-/// One of them is not well-formed, or neither a domain nor a device.
+/// One of them is not well-formed.
 pub fn changed(before: &str, after: &str) -> Result<Changed> {
-    let before = parts(before)?;
-    let after = parts(after)?;
+    let engines = seclabels(before)?;
+    let before = parts(before, &engines)?;
+    let after = parts(after, &engines)?;
     Ok(Changed {
         gone: without(&before, &after),
         come: without(&after, &before),
@@ -45,30 +47,47 @@ pub fn as_domain(text: &str) -> Result<String> {
     let root = document.root_element();
     Ok(match xml::is(root, "domain") {
         true => text.to_owned(),
-        false => wrapped(root, true),
+        false => wrapped(root, true, &[]),
     })
 }
 
-fn parts(text: &str) -> Result<Vec<String>> {
+/// The document's seclabels with a type below a source: the engine writes `type="none"` there,
+/// which no schema takes.
+fn seclabels(text: &str) -> Result<Vec<String>> {
+    let document = xml::parse(text)?;
+    let all = document
+        .descendants()
+        .filter(|node| is_typed_seclabel(*node));
+    Ok(all.map(|node| text[node.range()].to_owned()).collect())
+}
+
+fn is_typed_seclabel(node: Node<'_, '_>) -> bool {
+    xml::is(node, "seclabel")
+        && node
+            .parent()
+            .is_some_and(|parent| xml::is(parent, "source"))
+        && xml::attr(node, "type").is_some()
+}
+
+fn parts(text: &str, engines: &[String]) -> Result<Vec<String>> {
     let document = xml::parse(text)?;
     let root = document.root_element();
     if !xml::is(root, "domain") {
-        return Ok(vec![wrapped(root, true)]);
+        return Ok(vec![wrapped(root, true, engines)]);
     }
-    let root = domain::root(&document)?;
     let mut parts = Vec::new();
     for part in root.children().filter(Node::is_element) {
         if xml::is(part, "devices") {
             let devices = part.children().filter(Node::is_element);
-            parts.extend(devices.map(|device| wrapped(device, true)));
+            parts.extend(devices.map(|device| wrapped(device, true, engines)));
         } else {
-            parts.push(wrapped(part, false));
+            parts.push(wrapped(part, false, engines));
         }
     }
     Ok(parts)
 }
 
-fn wrapped(part: Node<'_, '_>, is_device: bool) -> String {
+fn wrapped(part: Node<'_, '_>, is_device: bool, left_out: &[String]) -> String {
     let mut text = String::from("<domain type='kvm'");
     // A device that stands alone declares its own.
     let above = part.parent().filter(Node::is_element);
@@ -81,11 +100,26 @@ fn wrapped(part: Node<'_, '_>, is_device: bool) -> String {
     let needed = NEEDED.iter();
     let others = needed.filter(|(name, _)| is_device || !xml::is(part, name));
     text.extend(others.map(|(_, element)| *element));
-    let part = &part.document().input_text()[part.range()];
+    let part = source_of(part, left_out);
     text + &match is_device {
         true => format!("<devices>{part}</devices></domain>"),
         false => format!("{part}</domain>"),
     }
+}
+
+/// The element's text without those seclabels.
+fn source_of(part: Node<'_, '_>, left_out: &[String]) -> String {
+    let all = part.document().input_text();
+    let mut text = String::new();
+    let mut from = part.range().start;
+    for node in part.descendants().filter(|node| is_typed_seclabel(*node)) {
+        let range = node.range();
+        if left_out.iter().any(|one| *one == all[range.clone()]) {
+            text += &all[from..range.start];
+            from = range.end;
+        }
+    }
+    text + &all[from..part.range().end]
 }
 
 /// What is in `these` more often than in `those`.
@@ -118,6 +152,28 @@ mod tests {
         let named = |name| format!("{start}{memory}{os}<name>{name}</name></domain>");
         assert_eq!(changed.gone, [named("a"), device("<disk/>")]);
         assert_eq!(changed.come, [named("b"), device("<nic/>")]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_engines_seclabels_are_left_out() -> Result {
+        let disk = |more, label| {
+            format!("<disk{more}><source a=''><seclabel relabel='no'{label}/></source></disk>")
+        };
+        let before = disk("", " type='none'");
+        for (after, seclabel) in [
+            (disk(" b=''", " type='none'"), ""),
+            (
+                disk(" b=''", " type='x'"),
+                "<seclabel relabel='no' type='x'/>",
+            ),
+            (disk(" b=''", ""), "<seclabel relabel='no'/>"),
+        ] {
+            let changed = changed(&before, &after)?;
+            assert!(changed.gone[0].contains("<source a=''></source>"));
+            let wanted = format!("<disk b=''><source a=''>{seclabel}</source></disk>");
+            assert!(changed.come[0].contains(&wanted), "{}", changed.come[0]);
+        }
         Ok(())
     }
 

@@ -839,7 +839,12 @@ fn the_schema_names_the_hook_that_broke_it() {
         .stdout();
     assert!(text.contains("schema: not valid before any hook"), "{text}");
     assert!(
-        text.ends_with("schema: not valid, and it was not before\n"),
+        text.ends_with("schema: not valid, as before; nothing wrong is new\n"),
+        "{text}"
+    );
+    let text = host.run("before_vm_start", &["--schema"]).stdout();
+    assert!(
+        text.ends_with("schema: not valid, as before; made worse by 20_bad\n"),
         "{text}"
     );
 
@@ -860,6 +865,45 @@ fn the_schema_names_the_hook_that_broke_it() {
         Value::Array(Vec::new()),
         "{summary:#}"
     );
+}
+
+#[test]
+fn what_the_engine_wrote_wrong_is_no_hooks_fault() {
+    let test = "what_the_engine_wrote_wrong_is_no_hooks_fault";
+    if !have("virt-xml-validate", test) {
+        return;
+    }
+    let host = Host::new();
+    let disk = "<disk type='block' device='disk' snapshot='no'>\
+        <source dev='/dev/a'><seclabel model='dac' type='none' relabel='yes'/></source>\
+        <target dev='sda' bus='scsi'/></disk>";
+    let with_disk = DOMAIN.replace("<devices>", &format!("<devices>{disk}"));
+    host.file("vm.xml", &with_disk);
+    // Each changes the disk whose seclabel is wrong, or what stands beside it.
+    for (name, change) in [
+        ("10_cpu", "s/Nehalem/Westmere/"),
+        ("20_disk", "s/snapshot=.no./snapshot=\"internal\"/"),
+        (
+            "30_sibling",
+            "s/<target /<driver name='qemu' type='raw'\\/>&/",
+        ),
+        ("40_bad", "s/<target /<bogus\\/>&/"),
+        ("50_bad_beside", "s/<devices>/&<bogus\\/>/"),
+    ] {
+        let script = format!(
+            "sed -i \"{}\" \"$_hook_domxml\"",
+            change.replace('"', "\\\"")
+        );
+        host.shell(&format!("before_vm_start/{name}"), &script);
+    }
+    let summary = host.json("before_vm_start", &["--schema"]);
+    assert_ne!(summary["schema_before"], Value::Array(Vec::new()));
+    let blamed = of_hooks(&summary, "schema").into_iter();
+    let blamed: Vec<bool> = blamed.map(|new| *new != Value::Array(Vec::new())).collect();
+    assert_eq!(blamed, [false, false, false, true, true], "{summary:#}");
+    let text = host.run("before_vm_start", &["--schema"]).stdout();
+    let end = "schema: not valid, as before; made worse by 40_bad, 50_bad_beside\n";
+    assert!(text.ends_with(end), "{text}");
 }
 
 #[test]

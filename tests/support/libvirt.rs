@@ -37,6 +37,7 @@ pub struct Objections {
 }
 
 /// A document before and after a hook.
+#[derive(Clone)]
 pub struct Change {
     /// Who changed what, for messages.
     pub name: String,

@@ -128,7 +128,7 @@ impl<'a> Report<'a> {
         }
         let yellow = AnsiColor::Yellow.on_default();
         let mut text = format!(
-            "{yellow}schema: not valid before any hook{yellow:#} (new problems may hide behind these)\n"
+            "{yellow}schema: not valid before any hook{yellow:#} (judged is what hooks change)\n"
         );
         for problem in problems {
             let _ = writeln!(text, "  {}", printable(problem));
@@ -221,8 +221,13 @@ impl<'a> Report<'a> {
                     "valid at the end, broken for a time by {}",
                     names.join(", ")
                 ),
-                (false, []) => "not valid, and it was not before".to_owned(),
-                (false, names) => format!("not valid, broken by {}", names.join(", ")),
+                (false, []) => "not valid, as before; nothing wrong is new".to_owned(),
+                (false, names) => match &self.schema_before {
+                    Some(before) if !before.is_empty() => {
+                        format!("not valid, as before; made worse by {}", names.join(", "))
+                    }
+                    _ => format!("not valid, broken by {}", names.join(", ")),
+                },
             };
             let _ = writeln!(text, "schema: {}", printable(&words));
         }

@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     hooks_dir: PathBuf,
 
     /// Validate the XML before and after each hook against libvirt's schema
+    ///
+    /// Names the hook that broke it. What was wrong before any hook, such as a seclabel of the
+    /// engine's own, is nobody's fault: then only the parts that hooks change are judged, each alone.
     #[arg(long)]
     schema: bool,
 
@@ -336,8 +339,15 @@ impl Firing<'_> {
         if let Some(known) = &mut self.schema {
             let mut new = Vec::new();
             if changed {
-                let now = schema::problems(after.as_deref().unwrap_or_default())?;
-                new.extend(now.iter().filter(|line| !known.contains(line)).cloned());
+                let data = after.as_deref().unwrap_or_default();
+                let now = schema::problems(data)?;
+                new = match known.is_empty() {
+                    true => now.clone(),
+                    false => {
+                        let before = self.state.as_deref().unwrap_or_default();
+                        schema::new_problems(before, data, &now)?
+                    }
+                };
                 *known = now;
             }
             outcome.schema = Some(new);

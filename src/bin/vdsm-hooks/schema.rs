@@ -8,18 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use roxmltree::Document;
-
-use vdsm_hooks::{Context as _, Error, Result, cmd, xml};
+use vdsm_hooks::{Context as _, Error, Result, cmd, parts};
 
 const PROGRAM: &str = "virt-xml-validate";
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// libvirt has a schema for domains only, so a device is put into the smallest domain there is.
-const AROUND_DEVICE: [&str; 2] = [
-    "<domain type='kvm'><name>x</name><memory>1</memory><os><type>hvm</type></os><devices>",
-    "</devices></domain>",
-];
 
 /// Whether the program is there.
 pub(crate) fn check_installed() -> Result {
@@ -31,16 +23,56 @@ pub(crate) fn check_installed() -> Result {
     })
 }
 
-/// What the schema has against the document, one line each; empty if it is valid.
+/// What the schema has against the document, one line each; empty if it is valid. libvirt has a
+/// schema for domains only, so a device is put into the smallest domain there is.
 pub(crate) fn problems(data: &[u8]) -> Result<Vec<String>> {
-    let text = String::from_utf8_lossy(data);
-    let document = match xml::parse(&text) {
-        Ok(document) => document,
-        Err(error) => return Ok(vec![error.to_string()]),
+    match parts::as_domain(&String::from_utf8_lossy(data)) {
+        Ok(domain) => problems_of(&domain),
+        Err(error) => Ok(vec![error.to_string()]),
+    }
+}
+
+/// What the schema has against `after` and had not against `before`, which is not valid: only the
+/// parts that differ are judged, each alone. `now` is what it has against all of `after`.
+pub(crate) fn new_problems(before: &[u8], after: &[u8], now: &[String]) -> Result<Vec<String>> {
+    if now.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = String::from_utf8_lossy;
+    let Ok(changed) = parts::changed(&text(before), &text(after)) else {
+        // Not XML any more, or not before.
+        return Ok(now.to_vec());
     };
+    let wrong = |parts: &[String]| -> Result<Vec<Vec<String>>> {
+        let problems = parts.iter().map(|part| problems_of(part));
+        let problems: Result<Vec<_>> = problems.collect();
+        Ok(problems?
+            .into_iter()
+            .filter(|lines| !lines.is_empty())
+            .collect())
+    };
+    let come = wrong(&changed.come)?;
+    if come.is_empty() {
+        return Ok(Vec::new());
+    }
+    let gone = wrong(&changed.gone)?;
+    // A part that was wrong and still is may say so in other words.
+    if come.len() <= gone.len() {
+        return Ok(Vec::new());
+    }
+    let mut new: Vec<String> = Vec::new();
+    for line in come.into_iter().flatten() {
+        if !new.contains(&line) {
+            new.push(line);
+        }
+    }
+    Ok(new)
+}
+
+fn problems_of(domain: &str) -> Result<Vec<String>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("document.xml");
-    fs::write(&file, as_domain(&text, &document)).context(file.display())?;
+    fs::write(&file, domain).context(file.display())?;
     let output = cmd::run(PROGRAM, &[file.as_os_str(), OsStr::new("domain")], DEADLINE)?;
     if output.status.success() {
         return Ok(Vec::new());
@@ -48,15 +80,6 @@ pub(crate) fn problems(data: &[u8]) -> Result<Vec<String>> {
     let messages = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
     Ok(readable(&messages, &file))
-}
-
-fn as_domain(text: &str, document: &Document<'_>) -> String {
-    let root = document.root_element();
-    if xml::is(root, "domain") {
-        return text.to_owned();
-    }
-    let [before, after] = AROUND_DEVICE;
-    format!("{before}{}{after}", &text[root.range()])
 }
 
 /// The messages without the name of our file, line numbers (they move with every edit) and lines

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Every hook that edits documents over libvirt's own test documents: what was right before the
+//! hook is right after it, or the hook refuses and leaves the document alone.
+//!
+//! The documents come with the sources of libvirt that `libvirt-source.sh` fetches. A sample of
+//! them is taken here; `CORPUS=all` takes all of them and prints a table, see `tests/corpus.sh`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+use support::host::{Host, Root};
+use support::libvirt::{Change, Libvirt, RELEASES};
+use support::{Firing, hooks, not_run, private_host, root};
+use vdsm_hooks::describe::{Hook, Scope};
+use vdsm_hooks::events::{self, Data, Event};
+use vdsm_hooks::{parts, xml};
+
+/// How many documents the sample has.
+const SAMPLE: usize = 40;
+
+/// Fires a hook on every file of a directory. One process for all of them, in the hook's host.
+const FIRE_ALL: &str = r#"
+program=$1
+cd "$2" || exit
+for file in *.xml; do
+    _hook_domxml=$PWD/$file "$program" 2>"../errors/$file" </dev/null
+    echo "$file $?"
+done
+"#;
+
+/// A document, and where it comes from.
+#[derive(Clone)]
+struct Document {
+    name: String,
+    text: String,
+}
+
+/// A hook at one event, and what became of the documents.
+#[derive(Default)]
+struct Fired {
+    place: String,
+    documents: usize,
+    changes: Vec<Change>,
+    refused: usize,
+    /// What may not happen.
+    broken: Vec<String>,
+}
+
+#[test]
+fn libvirts_own_documents_stay_right() {
+    let mut domains = Vec::new();
+    for release in RELEASES {
+        match source(release) {
+            Ok(source) => domains.extend(documents(release, &source)),
+            Err(reason) => not_run(&format!("documents of libvirt of {release}"), &reason),
+        }
+    }
+    let mut libvirts = Vec::new();
+    for release in RELEASES {
+        match Libvirt::of(release) {
+            Ok(libvirt) => libvirts.push(libvirt),
+            Err(reason) => not_run(&format!("documents judged by {release}'s libvirt"), &reason),
+        }
+    }
+    if domains.is_empty() || libvirts.is_empty() {
+        return;
+    }
+    let is_all = std::env::var("CORPUS").is_ok_and(|what| what == "all");
+    let domains = distinct(domains);
+    println!("{} different domains", domains.len());
+    let domains = if is_all { domains } else { sample(&domains) };
+
+    let fired = fire(&domains);
+    let mut problems = Vec::new();
+    println!("| hook at event | documents | changed | refused | newly wrong |");
+    println!("|---|---|---|---|---|");
+    for chunk in fired.chunks(if is_all { 1 } else { fired.len() }) {
+        let mut wrong = Vec::new();
+        for libvirt in &libvirts {
+            let changes = chunk.iter().flat_map(|fired| &fired.changes);
+            let changes: Vec<Change> = changes.cloned().collect();
+            wrong.extend(libvirt.judge(&changes).unwrap().newly_wrong);
+        }
+        for fired in chunk {
+            let start = format!("{}: ", fired.place);
+            let own = wrong.iter().filter(|(name, _)| name.starts_with(&start));
+            let names: BTreeSet<_> = own.map(|(name, _)| name).collect();
+            let (place, documents) = (&fired.place, fired.documents);
+            let (changed, refused) = (fired.changes.len(), fired.refused);
+            println!(
+                "| {place} | {documents} | {changed} | {refused} | {} |",
+                names.len()
+            );
+            problems.extend(fired.broken.iter().cloned());
+        }
+        problems.extend(
+            wrong
+                .into_iter()
+                .map(|(name, why)| format!("{name}: {why}")),
+        );
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+/// Where the source of a release's libvirt is.
+fn source(release: &str) -> Result<PathBuf, String> {
+    let script = root().join("tests/support/libvirt-source.sh");
+    let output = Command::new("sh")
+        .arg(script)
+        .arg(release)
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(said.lines().last().unwrap_or("no reason").to_owned());
+    }
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim(),
+    ))
+}
+
+/// The domains among a source's test documents.
+fn documents(release: &str, source: &Path) -> Vec<Document> {
+    let mut found = Vec::new();
+    let mut directories = vec![source.join("tests")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "xml") {
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(&path) else {
+                continue;
+            };
+            let is_domain = xml::parse(&text).is_ok_and(|it| xml::is(it.root_element(), "domain"));
+            if is_domain {
+                let path = path.strip_prefix(source.join("tests")).unwrap();
+                let name = format!("{release}/{}", path.display());
+                found.push(Document { name, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// The documents without those that are there already.
+fn distinct(documents: Vec<Document>) -> Vec<Document> {
+    let mut seen = BTreeSet::new();
+    let new = documents.into_iter();
+    new.filter(|document| seen.insert(document.text.clone()))
+        .collect()
+}
+
+/// Documents of all kinds: always the one with most that is in none of the others yet.
+fn sample(documents: &[Document]) -> Vec<Document> {
+    let kinds: Vec<BTreeSet<String>> = documents.iter().map(|one| kinds(&one.text)).collect();
+    let mut seen = BTreeSet::new();
+    let mut chosen = Vec::new();
+    for _ in 0..SAMPLE.min(documents.len()) {
+        let new = |number: &usize| kinds[*number].difference(&seen).count();
+        let best = (0..documents.len()).max_by_key(new).unwrap();
+        seen.extend(kinds[best].iter().cloned());
+        chosen.push(documents[best].clone());
+    }
+    chosen
+}
+
+/// What a document has: elements by what they stand in, and the words by which devices differ.
+fn kinds(text: &str) -> BTreeSet<String> {
+    let document = xml::parse(text).unwrap();
+    let mut kinds = BTreeSet::new();
+    for node in document.descendants().filter(|node| node.is_element()) {
+        let above = node
+            .parent()
+            .map(|parent| parent.tag_name().name().to_owned());
+        let name = format!("{}/{}", above.unwrap_or_default(), node.tag_name().name());
+        for word in ["type", "device", "model", "bus", "mode"] {
+            if let Some(value) = xml::attr(node, word).filter(|value| value.len() < 20) {
+                kinds.insert(format!("{name} {word}={value}"));
+            }
+        }
+        kinds.insert(name);
+    }
+    kinds
+}
+
+/// All hooks at all events where VDSM goes on with what they make of a domain or a device.
+fn fire(domains: &[Document]) -> Vec<Fired> {
+    let hooks = hooks();
+    let mut places = Vec::new();
+    for hook in &hooks {
+        for event in &hook.events {
+            let event = events::find(&event.event).unwrap();
+            let is_document = matches!(
+                event.data,
+                Data::Domain | Data::Device | Data::DeviceOrNothing
+            );
+            if event.name.starts_with("before_") && event.output_used && is_document {
+                places.push((hook, event));
+            }
+        }
+    }
+    let devices: BTreeMap<&str, Vec<Document>> = ["interface", "disk", "memory"]
+        .map(|kind| (kind, distinct(devices(domains, kind))))
+        .into();
+    let (next, fired) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((hook, event)) = places.get(next.fetch_add(1, Relaxed)) {
+            let documents = match event.data {
+                Data::Domain => domains,
+                _ => &devices[device_of(hook, event)],
+            };
+            match fire_one(hook, event, documents) {
+                Ok(one) => fired.lock().unwrap().push(one),
+                Err(reason) => not_run(&format!("{} over libvirt's documents", hook.name), &reason),
+            }
+        }
+    };
+    thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+    let mut fired = fired.into_inner().unwrap();
+    fired.sort_by(|a, b| a.place.cmp(&b.place));
+    fired
+}
+
+fn device_of(hook: &Hook, event: &Event) -> &'static str {
+    if event.name.contains("_memory_") {
+        "memory"
+    } else if event.name.contains("_disk_")
+        || hook
+            .properties
+            .iter()
+            .any(|property| property.scope == Scope::Disk)
+    {
+        "disk"
+    } else {
+        "interface"
+    }
+}
+
+fn devices(domains: &[Document], kind: &'static str) -> Vec<Document> {
+    let mut found = Vec::new();
+    for Document { name, text } in domains {
+        let document = xml::parse(text).unwrap();
+        for (number, node) in (1..).zip(xml::devices(&document, kind)) {
+            let text = text[node.range()].to_owned();
+            // A prefix that is declared further out.
+            if xml::parse(&text).is_ok() {
+                let name = format!("{name} {kind} {number}");
+                found.push(Document { name, text });
+            }
+        }
+    }
+    found
+}
+
+/// One hook at one event, with all of its properties set to their examples.
+fn fire_one(hook: &Hook, event: &Event, documents: &[Document]) -> Result<Fired, String> {
+    let file = root()
+        .join("hooks")
+        .join(&hook.name)
+        .join("cases/host.json");
+    let host: Option<Host> = fs::read_to_string(file)
+        .ok()
+        .map(|text| serde_json::from_str(&text).unwrap());
+    let mut host = host;
+    let mut firing = Firing::new(&hook.name, event.name, b"");
+    for property in &hook.properties {
+        match property.scope {
+            Scope::Network | Scope::Host => {}
+            Scope::VdsmConf => {
+                let sections = &mut host.get_or_insert_default().vdsm_conf;
+                let vars = sections.entry("vars".to_owned()).or_default();
+                vars.insert(property.name.clone(), property.example.clone());
+            }
+            _ => firing = firing.variable(&property.name, &property.example),
+        }
+    }
+    if let Some(host) = host {
+        private_host()?;
+        firing = firing.on(&host);
+    }
+    let directory = firing.directory().join("documents");
+    fs::create_dir(&directory).unwrap();
+    fs::create_dir(firing.directory().join("errors")).unwrap();
+    for (number, document) in documents.iter().enumerate() {
+        fs::write(directory.join(format!("{number}.xml")), &document.text).unwrap();
+    }
+    let wrapper = firing.root().into_iter().flat_map(Root::wrapper);
+    let mut words = wrapper.chain(["/bin/sh", "-c", FIRE_ALL, "sh"].map(str::to_owned));
+    let mut command = Command::new(words.next().unwrap());
+    command
+        .args(words)
+        .arg(
+            firing
+                .directory()
+                .join(event.name)
+                .join(format!("50_{}", hook.name)),
+        )
+        .arg(&directory)
+        .env_clear()
+        .envs(
+            firing
+                .command()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::null());
+    let output = command.output().unwrap();
+
+    let mut fired = Fired {
+        place: format!("{} at {}", hook.name, event.name),
+        documents: documents.len(),
+        ..Fired::default()
+    };
+    let said = String::from_utf8(output.stdout).unwrap();
+    let statuses: BTreeMap<&str, &str> = said
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    assert_eq!(
+        statuses.len(),
+        documents.len(),
+        "{}: {:?}",
+        fired.place,
+        output.stderr
+    );
+    let left = fs::read_dir(&directory).unwrap().count();
+    if left != documents.len() {
+        fired.broken.push(format!(
+            "{}: {left} files are there afterwards",
+            fired.place
+        ));
+    }
+    for (number, document) in documents.iter().enumerate() {
+        let file = format!("{number}.xml");
+        let name = format!("{}: {}", fired.place, document.name);
+        let error = fs::read_to_string(firing.directory().join("errors").join(&file)).unwrap();
+        let after = fs::read_to_string(directory.join(&file)).unwrap();
+        let is_changed = after != document.text;
+        match statuses[file.as_str()] {
+            "0" if is_changed && parts::as_domain(&after).is_err() => {
+                fired.broken.push(format!("{name}: the result is no XML"));
+            }
+            "0" if is_changed => fired.changes.push(Change {
+                name,
+                before: document.text.clone(),
+                after,
+            }),
+            "0" => {}
+            "1" | "2" if !is_changed && error.starts_with(&format!("{}: ", hook.name)) => {
+                fired.refused += 1;
+            }
+            status => fired.broken.push(format!(
+                "{name}: status {status}, changed {is_changed}: {error}"
+            )),
+        }
+    }
+    Ok(fired)
+}
