@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::xml::{self, Document, El};
-use crate::{Error, Result, qemu_conf};
+use crate::xml::{self, Document, El, Node};
+use crate::{Error, Result, domain, qemu_conf};
 
 /// The names that a VM's disks have, `<target dev="..."/>`.
 pub struct Targets(HashSet<String>);
@@ -58,14 +58,29 @@ fn letters(number: u32) -> String {
 /// refuses `relabel="yes"` without a label.
 ///
 /// # Errors
-/// The host's settings cannot be read.
-pub fn source(attribute: &str, path: &str) -> Result<El> {
+/// The domain keeps libvirt from handing anything over, or the host's settings cannot be read.
+pub fn source(document: &Document<'_>, attribute: &str, path: &str) -> Result<El> {
+    if xml::children(domain::root(document)?, "seclabel").any(forbids) {
+        return Err(Error::new(
+            "the domain's <seclabel model=\"dac\"> keeps libvirt from handing disks over, \
+             expected one with relabel=\"yes\" or none",
+        ));
+    }
     let label = El::new("label").text(&qemu_conf::label()?);
     let seclabel = El::new("seclabel")
         .attr("model", "dac")
         .attr("relabel", "yes")
         .child(label);
     Ok(El::new("source").attr(attribute, path).child(seclabel))
+}
+
+/// Whether a domain's seclabel makes libvirt refuse labels of single disks. Without `relabel` that
+/// is up to its type.
+fn forbids(seclabel: Node<'_, '_>) -> bool {
+    let kind = xml::attr(seclabel, "type");
+    let relabel = xml::attr(seclabel, "relabel");
+    let relabel = relabel.map_or(matches!(kind, None | Some("dynamic")), |word| word == "yes");
+    xml::attr(seclabel, "model") == Some("dac") && !relabel
 }
 
 /// Whether the VM has disks with all of these sources, as a run before this one made them, be it
@@ -117,6 +132,32 @@ mod tests {
         assert_eq!(targets.take_next("sd"), "sda");
         assert!(targets.take("fda") && !targets.take("fda"));
         assert_eq!(targets.take_next_with("sd", |number| number > 2), "sdd");
+        Ok(())
+    }
+
+    #[test]
+    fn a_domain_may_keep_libvirt_from_handing_over() -> Result {
+        for (seclabels, is_taken) in [
+            ("", true),
+            ("<seclabel type='none'/>", true),
+            (
+                "<seclabel type='static' model='selinux' relabel='no'/>",
+                true,
+            ),
+            ("<seclabel type='dynamic' model='dac' relabel='yes'/>", true),
+            ("<seclabel model='dac'/>", true),
+            ("<seclabel type='static' model='dac' relabel='yes'/>", true),
+            ("<seclabel type='static' model='dac'/>", false),
+            ("<seclabel type='none' model='dac'/>", false),
+            (
+                "<seclabel type='none'/><seclabel type='static' model='dac' relabel='no'/>",
+                false,
+            ),
+        ] {
+            let text = format!("<domain>{seclabels}<devices/></domain>");
+            let source = source(&xml::parse(&text)?, "file", "/a");
+            assert_eq!(source.is_ok(), is_taken, "{seclabels}");
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use roxmltree::Node;
 
-use crate::xml::{self, Edits};
+use crate::xml::{self, Document, Edits};
 
 /// The memory that the VM starts with, in KiB.
 pub fn size(domain: Node<'_, '_>) -> Option<u64> {
@@ -17,6 +17,15 @@ pub fn size(domain: Node<'_, '_>) -> Option<u64> {
 pub fn most(domain: Node<'_, '_>) -> Option<u64> {
     let most = xml::child(domain, "maxMemory")?;
     kib(&xml::text(most), xml::attr(most, "unit"))
+}
+
+/// What the VM has in memory modules, which are part of its memory, in KiB.
+pub fn modules(document: &Document<'_>) -> u64 {
+    let modules = xml::devices(document, "memory").into_iter();
+    let targets = modules.filter_map(|module| xml::child(module, "target"));
+    let sizes = targets.filter_map(|target| xml::child(target, "size"));
+    let sizes = sizes.filter_map(|size| kib(&xml::text(size), xml::attr(size, "unit")));
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// Sets what the memory may grow to, where the VM has a limit.

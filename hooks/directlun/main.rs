@@ -68,7 +68,7 @@ fn add_disks(document: &Document<'_>, edits: &mut Edits<'_>, luns: &[Lun]) -> Re
             .attr("snapshot", "no")
             .attr("type", "block")
             .child(driver)
-            .child(disk::source("dev", &lun.path())?)
+            .child(disk::source(document, "dev", &lun.path())?)
             .child(target);
         if lun.is_readonly {
             disk = disk.child(El::new("readonly"));

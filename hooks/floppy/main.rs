@@ -72,7 +72,7 @@ fn add_disk(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image, is_us
         .attr("type", "file")
         // A guest could write a header of another format, and a probe would believe it.
         .child(El::new("driver").attr("name", "qemu").attr("type", "raw"))
-        .child(disk::source("file", &image.path)?)
+        .child(disk::source(document, "file", &image.path)?)
         .child(target);
     // Whose file it is does not matter: libvirt gives it to QEMU's user.
     if is_usb || !image.is_writable {

@@ -69,7 +69,7 @@ fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -
                 Some(_) => bus.take_name(),
                 None => bus.take_name_for_place(),
             };
-            let disk = disk(hostdev, &path, &target, address, is_block)?;
+            let disk = disk(document, hostdev, &path, &target, address, is_block)?;
             edits.replace(hostdev, &disk);
             is_changed = true;
         }
@@ -132,6 +132,7 @@ fn disk_of(id: &str) -> Result<Option<String>> {
 }
 
 fn disk(
+    document: &Document<'_>,
     hostdev: Node<'_, '_>,
     path: &str,
     target: &str,
@@ -152,7 +153,7 @@ fn disk(
         .attr("snapshot", "no")
         .attr("type", "block")
         .child(driver)
-        .child(disk::source("dev", path)?)
+        .child(disk::source(document, "dev", path)?)
         .child(target);
     let kept = |name| xml::child(hostdev, name);
     let is_own = |alias: &Node<'_, '_>| {

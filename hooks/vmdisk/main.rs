@@ -79,7 +79,7 @@ fn add_disks(
             .attr("snapshot", "no")
             .attr("type", "file")
             .child(driver)
-            .child(disk::source("file", &item.image.path)?)
+            .child(disk::source(document, "file", &item.image.path)?)
             .child(target);
         edits.append(devices, &disk);
     }

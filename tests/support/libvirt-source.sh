@@ -27,12 +27,14 @@ for program in apt-get flock tar xz; do
 done
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r "$keyring" ] || cannot "$keyring is not there"
-mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || cannot "$cache cannot be written to"
+mkdir -p "$cache" 2>/dev/null || cannot "$cache cannot be made"
+[ -w "$cache" ] || cannot "$cache cannot be written to"
 exec 9>"$kept.lock"
 flock --wait 900 9 || cannot "somebody else has been fetching it for a quarter of an hour"
 if [ ! -d "$kept" ]; then
     work=$(mktemp -d "$cache/libvirt.XXXXXX")
     trap 'rm -rf "$work"' EXIT
+    # shellcheck disable=SC2016 # apt expands it.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1) || mirror=
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/source"
