@@ -200,7 +200,7 @@ fn sample(documents: &[Document], size: usize) -> Vec<Document> {
 fn kinds(text: &str) -> BTreeSet<String> {
     let document = xml::parse(text).unwrap();
     let mut kinds = BTreeSet::new();
-    for node in document.descendants().filter(|node| node.is_element()) {
+    for node in document.descendants().filter(xml::Node::is_element) {
         let above = node
             .parent()
             .map(|parent| parent.tag_name().name().to_owned());
