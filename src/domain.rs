@@ -51,6 +51,33 @@ pub fn is_usb_off(document: &Document<'_>) -> bool {
     })
 }
 
+/// Whether the domain is one for QEMU, as all of VDSM's are.
+///
+/// # Errors
+/// Its type is another one.
+pub fn check_is_qemus(domain: Node<'_, '_>) -> Result {
+    match xml::attr(domain, "type") {
+        None | Some("kvm" | "qemu") => Ok(()),
+        Some(kind) => Err(Error::new(format!(
+            "the domain is of type {kind:?}, expected kvm"
+        ))),
+    }
+}
+
+/// Whether the domain is a whole machine, with firmware: what libvirt calls `hvm`.
+///
+/// # Errors
+/// Its OS type is another one, that of a container for example.
+pub fn check_is_machine(domain: Node<'_, '_>) -> Result {
+    let kind = xml::child(domain, "os").and_then(|os| xml::child(os, "type"));
+    match kind.map(xml::text).filter(|kind| kind.trim() != "hvm") {
+        None => Ok(()),
+        Some(kind) => Err(Error::new(format!(
+            "the domain is of OS type {kind:?}, expected hvm, a whole machine"
+        ))),
+    }
+}
+
 /// The VM's name: the text of `/domain/name`, as libvirt takes it, blanks included. Empty if there
 /// is none.
 pub fn vm_name(document: &Document<'_>) -> String {

@@ -5,7 +5,8 @@
 
 use roxmltree::Node;
 
-use crate::xml::{self, Document, Edits};
+use crate::xml::{self, Edits};
+use crate::{Error, Result};
 
 /// The memory that the VM starts with, in KiB.
 pub fn size(domain: Node<'_, '_>) -> Option<u64> {
@@ -20,8 +21,9 @@ pub fn most(domain: Node<'_, '_>) -> Option<u64> {
 }
 
 /// What the VM has in memory modules, which are part of its memory, in KiB.
-pub fn modules(document: &Document<'_>) -> u64 {
-    let modules = xml::devices(document, "memory").into_iter();
+fn modules(domain: Node<'_, '_>) -> u64 {
+    let devices = xml::child(domain, "devices").into_iter();
+    let modules = devices.flat_map(|devices| xml::children(devices, "memory"));
     let targets = modules.filter_map(|module| xml::child(module, "target"));
     let sizes = targets.filter_map(|target| xml::child(target, "size"));
     let sizes = sizes.filter_map(|size| kib(&xml::text(size), xml::attr(size, "unit")));
@@ -34,7 +36,16 @@ pub fn set_most(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
 }
 
 /// Sets the VM's memory. Its NUMA cells, which outweigh it in libvirt, get shares as before.
-pub fn set(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
+///
+/// # Errors
+/// The VM has as much in memory modules, or more: libvirt refuses that.
+pub fn set(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) -> Result {
+    let modules = modules(domain);
+    if modules > 0 && modules >= kib {
+        return Err(Error::new(format!(
+            "{kib} KiB, and the VM has {modules} KiB in memory modules alone"
+        )));
+    }
     set_kib(domain, "memory", edits, kib);
     set_kib(domain, "currentMemory", edits, kib);
     let numa = xml::child(domain, "cpu").and_then(|cpu| xml::child(cpu, "numa"));
@@ -46,7 +57,7 @@ pub fn set(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
     let mut before: u128 = 0;
     for (cell, size) in cells {
         if total == 0 {
-            return;
+            return Ok(());
         }
         // Of rounded sums, so that the shares add up.
         let share_of = |part: u128| part * u128::from(kib) / total;
@@ -55,6 +66,7 @@ pub fn set(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
         set_unit(cell, edits);
         edits.set_attr(cell, "memory", &share.to_string());
     }
+    Ok(())
 }
 
 fn size_of(cell: Node<'_, '_>) -> u64 {
@@ -102,7 +114,7 @@ mod tests {
     fn set_to(kib: u64, text: &str) -> crate::Result<Option<String>> {
         let document = xml::parse(text)?;
         let mut edits = Edits::new(&document);
-        set(document.root_element(), &mut edits, kib);
+        set(document.root_element(), &mut edits, kib)?;
         edits.finish()
     }
 

@@ -3,7 +3,7 @@
 //! A VM, made for one architecture under KVM, as one that this host can emulate.
 
 use vdsm_hooks::xml::{self, Document, Edits, Node};
-use vdsm_hooks::{Error, Result, cpu, domain, memory};
+use vdsm_hooks::{Context, Result, cpu, domain, memory};
 
 /// KiB, what a POWER host gets that poses as another one.
 const MOST_MEMORY: u64 = 1 << 30;
@@ -23,11 +23,7 @@ pub(crate) struct Guest<'a> {
 /// Turns the VM into one that runs without KVM. What a VM does not have is passed over.
 pub(crate) fn emulate(document: &Document<'_>, edits: &mut Edits<'_>, guest: &Guest<'_>) -> Result {
     let domain = domain::root(document)?;
-    if let Some(kind) = xml::attr(domain, "type").filter(|kind| !["kvm", "qemu"].contains(kind)) {
-        return Err(Error::new(format!(
-            "a VM of type {kind:?}, expected one of type kvm"
-        )));
-    }
+    domain::check_is_qemus(domain)?;
     edits.set_attr(domain, "type", "qemu");
     if let Some(kind) = xml::child(domain, "os").and_then(|os| xml::child(os, "type")) {
         edits.set_attr(kind, "arch", guest.real);
@@ -49,13 +45,7 @@ pub(crate) fn emulate(document: &Document<'_>, edits: &mut Edits<'_>, guest: &Gu
         _ => {}
     }
     if let Some(kib) = guest.memory {
-        let modules = memory::modules(document);
-        if modules > 0 && modules >= kib {
-            return Err(Error::new(format!(
-                "fake_kvm_memory: {kib} KiB, and the VM has {modules} KiB in memory modules alone"
-            )));
-        }
-        memory::set(domain, edits, kib);
+        memory::set(domain, edits, kib).context("fake_kvm_memory")?;
         // QEMU wants more than what is there, the engine asks for four times as much.
         new_most = match new_most {
             Some(most) if most <= kib => Some(kib.saturating_mul(4)),

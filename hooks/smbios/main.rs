@@ -53,17 +53,11 @@ fn run() -> Result {
 
 fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]) -> Result {
     let root = domain::root(document)?;
+    domain::check_is_machine(root)?;
     check_uuid(root, fields)?;
     if xml::children(root, "sysinfo").any(|sysinfo| xml::attr(sysinfo, "type").is_none()) {
         return Err(Error::new(format!(
             "{PROPERTY}: the domain has a <sysinfo> without a type, which libvirt refuses"
-        )));
-    }
-    let os = xml::child(root, "os");
-    let kind = os.and_then(|os| xml::child(os, "type")).map(xml::text);
-    if let Some(kind) = kind.filter(|kind| kind.trim() != "hvm") {
-        return Err(Error::new(format!(
-            "{PROPERTY}: the domain is of OS type {kind:?}, which has no SMBIOS, expected hvm"
         )));
     }
     let is_smbios = |sysinfo: &Node<'_, '_>| xml::attr(*sysinfo, "type") == Some("smbios");
@@ -93,7 +87,7 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
         }
     }
     // Without it libvirt does not hand the tables to the guest.
-    if let Some(os) = os.filter(|os| xml::child(*os, "smbios").is_none()) {
+    if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
         edits.append(os, &El::new("smbios").attr("mode", "sysinfo"));
     }
     Ok(())
