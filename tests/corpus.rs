@@ -15,7 +15,7 @@
 )]
 #![allow(missing_docs)]
 
-mod support;
+use crate::support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

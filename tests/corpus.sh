@@ -11,4 +11,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 export CORPUS="${1:-all}"
-exec cargo test --locked --test corpus -- --nocapture
+exec cargo test --locked --test suite corpus:: -- --nocapture

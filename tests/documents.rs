@@ -13,7 +13,7 @@
 )]
 #![allow(missing_docs)]
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeSet;
 use std::fs;
