@@ -56,15 +56,6 @@ fn programs(hook: &Hook) -> impl Iterator<Item = &String> {
     hook.helpers.iter().chain(&hook.daemons)
 }
 
-/// The Rust files of the folder that are parts of others.
-fn modules(hook: &Hook) -> Vec<String> {
-    let is_module = |name: &String| {
-        let stem = name.strip_suffix(".rs");
-        stem.is_some_and(|stem| stem != "main" && !programs(hook).any(|one| one == stem))
-    };
-    names_in(hook).into_iter().filter(is_module).collect()
-}
-
 #[test]
 fn every_folder_is_a_whole_hook() {
     for hook in hooks() {
@@ -118,32 +109,14 @@ fn every_folder_is_a_whole_hook() {
 #[test]
 fn a_hook_is_a_page() {
     for hook in hooks() {
-        let programs: Vec<_> = programs(&hook)
-            .map(|program| read_of(&hook, &format!("{program}.rs")))
-            .collect();
-        let mut page = vec!["main.rs".to_owned()];
-        for module in modules(&hook) {
-            // What the hook and its helper or daemon share has its own place.
-            let line = format!("mod {};", module.trim_end_matches(".rs"));
-            if !programs.iter().any(|program| program.contains(&line)) {
-                page.push(module);
-            }
-        }
-        let code: usize = page
-            .iter()
-            .map(|file| {
-                let text = read_of(&hook, file);
-                let lines = text.lines().map(str::trim);
-                lines
-                    .filter(|line| !line.is_empty() && !line.starts_with("//"))
-                    .count()
-            })
-            .sum();
+        let page = read_of(&hook, "main.rs");
+        let lines = page.lines().map(str::trim);
+        let is_code = |line: &&str| !line.is_empty() && !line.starts_with("//");
+        let code = lines.filter(is_code).count();
         assert!(
             code <= LONGEST_HOOK,
-            "{}: {code} lines of code in {}: what of it belongs in src/?",
-            hook.name,
-            page.join(", ")
+            "{}: {code} lines of code in main.rs: what of it belongs in a module beside it, or in src/?",
+            hook.name
         );
     }
 }

@@ -54,7 +54,7 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str) -> Result {
         network_choice::check_alone(PROVIDER, interface)
             .and_then(|()| UNFILTERED.check_properties())
             .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
-        ovs::connect(interface, source, edits, id);
+        ovs::connect(interface, source, edits, id)?;
     }
     Ok(())
 }
