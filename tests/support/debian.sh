@@ -39,10 +39,16 @@ quietly() {
     }
 }
 
-# in_system COMMAND...: in namespaces that end with it, so that nothing stays mounted or running.
+# apart WHAT COMMAND...: in namespaces that end with it, so that nothing stays mounted or running.
+apart() {
+    what=$1
+    shift
+    quietly "$what" unshare --mount --pid --fork --kill-child -- "$@"
+}
+
 in_system() {
     # shellcheck disable=SC2016 # The inner shell expands it.
-    quietly "$1" unshare --mount --pid --fork --kill-child -- sh -euc '
+    apart "$1" sh -euc '
         mount -t proc proc "$0/proc"
         exec chroot "$0" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
             DEBIAN_FRONTEND=noninteractive "$@"
@@ -69,9 +75,10 @@ if [ ! -d "$root" ]; then
     # shellcheck disable=SC2016 # apt-get expands it.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1) || mirror=
-    rm -rf "$root.new"
+    # Not what earlier versions of this script have left mounted there.
+    rm -rf --one-file-system "$root.new" || cannot "$root.new cannot be removed"
     # Without a mirror debootstrap takes its own.
-    quietly debootstrap debootstrap --variant=minbase "$release" "$root.new" ${mirror:+"$mirror"}
+    apart debootstrap debootstrap --variant=minbase "$release" "$root.new" ${mirror:+"$mirror"}
     # No package may start a service.
     printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
     chmod 755 "$root.new/usr/sbin/policy-rc.d"

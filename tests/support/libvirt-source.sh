@@ -34,6 +34,7 @@ flock --wait 900 9 || cannot "somebody else has been fetching it for a quarter o
 if [ ! -d "$kept" ]; then
     work=$(mktemp -d "$cache/libvirt.XXXXXX")
     trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' HUP INT TERM
     # shellcheck disable=SC2016 # apt expands it.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1) || mirror=
