@@ -147,10 +147,14 @@ report() {
     if [ -s "$work/lines" ]; then printf '\nWhat failed or did not run:\n\n' && sed 's/^/    /' "$work/lines"; fi
 }
 
-# Loop devices that a killed test has left: the kernel's, not the namespace's.
+# Loop devices that a killed test has left: the kernel's, not the namespace's. What it calls the file
+# behind one is the path that the fresh machine had for it, so that only the inode tells.
 free_loops() {
-    losetup --noheadings --raw --output NAME,BACK-FILE 2>/dev/null | while read -r device file; do
-        case $file in "$work"/*) losetup --detach "$device" ;; esac
+    disk=$(stat -c %d "$work")
+    disk=$((disk >> 8 & 0xfff)):$((disk & 0xff | disk >> 12 & 0xfff00))
+    losetup --noheadings --list --output NAME,BACK-MAJ:MIN,BACK-INO 2>/dev/null | while read -r device of inode; do
+        [ "$of" = "$disk" ] || continue
+        [ -z "$(find "$work" -xdev -inum "$inode" -print -quit)" ] || losetup --detach "$device"
     done
 }
 
