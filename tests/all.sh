@@ -5,20 +5,48 @@
 # begins with NOT RUN.
 #
 # Two lanes run side by side, since many parts leave a processor idle: tests of the debug build, and what
-# needs the release build. What a part says appears in one piece when it ends.
+# needs the release build. What a part says appears in one piece when it ends. A lane is this script once
+# more, in a process group of its own: whatever ends the first one, kill -9 aside, ends both with all
+# that they have started.
+#
+#     sh tests/all.sh
+#     sh tests/all.sh --lane debug|release DIRECTORY     how it calls itself
 set -eu
 cd "$(dirname "$0")/.."
+# What the caller's shell has for a run of some of them would leave the others out, or change them.
+unset CASES HOOKS CORPUS UPDATE
 
-sh tests/needs.sh tests
+lanes=
+# ended GROUP: the process group has no members any more.
+ended() { ! kill -s 0 -- "-$1" 2>/dev/null; }
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' HUP INT TERM
-# What took how long: seconds, a tab, and what it was; and the parts as rows of a table.
+end_lanes() {
+    for group in $lanes; do
+        ! kill -s TERM -- "-$group" 2>/dev/null || wait "$group" || :
+    done
+    for group in $lanes; do
+        # They remove what they have made.
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            ! ended "$group" || continue 2
+            sleep 1
+        done
+        kill -s KILL -- "-$group" 2>/dev/null || :
+    done
+}
+
+lane=first
+if [ "${1-}" = --lane ]; then
+    lane=$2
+    work=$3
+else
+    work=$(mktemp -d)
+    trap 'end_lanes; rm -rf "$work"' EXIT
+    trap 'exit 130' HUP INT TERM
+fi
+# What took how long: seconds, a tab, and what it was; the parts as rows of a table; and what was not run.
 times=$work/times
 parts=$work/parts
-: >"$times"
-: >"$parts"
+skipped=$work/skipped
 # The directory of the release build.
 built=${CARGO_TARGET_DIR:-target}/release
 # The seconds that a hook may take with the tests and checks of its own: CONTRIBUTING.md.
@@ -43,11 +71,31 @@ part() {
     flock "$work" cat "$said.whole"
     printf '%s\t%s\n' "$took" "$title" >>"$times"
     printf '| %s | %s | %s |\n' "$title" "$took" "$result" >>"$parts"
+    keep_skipped "$said"
+}
+
+keep_skipped() { sed -n 's/.*NOT RUN: /NOT RUN: /p' "$1" >>"$skipped"; }
+
+# wait_for LANE GROUP: one that ends early is a failure of its own.
+wait_for() {
+    status=0
+    wait "$2" || status=$?
+    [ "$status" != 0 ] || return 0
+    printf '\n=== FAILED: the %s lane has ended early, with status %s. Its last part had said:\n' "$1" "$status"
+    tail -n 20 "$work/said.$1" 2>/dev/null || :
+    printf '| The %s lane has ended early | | FAILED |\n' "$1" >>"$parts"
 }
 
 summary() {
     printf '\n| part | seconds | |\n|---|---|---|\n'
     cat "$parts"
+}
+
+# Each once, wherever it was said.
+all_skipped() {
+    [ -s "$skipped" ] || return 0
+    printf '\n'
+    sort -u "$skipped"
 }
 
 slowest() {
@@ -139,7 +187,6 @@ hypervisor() {
 }
 
 tests_of_debug_build() {
-    lane=debug
     part "Lints, and the library's API against rust-version" lints
     part "Building the tests" cargo test --locked --no-run
     part "Library, programs" units
@@ -150,7 +197,6 @@ tests_of_debug_build() {
 }
 
 tests_of_release_build() {
-    lane=release
     part "Release build" cargo build --locked --release
     part "Sizes of programs" sizes
     part "install.sh" sh tests/install.sh
@@ -158,24 +204,37 @@ tests_of_release_build() {
     part "Real hypervisor" hypervisor
 }
 
-lane=first
+case $lane in
+debug | release)
+    "tests_of_${lane}_build"
+    exit
+    ;;
+esac
+
+: >"$times"
+: >"$parts"
+{ sh tests/needs.sh tests || : >"$work/refused"; } | tee "$work/needs"
+[ ! -e "$work/refused" ] || exit 1
+keep_skipped "$work/needs"
+
 part "Formatting" formatting
 part "Shell scripts" shell_scripts
 part "Licences and sources of dependencies" dependencies
-tests_of_debug_build &
+setsid sh tests/all.sh --lane debug "$work" &
 debug=$!
-tests_of_release_build &
+lanes=$debug
+setsid sh tests/all.sh --lane release "$work" &
 release=$!
-# A lane that ends early is a failure of its own.
-lost=0
-wait "$debug" || lost=1
-wait "$release" || lost=1
+lanes="$debug $release"
+wait_for debug "$debug"
+wait_for release "$release"
 
 summary
 slowest
 over_budget
+all_skipped
 passed=$(grep -c '| passed |$' "$parts" || true)
 failed=$(grep -c '| FAILED |$' "$parts" || true)
-skipped=$(grep -c '| NOT RUN |$' "$parts" || true)
-printf '\n%s passed, %s failed, %s not run\n' "$passed" "$failed" "$skipped"
-[ "$failed" = 0 ] && [ "$lost" = 0 ]
+not_run=$(grep -c '| NOT RUN |$' "$parts" || true)
+printf '\n%s passed, %s failed, %s not run\n' "$passed" "$failed" "$not_run"
+[ "$failed" = 0 ]

@@ -12,8 +12,7 @@
 
 use crate::support;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -486,75 +485,4 @@ fn pcre2_is_never_bundled_unnoticed() {
     let program = fs::read(support::program("log_console")).unwrap();
     let needed = b"libpcre2-8.so.";
     assert!(program.windows(needed.len()).any(|window| window == needed));
-}
-
-/// A machine of Debian's with this cargo, whose release has these packages of cargo and not that of
-/// safelease: what needs.sh says, and what it asked apt-get for.
-fn needs(cargo: &str, candidates: &[(&str, &str)]) -> (std::process::Output, String) {
-    let machine = tempfile::TempDir::new().unwrap();
-    let asked = machine.path().join("asked");
-    let known: String = candidates
-        .iter()
-        .map(|(package, version)| format!("{package}) version={version};;\n"))
-        .collect();
-    let policy = format!(
-        "shift; for package; do version=1\ncase $package in {known} safelease) version='(none)';; esac\n\
-         printf '%s:\\n  Candidate: %s\\n' $package \"$version\"; done"
-    );
-    let asks = format!("echo \"$*\" >>{}", asked.display());
-    for (program, does) in [
-        ("apt-cache", policy.as_str()),
-        ("apt-get", &asks),
-        ("cargo", &format!("echo 'cargo {cargo}'")),
-        ("dpkg", "exit 1"),
-        ("dpkg-query", "exit 1"),
-        ("id", "echo 0"),
-    ] {
-        let file = machine.path().join(program);
-        fs::write(&file, format!("#!/bin/sh\n{does}\n")).unwrap();
-        fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
-    }
-    let output = Command::new("/bin/sh")
-        .args(["tests/needs.sh", "tests"])
-        .current_dir(root())
-        .env(
-            "PATH",
-            format!("{}:/usr/bin:/bin", machine.path().display()),
-        )
-        .output()
-        .unwrap();
-    (output, fs::read_to_string(asked).unwrap_or_default())
-}
-
-#[test]
-fn a_release_with_an_old_rust_is_asked_for_a_new_one_first() {
-    let old = ("cargo", "0.66.0+ds1-1");
-    let web = ("cargo-web", "1.85.0+dfsg3-1~deb12u3");
-    for (candidates, typed) in [
-        (&[old, web][..], "\n    apt-get install cargo-web\n"),
-        (&[old, ("cargo-web", "1.84.0-1")], "sh.rustup.rs"),
-    ] {
-        let (output, asked) = needs("1.65.0 (4bc8f24d3 2022-10-20)", candidates);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("Rust 1.") && said.contains(typed), "{said}");
-        assert_eq!(asked, "", "something was installed");
-    }
-}
-
-#[test]
-fn what_a_release_lacks_is_not_run() {
-    for (cargo, candidates) in [
-        ("1.85.0 (d73d2caf9 2024-12-31)", &[][..]),
-        ("0.0.0", &[("cargo", "1.85.1+dfsg1-1")]),
-    ] {
-        let (output, asked) = needs(cargo, candidates);
-        assert!(output.status.success(), "{output:?}");
-        let said = String::from_utf8(output.stdout).unwrap();
-        let line = "NOT RUN: what needs safelease: this release has no package of that name\n";
-        assert!(said.starts_with(line), "{said}");
-        assert!(!asked.contains("safelease"), "{asked}");
-        assert!(asked.contains(" libvirt-clients "), "{asked}");
-        assert_eq!(asked.contains(" cargo "), !candidates.is_empty(), "{asked}");
-    }
 }

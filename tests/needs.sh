@@ -59,15 +59,32 @@ cargo_minor() {
 
 has_rust() { [ "$(cargo_minor)" -ge "$rust" ]; }
 
+too_old() {
+    if cargo=$(command -v cargo); then found="which $cargo is not"; else found="and no cargo is found"; fi
+    echo "Rust 1.$rust or newer is needed, $found"
+}
+
 # no_rust [COMMAND [REMARK]]: where there is a package, the command that installs it.
 no_rust() {
+    curl=
+    command -v curl >/dev/null || curl="$manager install curl && "
     {
-        echo "needs.sh: Rust 1.$rust or newer is needed, and this system's cargo is older; nothing was installed. Type"
+        echo "needs.sh: $(too_old); nothing was installed. Type"
         [ -z "${1-}" ] || printf '    %s\n%s, or\n' "$1" "$2"
-        echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh && . \"\$HOME/.cargo/env\""
+        echo "    ${curl}curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh && . \"\$HOME/.cargo/env\""
         echo "and then the same command as now."
     } >&2
     exit 1
+}
+
+# another_first COMMAND...: no package helps where a cargo that is too old and of no package, which the
+# command knows, comes first.
+another_first() {
+    cargo=$(command -v cargo) || return 0
+    ! "$@" "$cargo" >/dev/null 2>&1 && ! "$@" "$(realpath "$cargo")" >/dev/null 2>&1 || return 0
+    die "Rust 1.$rust or newer is needed, and $cargo, which is found first, is older; nothing was installed." \
+        "Type 'rustup update stable && rustup default stable' if it is rustup's, or take it out of PATH," \
+        "and then the same command as now."
 }
 
 not_run() { echo "NOT RUN: what needs $1: this release has no package of that name"; }
@@ -126,6 +143,7 @@ debian() {
     # First of all. Debian 12 has a newer Rust, but that takes the place of the older one: not
     # without being asked.
     if ! has_rust; then
+        another_first dpkg -S
         [ -n "$(available cargo)" ] || apt_update
         if [ "$(minor_of cargo)" -ge "$rust" ]; then
             packages="$packages cargo"
@@ -170,13 +188,20 @@ enterprise_linux() {
     [ "$purpose" = demo ] || wishes='clippy cyrus-sasl cyrus-sasl-scram e2fsprogs edk2-ovmf ethtool
         guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch python3
         qemu-kvm-block-curl rpm-build rustfmt safelease sanlock ShellCheck strace sudo time'
-    ! has_rust || packages=${packages#cargo }
+    # First of all, as on Debian.
+    if has_rust; then
+        packages=${packages#cargo }
+    else
+        another_first rpm -qf
+        version=$(dnf -q repoquery --qf '%{version}\n' cargo 2>/dev/null |
+            sed -n 's/^1\.\([0-9]*\)\..*/\1/p' | sort -n | tail -n 1)
+        [ "${version:-0}" -ge "$rust" ] || no_rust
+    fi
     missing=$(rpm_missing $packages $wishes)
     [ -n "$missing" ] || return 0
     echo "needs.sh: installing" $missing "(never tried on Enterprise Linux before)"
     # What no repository has is left out: needed packages are looked for again.
     quietly as_root dnf install -y --setopt=install_weak_deps=False --setopt=strict=False $missing
-    has_rust || no_rust
     missing=$(rpm_missing $packages)
     [ -z "$missing" ] || die "no repository has" $missing
     for package in $(rpm_missing $wishes); do not_run "$package"; done
@@ -185,9 +210,13 @@ enterprise_linux() {
 rpm_missing() { rpm -q --qf '' "$@" | sed -n 's/^package \(.*\) is not installed$/\1/p'; }
 
 if command -v apt-get >/dev/null; then
+    manager=apt-get
     debian
 elif command -v dnf >/dev/null; then
+    manager=dnf
     enterprise_linux
 else
     die "neither apt-get nor dnf: install Rust, libpcre2, libvirt and QEMU as this system does"
 fi
+# What was installed need not be what is found first.
+has_rust || die "$(too_old)"

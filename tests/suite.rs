@@ -41,6 +41,7 @@ mod left_behind;
 mod ovs;
 mod pairs;
 mod scratchpad;
+mod scripts;
 mod sdcheck;
 mod sriov;
 mod strangers;
