@@ -89,7 +89,7 @@ EOF
 }
 for number in 1 2 3; do
     check "SIGKILL at disk $number" killed_at $number
-    check "so many are there" is "$(find "$place" -type f | wc -l)" $number
+    check "all three are made by then" is "$(find "$place" -type f | wc -l)" 3
     check "destroy deletes them" on after_vm_destroy "1M,$place/a:1M,$place/b:1M,$place/c"
     check "nothing is left" is_clean
 done
