@@ -19,6 +19,7 @@ use crate::support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -40,10 +41,13 @@ const FIRE_ALL: &str = r#"
 program=$1
 cd "$2" || exit
 for file in *.xml; do
-    _hook_domxml=$PWD/$file "$program" 2>"../errors/$file" </dev/null
+    _hook_domxml=$PWD/$file timeout --kill-after=5 "$3" "$program" 2>"../errors/$file" </dev/null
     echo "$file $?"
 done
 "#;
+
+/// How many seconds a hook may take for one document.
+const DEADLINE: &str = "20";
 
 /// A document, and where it comes from.
 #[derive(Clone)]
@@ -328,6 +332,7 @@ fn fire_one(hook: &Hook, event: &Event, documents: &[Document]) -> Result<Fired,
                 .join(format!("50_{}", hook.name)),
         )
         .arg(&directory)
+        .arg(DEADLINE)
         .env_clear()
         .envs(
             firing
@@ -387,4 +392,22 @@ fn fire_one(hook: &Hook, event: &Event, documents: &[Document]) -> Result<Fired,
         }
     }
     Ok(fired)
+}
+
+#[test]
+fn a_hook_that_hangs_is_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("hook"), "#!/bin/sh\nexec sleep 600\n").unwrap();
+    fs::set_permissions(path("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["errors", "documents"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    fs::write(path("documents/0.xml"), "<domain/>").unwrap();
+    let output = Command::new("/bin/sh")
+        .args(["-c", FIRE_ALL, "sh"])
+        .args([path("hook"), path("documents"), PathBuf::from("1")])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0.xml 124\n");
 }

@@ -40,10 +40,12 @@ fn what_cases_produce_is_as_right_as_what_they_began_with() {
             }
         };
         let verdict = libvirt.judge(&changes).unwrap();
-        let (schema, define) = verdict.wrong_before;
+        let [schema, define] = verdict.wrong_before;
+        let [schema_parts, define_parts] = verdict.by_parts;
         println!(
             "libvirt {}: {} changes of {} documents, {} make something wrong that was right; refused \
-             before: {schema} by the schema, {define} by the library",
+             before: {schema} by the schema, {define} by the library; without the engine's seclabels: \
+             {schema_parts} and {define_parts}",
             libvirt.version,
             verdict.judged,
             verdict.documents,
@@ -61,6 +63,58 @@ fn what_cases_produce_is_as_right_as_what_they_began_with() {
         stale.is_empty(),
         "'not_valid', and libvirt takes it: {stale:?}"
     );
+}
+
+#[test]
+fn more_than_one_part_is_judged_in_documents_that_were_wrong() {
+    let labelled = "<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>\
+        <name>a</name><memory>1048576</memory><vcpu>1</vcpu><os><type>hvm</type></os>\
+        <devices><disk type='block' device='disk'>\
+        <source dev='/dev/a'><seclabel model='dac' type='none' relabel='yes'/></source>\
+        <target dev='sda' bus='scsi'/></disk></devices><q:commandline/></domain>";
+    let other = labelled.replace("<devices>", "<wrong/><devices>");
+    let damage = [
+        ("<q:commandline/>", "<q:commandline/><q:commandline/>"),
+        ("<vcpu>1</vcpu>", "<vcpu>1</vcpu><vcpu>2</vcpu>"),
+        ("type='kvm'", "type='nonsense'"),
+        ("<devices>", "<devices a='b'>"),
+    ];
+    let mut changes = Vec::new();
+    for before in [labelled, &other] {
+        changes.extend(damage.map(|(old, new)| Change {
+            name: new.to_owned(),
+            before: before.to_owned(),
+            after: before.replace(old, new),
+        }));
+    }
+    for release in RELEASES {
+        let libvirt = match Libvirt::of(release) {
+            Ok(libvirt) => libvirt,
+            Err(reason) => {
+                not_run(
+                    &format!("damage to documents, libvirt of {release}"),
+                    &reason,
+                );
+                continue;
+            }
+        };
+        let verdict = libvirt.judge(&changes).unwrap();
+        assert_eq!((verdict.wrong_before[0], verdict.by_parts[0]), (2, 1));
+        let mut found: Vec<&str> = Vec::new();
+        for (name, why) in &verdict.newly_wrong {
+            if why.contains("schema") {
+                found.push(name);
+            }
+        }
+        assert_eq!(
+            found,
+            [damage, damage]
+                .concat()
+                .iter()
+                .map(|(_, new)| *new)
+                .collect::<Vec<_>>()
+        );
+    }
 }
 
 /// What cases make of a document where the hook comes to a good end.
@@ -81,7 +135,8 @@ fn changes() -> (Vec<Change>, BTreeSet<String>) {
             let case: Value =
                 serde_json::from_str(&fs::read_to_string(folder.join("case.json")).unwrap())
                     .unwrap();
-            if case["status"] != 0 {
+            let status = case["status"].as_u64();
+            if status.unwrap_or_else(|| panic!("{}: no status", folder.display())) != 0 {
                 continue;
             }
             let word = case["any_of"][0].as_str().unwrap_or("ANY_OF");

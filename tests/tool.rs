@@ -907,6 +907,51 @@ fn what_the_engine_wrote_wrong_is_no_hooks_fault() {
 }
 
 #[test]
+fn damage_to_more_than_one_part_is_found_among_the_engines() {
+    let test = "damage_to_more_than_one_part_is_found_among_the_engines";
+    if !have("virt-xml-validate", test) {
+        return;
+    }
+    let host = Host::new();
+    let disk = "<disk type='block' device='disk'>\
+        <source dev='/dev/a'><seclabel model='dac' type='none' relabel='yes'/></source>\
+        <target dev='sda' bus='scsi'/></disk>";
+    let namespace = "xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0' \
+        xmlns:m='http://x/?a=1&amp;b=2'";
+    let with_disk = DOMAIN
+        .replace("<devices>", &format!("<vcpu>1</vcpu><devices>{disk}"))
+        .replace("</domain>", "<q:commandline/></domain>")
+        .replace("<domain ", &format!("<domain {namespace} "));
+    // With no more than the engine's seclabel, and with something else that is wrong.
+    let with_console = with_disk.replace("<devices>", "<devices><console type='foo'/>");
+    let console = "s/<console[^>]*>//";
+    for (change, is_wrong) in [
+        ("s/<q:commandline.>/&&/", true),
+        ("s/<vcpu>/<vcpu>2<\\/vcpu>&/", true),
+        ("s/type=.kvm./type='nonsense'/", true),
+        ("s/<devices>/<devices a='b'>/", true),
+        ("s/<model type=\\(.*\\)>/<model a='b' type=\\1>/", true),
+        (
+            "s/<devices>/&<rng model='virtio'><backend model='random'>\\/dev\\/random<\\/backend><\\/rng>/",
+            false,
+        ),
+    ] {
+        for document in [&with_disk, &with_console] {
+            host.file("vm.xml", document);
+            let script = format!("sed -i \"{change};{console}\" \"$_hook_domxml\"");
+            host.shell("before_vm_start/50_x", &script);
+            let text = host.run("before_vm_start", &["--schema"]).stdout();
+            let end = match is_wrong {
+                true => "made worse by 50_x",
+                false => "nothing wrong is new",
+            };
+            let end = format!("schema: not valid, as before; {end}\n");
+            assert!(text.ends_with(&end), "{change}: {text}");
+        }
+    }
+}
+
+#[test]
 fn real_hooks_of_the_suite_run_and_are_recognised() {
     let host = Host::new();
     host.suite("before_vm_start/50_cpuflags", "cpuflags");

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use vdsm_hooks::{domain, parts, xml};
+use vdsm_hooks::parts::Comparison;
+use vdsm_hooks::{domain, xml};
 
 use super::{is_root, root};
 
@@ -57,7 +58,9 @@ pub struct Verdict {
     /// How many different documents they began with.
     pub documents: usize,
     /// How many of those were wrong before, for the schema and for the library.
-    pub wrong_before: (usize, usize),
+    pub wrong_before: [usize; 2],
+    /// How many of those also without the engine's seclabels.
+    pub by_parts: [usize; 2],
 }
 
 impl Libvirt {
@@ -208,83 +211,45 @@ impl Libvirt {
         }
     }
 
-    /// Judges changes: what was right has to stay right. Where a document was wrong before, the
-    /// parts that differ are judged, each alone.
+    /// Judges changes: what was right has to stay right, see [`Comparison`].
     pub fn judge(&self, changes: &[Change]) -> Result<Verdict, String> {
+        let comparisons: Vec<Comparison> = changes
+            .iter()
+            .map(|change| Comparison::new(&change.before, &change.after).unwrap())
+            .collect();
         // Many changes begin with the same document, and many make the same part.
-        let mut batch = Batch::default();
-        let numbers: Vec<Judged> = changes.iter().map(|change| batch.add(change)).collect();
-        let found = self.objections(batch.texts.iter().map(String::as_str))?;
+        let domains = comparisons.iter().flat_map(Comparison::domains);
+        let domains: Vec<&str> = domains.collect::<BTreeSet<_>>().into_iter().collect();
+        let found = self.objections(domains.iter().copied())?;
+        let found: BTreeMap<&str, Objections> = domains.into_iter().zip(found).collect();
         let mut verdict = Verdict {
             judged: changes.len(),
             ..Verdict::default()
         };
         let mut seen = BTreeSet::new();
-        for (change, numbers) in changes.iter().zip(numbers) {
-            let before = &found[numbers.before];
-            for (kind, objections) in [
-                (
-                    "schema",
-                    (|found| &found.schema) as fn(&Objections) -> &Vec<String>,
-                ),
+        for (change, comparison) in changes.iter().zip(&comparisons) {
+            let is_first = seen.insert(comparison.before.as_str());
+            verdict.documents += usize::from(is_first);
+            let judges: [(&str, fn(&Objections) -> &Vec<String>); 2] = [
+                ("schema", |found| &found.schema),
                 ("define", |found| &found.define),
-            ] {
-                let of = |numbers: &[usize]| -> Vec<&Vec<String>> {
-                    let wrong = numbers.iter().map(|number| objections(&found[*number]));
-                    wrong.filter(|objections| !objections.is_empty()).collect()
-                };
-                let (old, new) = match objections(before).is_empty() {
-                    true => (Vec::new(), of(&[numbers.after])),
-                    false => (of(&numbers.gone), of(&numbers.come)),
-                };
-                if let (true, Some(why)) = (new.len() > old.len(), new.last()) {
-                    let text = format!("libvirt {}, {kind}: {}", self.version, why.join("; "));
+            ];
+            for (number, (kind, objections)) in judges.into_iter().enumerate() {
+                let of = |domain: &str| objections(&found[domain]).clone();
+                let new = comparison.new_problems(|domain| Ok(of(domain))).unwrap();
+                if !new.is_empty() {
+                    let text = format!("libvirt {}, {kind}: {}", self.version, new.join("; "));
                     verdict.newly_wrong.push((change.name.clone(), text));
                 }
-            }
-            if seen.insert(numbers.before) {
-                verdict.documents += 1;
-                verdict.wrong_before.0 += usize::from(!before.schema.is_empty());
-                verdict.wrong_before.1 += usize::from(!before.define.is_empty());
+                if is_first && !of(&comparison.before).is_empty() {
+                    verdict.wrong_before[number] += 1;
+                    let labels = comparison.without_labels.as_ref();
+                    let is_whole = labels.is_some_and(|(before, _)| of(before).is_empty());
+                    verdict.by_parts[number] += usize::from(!is_whole);
+                }
             }
         }
         Ok(verdict)
-    }
-}
-
-/// Documents that are judged, each once, by number.
-#[derive(Default)]
-struct Batch {
-    numbers: BTreeMap<String, usize>,
-    texts: Vec<String>,
-}
-
-/// The numbers that belong to one change.
-struct Judged {
-    before: usize,
-    after: usize,
-    gone: Vec<usize>,
-    come: Vec<usize>,
-}
-
-impl Batch {
-    fn add(&mut self, change: &Change) -> Judged {
-        let whole = |text| parts::as_domain(text).unwrap();
-        let changed = parts::changed(&change.before, &change.after).unwrap();
-        let mut number = |text| self.number(text);
-        Judged {
-            before: number(whole(&change.before)),
-            after: number(whole(&change.after)),
-            gone: changed.gone.into_iter().map(&mut number).collect(),
-            come: changed.come.into_iter().map(&mut number).collect(),
-        }
-    }
-
-    fn number(&mut self, text: String) -> usize {
-        *self.numbers.entry(text).or_insert_with_key(|text| {
-            self.texts.push(text.clone());
-            self.texts.len() - 1
-        })
     }
 }
 

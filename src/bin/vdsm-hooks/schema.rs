@@ -3,6 +3,7 @@
 //! Validation against libvirt's schema, which VDSM itself never asks for: libvirt drops elements
 //! and attributes that it does not know without a word.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
@@ -32,41 +33,27 @@ pub(crate) fn problems(data: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// What the schema has against `after` and had not against `before`, which is not valid: only the
-/// parts that differ are judged, each alone. `now` is what it has against all of `after`.
+/// What the schema has against `after` and had not against `before`, which is not valid. `now` is
+/// what it has against all of `after`.
 pub(crate) fn new_problems(before: &[u8], after: &[u8], now: &[String]) -> Result<Vec<String>> {
     if now.is_empty() {
         return Ok(Vec::new());
     }
     let text = String::from_utf8_lossy;
-    let Ok(changed) = parts::changed(&text(before), &text(after)) else {
+    let Ok(comparison) = parts::Comparison::new(&text(before), &text(after)) else {
         // Not XML any more, or not before.
         return Ok(now.to_vec());
     };
-    let wrong = |parts: &[String]| -> Result<Vec<Vec<String>>> {
-        let problems = parts.iter().map(|part| problems_of(part));
-        let problems: Result<Vec<_>> = problems.collect();
-        Ok(problems?
-            .into_iter()
-            .filter(|lines| !lines.is_empty())
-            .collect())
-    };
-    let come = wrong(&changed.come)?;
-    if come.is_empty() {
-        return Ok(Vec::new());
-    }
-    let gone = wrong(&changed.gone)?;
-    // A part that was wrong and still is may say so in other words.
-    if come.len() <= gone.len() {
-        return Ok(Vec::new());
-    }
-    let mut new: Vec<String> = Vec::new();
-    for line in come.into_iter().flatten() {
-        if !new.contains(&line) {
-            new.push(line);
+    // One element of a name is the same as all of them.
+    let mut judged: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    comparison.new_among_others(|domain| {
+        if let Some(problems) = judged.get(domain) {
+            return Ok(problems.clone());
         }
-    }
-    Ok(new)
+        let problems = problems_of(domain)?;
+        judged.insert(domain.to_owned(), problems.clone());
+        Ok(problems)
+    })
 }
 
 fn problems_of(domain: &str) -> Result<Vec<String>> {
