@@ -69,7 +69,8 @@ pub(crate) struct Arguments {
     /// Validate the XML before and after each hook against libvirt's schema
     ///
     /// Names the hook that broke it. What was wrong before any hook, such as a seclabel of the
-    /// engine's own, is nobody's fault: then only the parts that hooks change are judged, each alone.
+    /// engine's own, is nobody's fault: such seclabels are left out on both sides, and where more
+    /// is wrong, the parts that hooks change are judged, each against its like.
     #[arg(long)]
     schema: bool,
 
