@@ -37,6 +37,9 @@ pub struct Objections {
     pub define: Vec<String>,
 }
 
+/// Which of the objections count.
+type Judge = fn(&Objections) -> &Vec<String>;
+
 /// A document before and after a hook.
 #[derive(Clone)]
 pub struct Change {
@@ -230,7 +233,7 @@ impl Libvirt {
         for (change, comparison) in changes.iter().zip(&comparisons) {
             let is_first = seen.insert(comparison.before.as_str());
             verdict.documents += usize::from(is_first);
-            let judges: [(&str, fn(&Objections) -> &Vec<String>); 2] = [
+            let judges: [(&str, Judge); 2] = [
                 ("schema", |found| &found.schema),
                 ("define", |found| &found.define),
             ];
