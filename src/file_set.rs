@@ -27,26 +27,31 @@ const DIRECTORY: OFlag = OFlag::O_PATH
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
 
+/// Files and what is to be in them; none for those that are to go.
+pub type Files = BTreeMap<PathBuf, Option<String>>;
+
 /// Gives each file its text, with mode 0644, or removes it where there is none. Tells whether that
 /// was a change: a file that has its text already is not touched. Directories that are missing are
 /// made.
 ///
-/// The new files and second names of the old ones are made first, beside them and with a dot in
-/// front; renaming is all that is left then. So nobody ever reads half a file.
+/// The new files and second names of the old ones are made first, with a dot in front; renaming is
+/// all that is left then. So nobody ever reads half a file. They are made beside the files, or in
+/// `workshop`, on the same file system, where somebody takes every name beside them for his own.
 ///
 /// # Errors
 /// A file cannot be read, written or removed. Then all of them are what they were.
-pub fn change(files: &BTreeMap<PathBuf, Option<String>>) -> Result<bool> {
+pub fn change(files: &Files, workshop: Option<&Path>) -> Result<bool> {
     let mut places = Vec::new();
     for (path, text) in files {
-        if let Some(place) = Place::of(path, text.is_some())? {
+        if let Some(place) = Place::of(path, workshop, text.is_some())? {
+            // From a process that was killed. Nobody else changes the file now. Before the first one
+            // is made: two files in different directories may have the same name.
+            place.clear();
             places.push((place, text));
         }
     }
     let mut changes = Vec::new();
     for (place, text) in &places {
-        // From a process that was killed. Nobody else changes the file now.
-        temporary::clear(place.directory(), Some(&place.name));
         let old = place.content()?;
         if old.as_deref() == text.as_deref().map(str::as_bytes) {
             continue;
@@ -71,12 +76,25 @@ pub fn change(files: &BTreeMap<PathBuf, Option<String>>) -> Result<bool> {
     Ok(is_change)
 }
 
+/// Whether [`change`] would be a change.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn is_change(files: &Files) -> Result<bool> {
+    for (path, text) in files {
+        if content(path)?.as_deref() != text.as_deref().map(str::as_bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The content of one of the files; none if it is not there.
 ///
 /// # Errors
 /// It cannot be read, is no regular file, or is larger than any settings.
 pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
-    match Place::of(path, false)? {
+    match Place::of(path, None, false)? {
         Some(place) => place.content(),
         None => Ok(None),
     }
@@ -86,24 +104,39 @@ pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
 struct Place<'a> {
     path: &'a Path,
     directory: OwnedFd,
+    /// Where it is made, if not there.
+    workshop: Option<OwnedFd>,
     name: String,
 }
 
 impl<'a> Place<'a> {
     /// None if its directory is not there and not to be made.
-    fn of(path: &'a Path, make: bool) -> Result<Option<Place<'a>>> {
+    fn of(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
         let parent = path.parent().unwrap_or(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let directory = enter(parent, make).context(parent.display())?;
+        let open = |directory: &Path| enter(directory, make).context(directory.display());
+        let directory = open(parent)?;
+        let workshop = workshop.map(open).transpose()?.flatten();
         Ok(directory.map(|directory| Place {
             path,
             directory,
+            workshop,
             name: name.into_owned(),
         }))
     }
 
     fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+
+    fn workshop(&self) -> BorrowedFd<'_> {
+        self.workshop.as_ref().unwrap_or(&self.directory).as_fd()
+    }
+
+    /// Beside the file too: earlier versions made all of them there.
+    fn clear(&self) {
+        temporary::clear(self.directory(), Some(&self.name));
+        temporary::clear(self.workshop(), Some(&self.name));
     }
 
     fn content(&self) -> Result<Option<Vec<u8>>> {
@@ -135,7 +168,7 @@ impl<'a> Place<'a> {
 
     fn write(&self, text: &str) -> Result<Temporary<'_>> {
         let write = || {
-            let mut new = Temporary::held(self.directory(), &self.name)?;
+            let mut new = Temporary::held(self.workshop(), &self.name)?;
             let file = new.file();
             file.set_permissions(Permissions::from_mode(0o644))?;
             file.write_all(text.as_bytes())?;
@@ -146,7 +179,7 @@ impl<'a> Place<'a> {
     }
 
     fn keep(&self) -> Result<Temporary<'_>> {
-        let second = Temporary::second(self.directory(), &self.name);
+        let second = Temporary::second(self.workshop(), self.directory(), &self.name);
         second.context(format!("cannot keep {}", self.path.display()))
     }
 
@@ -154,7 +187,9 @@ impl<'a> Place<'a> {
     fn put(&self, file: Option<Temporary<'_>>) -> Result {
         let name = self.name.as_str();
         match file {
-            Some(file) => file.replace(Path::new(name)).context(self.path.display()),
+            Some(file) => file
+                .replace_in(self.directory(), Path::new(name))
+                .context(self.path.display()),
             None => unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
                 .map_err(system)
                 .context(self.path.display()),
@@ -209,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn one(path: &Path, text: &str) -> BTreeMap<PathBuf, Option<String>> {
+    fn one(path: &Path, text: &str) -> Files {
         BTreeMap::from([(path.to_owned(), Some(text.to_owned()))])
     }
 
@@ -230,12 +265,12 @@ mod tests {
         } else {
             fs::set_permissions(&theirs, Permissions::from_mode(0o777))?;
         }
-        assert!(change(&one(&ours.join("link/one"), "text"))?);
+        assert!(change(&one(&ours.join("link/one"), "text"), None)?);
         assert_eq!(fs::read_to_string(real.join("one"))?, "text");
         assert!(content(&ours.join("file"))?.is_some());
 
         for path in ["link/two", "link/deep/two"] {
-            let refused = change(&one(&theirs.join(path), "text"));
+            let refused = change(&one(&theirs.join(path), "text"), None);
             let refused = refused.err().map(|error| error.to_string());
             let refused = refused.unwrap_or_default();
             assert!(

@@ -15,6 +15,9 @@ use crate::{Context, Error, Result, hook, host, props};
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// VDSM's running configuration: a file for each network and bond.
+/// Above VDSM's running configuration. In that one VDSM takes every name, even one with a dot in front,
+/// for a network or bond, and reads it.
+pub const STAGING: &str = "/var/lib/vdsm/staging";
 const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf";
 const LARGEST_NETWORK: u64 = 1 << 20;
 const LARGEST_LIST: u64 = 64 << 10;

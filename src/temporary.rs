@@ -78,18 +78,16 @@ impl<'d> Temporary<'d> {
         Ok(Temporary::of(directory, name, file.into()))
     }
 
-    /// A second name of the file `name`, or of the link: should it have to come back, then with
-    /// owner and mode.
-    pub(crate) fn second(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+    /// A second name, in `directory`, of the file `name` in `old`, or of the link: should it have to
+    /// come back, then with owner and mode.
+    pub(crate) fn second(
+        directory: BorrowedFd<'d>,
+        old: BorrowedFd<'_>,
+        name: &str,
+    ) -> io::Result<Temporary<'d>> {
         several(|| {
             let second = self::name(name)?;
-            linkat(
-                directory,
-                name,
-                directory,
-                second.as_str(),
-                AtFlags::empty(),
-            )?;
+            linkat(old, name, directory, second.as_str(), AtFlags::empty())?;
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let file = openat(directory, second.as_str(), flags, Mode::empty());
             let file = file.inspect_err(|_| {
@@ -114,9 +112,14 @@ impl<'d> Temporary<'d> {
     }
 
     /// Gives it its name, in place of what had that.
-    pub(crate) fn replace(mut self, name: &Path) -> io::Result<()> {
-        let from = self.name.as_str();
-        renameat(self.directory, from, self.directory, name)?;
+    pub(crate) fn replace(self, name: &Path) -> io::Result<()> {
+        let here = self.directory;
+        self.replace_in(here, name)
+    }
+
+    /// The same in another directory of the same file system.
+    pub(crate) fn replace_in(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+        renameat(self.directory, self.name.as_str(), directory, name)?;
         self.is_placed = true;
         Ok(())
     }
@@ -165,8 +168,9 @@ fn several<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
     result
 }
 
-/// A name that nobody can foresee, for what is to become `name`. It begins with a dot, so that no
-/// program that reads the directory takes it for a file of its own.
+/// A name that nobody can foresee, for what is to become `name`. It begins with a dot, by which most
+/// programs that read a directory know what is not meant for them. Where one takes whatever it finds,
+/// the file has to be made elsewhere.
 pub(crate) fn name(name: &str) -> io::Result<String> {
     let random = getrandom::u64().map_err(io::Error::other)?;
     Ok(format!("{}{random:016x}{END}", start(name)))

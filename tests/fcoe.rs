@@ -74,6 +74,37 @@ fn firing() -> Firing {
 }
 
 #[test]
+fn after_sigkill_at_any_step_the_next_request_restarts_the_services() {
+    let test = "after_sigkill_at_any_step_the_next_request_restarts_the_services";
+    if let Some(reason) = steps::why_not() {
+        return not_run(test, &reason);
+    }
+    let sound = firing();
+    assert_eq!(sound.run().status, Some(0));
+    let after = files(&sound);
+    let owed = |firing: &Firing| {
+        let owed = firing.root().unwrap().at("/run/vdsm-hooks/fcoe/restart");
+        owed.exists()
+    };
+    assert!(!owed(&sound));
+    let count = steps::each("signal=KILL", firing, |step, firing, _| {
+        assert!(firing.succeeds_at("before_network_setup"), "{step}");
+        assert_eq!(files(firing), after, "{step}");
+        let calls = firing.root().unwrap().calls();
+        for service in ["lldpad", "fcoe"] {
+            let restart = format!("restart {service}");
+            let is_done = calls.iter().any(|call| call.contains(&restart));
+            assert!(is_done, "{restart}: {calls:?}: {step}");
+        }
+        assert!(!owed(firing), "{step}");
+        // And no more than what is owed.
+        assert!(firing.succeeds_at("before_network_setup"), "{step}");
+        assert_eq!(firing.root().unwrap().calls(), calls, "{step}");
+    });
+    assert!(count > 40, "only {count} steps");
+}
+
+#[test]
 fn all_files_or_none_whichever_step_fails() {
     if let Some(reason) = steps::why_not() {
         return not_run("all_files_or_none_whichever_step_fails", &reason);

@@ -122,9 +122,19 @@ fn after_sigkill_at_any_step_the_end_of_the_setup_goes_back() {
     }
     let before = networks(&firing());
     let count = steps::each("signal=KILL", firing, |step, firing, _| {
+        // VDSM takes every name there for a network, and reads it.
+        for (name, text) in networks(firing) {
+            assert!(["blue", "plain", "red"].contains(&&*name), "{name}: {step}");
+            let json = serde_json::from_str::<serde_json::Value>(&text);
+            assert!(json.is_ok(), "{name}: {text:?}: {step}");
+        }
         assert!(firing.succeeds_at("after_network_setup_fail"), "{step}");
         assert_eq!(networks(firing), before, "{step}");
         assert!(is_back(firing) && !has_state(firing), "{step}");
+        let staging = firing.root().unwrap().at("/var/lib/vdsm/staging");
+        let entries = fs::read_dir(staging).unwrap();
+        let left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["netconf"], "{step}");
     });
     assert!(count > 40, "only {count} steps");
 }

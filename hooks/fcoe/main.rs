@@ -9,13 +9,15 @@
 //! that is set up already has it: nothing happens.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use vdsm_hooks::file_set::{self, Files};
 use vdsm_hooks::json::Node;
 use vdsm_hooks::network_setup::{self, Network};
-use vdsm_hooks::{Context, Error, Result, bridge, cmd, file_set, hook, host, program};
+use vdsm_hooks::record::Records;
+use vdsm_hooks::{Context, Error, Result, bridge, cmd, hook, host, program};
 
 const PROPERTY: &str = "fcoe";
 const DIRECTORY: &str = "/etc/fcoe";
@@ -31,6 +33,10 @@ const KEYS: [(&str, &str); 3] = [
 ];
 /// In the order in which they have to come up.
 const SERVICES: [&str; 2] = ["lldpad", "fcoe"];
+/// The record that they are to be restarted, kept from before the files change.
+const OWED: &str = "restart";
+/// Where that is.
+const OWED_FILE: &str = "/run/vdsm-hooks/fcoe/restart";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Variables and their values, in order.
@@ -41,13 +47,25 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let mut files = BTreeMap::new();
+    let mut files = Files::new();
     hook::read_json(|document| {
         files = wanted(document)?;
         Ok(())
     })?;
-    if !file_set::change(&files)? {
+    let is_owed = Path::new(OWED_FILE).exists();
+    let is_change = file_set::is_change(&files)?;
+    if !is_owed && !is_change {
         return Ok(());
+    }
+    let records = Records::own(PROPERTY)?;
+    if is_change {
+        // Before the files: the next run finds them as they have to be, and sees no change.
+        records.write(OWED, "")?;
+        let changed = file_set::change(&files, None);
+        if changed.is_err() && !is_owed {
+            forget(&records);
+        }
+        changed?;
     }
     for service in SERVICES {
         let ended = cmd::run("systemctl", &["restart", service], PATIENCE);
@@ -56,14 +74,21 @@ fn run() -> Result {
             log::warn!("{service} does not restart: {error}");
         }
     }
+    forget(&records);
     Ok(())
 }
 
+fn forget(records: &Records) {
+    if let Err(error) = records.remove(OWED) {
+        log::warn!("the services will be restarted once more: {error}");
+    }
+}
+
 /// The files of all ports that the request has to do with; none for those that end.
-fn wanted(document: Node<'_>) -> Result<BTreeMap<PathBuf, Option<String>>> {
+fn wanted(document: Node<'_>) -> Result<Files> {
     let names = network_setup::names(document)?;
     if names.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Files::new());
     }
     let mut ports = BTreeMap::new();
     for network in network_setup::with_property(document, PROPERTY)? {
@@ -81,7 +106,7 @@ fn wanted(document: Node<'_>) -> Result<BTreeMap<PathBuf, Option<String>>> {
     let ended = asked.into_iter().map(|(_, nic)| nic);
     let ended = ended.filter(|nic| !ports.contains_key(nic) && !is_used(nic));
     let file = |nic: &str| Path::new(DIRECTORY).join(format!("cfg-{nic}"));
-    let mut files: BTreeMap<_, _> = ended.map(|nic| (file(&nic), None)).collect();
+    let mut files: Files = ended.map(|nic| (file(&nic), None)).collect();
     if !ports.is_empty() {
         let defaults = template()?;
         for (nic, settings) in ports {

@@ -7,13 +7,13 @@
 //! `before_network_setup` takes the networks of the hook out of the request and builds them;
 //! `after_network_setup` forgets how to go back, `after_network_setup_fail` goes back.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::file_set::Files;
 use vdsm_hooks::hook::Program;
 use vdsm_hooks::record::{self, Lock, Records};
 use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, network_setup, program};
@@ -130,7 +130,11 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
     Records::own(HOOK)?.write(STATE, &setup.to_string())?;
     transact(lock, plan::commands(&from.switch, &to.switch))?;
     links::apply(lock, &from.switch, &to.switch)?;
-    file_set::change(&request.files).map(drop)
+    change(&request.files).map(drop)
+}
+
+fn change(files: &Files) -> Result<bool> {
+    file_set::change(files, Some(Path::new(network_setup::STAGING)))
 }
 
 fn content(path: &Path) -> Result<Option<String>> {
@@ -168,8 +172,8 @@ fn go_back(lock: &Lock) -> Result {
             ))),
         }
     };
-    let files: Result<BTreeMap<_, _>> = files.iter().map(file).collect();
-    file_set::change(&files?)?;
+    let files: Result<Files> = files.iter().map(file).collect();
+    change(&files?)?;
     let (from, to) = (Configured::kept(from)?.switch, Configured::kept(to)?.switch);
     transact(lock, plan::commands_back(&to, &from))?;
     links::apply(lock, &to, &from)?;
