@@ -16,8 +16,6 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 use std::{env, fs, io};
 
-use nix::sys::signal::{Signal, raise};
-
 use crate::error::one_line;
 use crate::xml::{Document, Edits};
 use crate::{Context, Error, Result, child, cmd, host, json, xml};
@@ -81,15 +79,13 @@ pub fn run_apart(
         if is_asked()? {
             let ended = child::other_self(limit)?;
             let _ = io::stderr().write_all(&ended.stderr);
-            status = match ended.status.filter(|_| ended.in_time) {
-                Some(status) => exit_like(status),
-                None => {
-                    return Err(Error::new(format!(
-                        "gave up after {} seconds: its storage does not answer",
-                        limit.as_secs()
-                    )));
-                }
-            };
+            let ended = ended.status.filter(|_| ended.in_time).ok_or_else(|| {
+                Error::new(format!(
+                    "gave up after {} seconds: its storage does not answer",
+                    limit.as_secs()
+                ))
+            })?;
+            status = exit_like(ended)?;
         }
         Ok(())
     });
@@ -100,16 +96,14 @@ pub fn run_apart(
     }
 }
 
-/// Ends as a child has ended: by a signal, if that was it.
-fn exit_like(status: ExitStatus) -> ExitCode {
-    let signal = status
-        .signal()
-        .and_then(|signal| Signal::try_from(signal).ok());
-    if let Some(signal) = signal {
-        let _ = raise(signal);
+/// As a child has exited. One that was killed has not said why.
+fn exit_like(status: ExitStatus) -> Result<ExitCode> {
+    if let Some(signal) = status.signal() {
+        let problem = format!("the child that does its work was killed by signal {signal}");
+        return Err(Error::new(problem));
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
-    ExitCode::from(code.unwrap_or(2))
+    Ok(ExitCode::from(code.unwrap_or(2)))
 }
 
 fn end(name: &str, result: Result) -> ExitCode {

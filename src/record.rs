@@ -72,7 +72,7 @@ pub fn lock(hook: &str, deadline: Duration) -> Result<Lock> {
 
 fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     let end = Instant::now() + deadline;
-    let (directory, path) = directory(run, WAY, hook)?;
+    let (directory, path) = directory(run, WAY, hook, Life::Boot)?;
     let path = path.join(LOCK);
     let mut file = open_lock(&directory).context(path.display())?;
     loop {
@@ -101,6 +101,25 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
 pub struct Records {
     directory: File,
     path: PathBuf,
+    life: Life,
+}
+
+/// What records outlast.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Only the process.
+    Boot,
+    /// A loss of power as well: names are on the disk when a call returns.
+    Lasting,
+}
+
+impl Life {
+    fn keep(self, directory: &File) -> io::Result<()> {
+        match self {
+            Life::Boot => Ok(()),
+            Life::Lasting => directory.sync_all(),
+        }
+    }
 }
 
 impl Records {
@@ -109,7 +128,7 @@ impl Records {
     /// # Errors
     /// As [`lock`].
     pub fn of(hook: &str) -> Result<Records> {
-        Records::below(Path::new(RUN), WAY, hook)
+        Records::below(Path::new(RUN), WAY, hook, Life::Boot)
     }
 
     /// Those of its records that outlast a boot.
@@ -117,7 +136,7 @@ impl Records {
     /// # Errors
     /// As [`lock`].
     pub fn lasting(hook: &str) -> Result<Records> {
-        Records::below(Path::new(LASTING), WAY, hook)
+        Records::below(Path::new(LASTING), WAY, hook, Life::Lasting)
     }
 
     /// Those that root writes and reads, and nobody else can: whoever owns a directory can take
@@ -126,12 +145,16 @@ impl Records {
     /// # Errors
     /// As [`lock`]; or we are not root.
     pub fn own(hook: &str) -> Result<Records> {
-        Records::below(Path::new(RUN), OWN_WAY, hook)
+        Records::below(Path::new(RUN), OWN_WAY, hook, Life::Boot)
     }
 
-    fn below(run: &Path, way: &[&str], hook: &str) -> Result<Records> {
-        let (directory, path) = directory(run, way, hook)?;
-        Ok(Records { directory, path })
+    fn below(run: &Path, way: &[&str], hook: &str, life: Life) -> Result<Records> {
+        let (directory, path) = directory(run, way, hook, life)?;
+        Ok(Records {
+            directory,
+            path,
+            life,
+        })
     }
 
     /// The text kept under `name`; none if there is none.
@@ -162,7 +185,7 @@ impl Records {
     /// new one.
     ///
     /// # Errors
-    /// It cannot be written; the old text is still there.
+    /// It cannot be written; the old text is still there, or the new one, whole.
     pub fn write(&self, name: &str, text: &str) -> Result {
         let path = self.path(name)?;
         self.with_file(name, text, |new| new.replace(Path::new(name)))
@@ -173,7 +196,7 @@ impl Records {
     /// nothing or the whole text.
     ///
     /// # Errors
-    /// It cannot be written; nothing is left.
+    /// It cannot be written; nothing is left, or the whole text.
     pub fn create(&self, name: &str, text: &str) -> Result<bool> {
         let path = self.path(name)?;
         let put = self.with_file(name, text, |new| new.put(Path::new(name)).map(drop));
@@ -226,7 +249,8 @@ impl Records {
         give(new.file(), &self.directory)?;
         new.file().write_all(text.as_bytes())?;
         new.file().sync_all()?;
-        put(new)
+        put(new)?;
+        self.life.keep(&self.directory)
     }
 
     fn unlink(&self, name: &str) -> nix::Result<()> {
@@ -235,19 +259,19 @@ impl Records {
 }
 
 /// The hook's directory below `run`, and its path; what is missing is made.
-fn directory(run: &Path, way: &[&str], hook: &str) -> Result<(File, PathBuf)> {
+fn directory(run: &Path, way: &[&str], hook: &str, life: Life) -> Result<(File, PathBuf)> {
     let mut path = run.to_owned();
     let mut directory = File::open(run).context(run.display())?;
     let parents = way.iter().map(|name| (*name, 0o755));
     for (name, mode) in parents.chain([(hook, 0o700)]) {
         path.push(name);
-        directory = enter(&directory, name, mode).context(path.display())?;
+        directory = enter(&directory, name, mode, life).context(path.display())?;
     }
     temporary::clear(directory.as_fd(), None);
     Ok((directory, path))
 }
 
-fn enter(parent: &File, name: &str, mode: u32) -> io::Result<File> {
+fn enter(parent: &File, name: &str, mode: u32, life: Life) -> io::Result<File> {
     let made = match mkdirat(parent, name, Mode::S_IRWXU) {
         Ok(()) => true,
         Err(Errno::EEXIST) => false,
@@ -258,6 +282,7 @@ fn enter(parent: &File, name: &str, mode: u32) -> io::Result<File> {
     if made {
         give(&directory, parent)?;
         directory.set_permissions(Permissions::from_mode(mode))?;
+        life.keep(parent)?;
     }
     Ok(directory)
 }
@@ -349,7 +374,7 @@ mod tests {
     #[test]
     fn texts_are_kept_by_name() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), WAY, "one")?;
+        let records = Records::below(run.path(), WAY, "one", Life::Boot)?;
         assert_eq!(records.read("vm")?, None);
         assert!(records.create("vm", "first")?);
         assert!(!records.create("vm", "second")?);
@@ -370,7 +395,7 @@ mod tests {
     #[test]
     fn own_records_are_in_a_directory_of_our_own() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), OWN_WAY, "one")?;
+        let records = Records::below(run.path(), OWN_WAY, "one", Life::Boot)?;
         records.write("state", "ours")?;
         assert_eq!(records.read("state")?.as_deref(), Some("ours"));
         for (path, mode) in [("vdsm-hooks", 0o755), ("vdsm-hooks/one", 0o700)] {
@@ -384,11 +409,13 @@ mod tests {
     #[test]
     fn what_was_being_written_at_a_kill_goes_with_the_next_one() -> Result {
         let run = tempfile::tempdir()?;
-        Records::below(run.path(), WAY, "one")?.write("vm", "")?;
+        Records::below(run.path(), WAY, "one", Life::Boot)?.write("vm", "")?;
         let here = run.path().join("vdsm/hooks/one");
         let left = [".vm.4711.new", ".vm.0123456789abcdef.new"].map(|name| here.join(name));
         for open in [
-            || -> fn(&Path) -> Result { |run| Records::below(run, WAY, "one").map(drop) },
+            || -> fn(&Path) -> Result {
+                |run| Records::below(run, WAY, "one", Life::Boot).map(drop)
+            },
             || -> fn(&Path) -> Result { |run| lock_below(run, "one", AT_ONCE).map(drop) },
         ] {
             for path in &left {
@@ -404,7 +431,7 @@ mod tests {
     #[test]
     fn names_stay_in_the_directory_and_links_are_not_read() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), WAY, "one")?;
+        let records = Records::below(run.path(), WAY, "one", Life::Boot)?;
         for name in [
             "",
             ".",

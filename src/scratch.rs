@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -120,9 +120,12 @@ impl Identity {
         }
     }
 
-    /// Whether it is still at its path.
-    fn is_there(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|file| self.is(&file))
+    /// Whether it is certainly no longer at its path.
+    fn is_gone(&self) -> bool {
+        match fs::symlink_metadata(&self.path) {
+            Ok(file) => self.is(&file) == Some(false),
+            Err(error) => is_missing(&error),
+        }
     }
 
     /// Whether it is only known by a name that nobody else can have given a file.
@@ -130,28 +133,41 @@ impl Identity {
         (self.device, self.inode, self.born) == (0, 0, 0)
     }
 
-    fn is(&self, file: &Metadata) -> bool {
+    /// None where nobody can tell. The numbers of devices are given out anew at each boot, for
+    /// network storage, btrfs, overlays and logical volumes in the order in which they are mounted.
+    /// So they say no more than that a file is the same while they are.
+    fn is(&self, file: &Metadata) -> Option<bool> {
         if self.is_unborn() {
-            return file.is_file();
+            return Some(file.is_file());
         }
         let found = Identity::of(&self.path, file);
-        (found.device, found.inode, found.born) == (self.device, self.inode, self.born)
+        let is_same_inode = found.inode == self.inode;
+        match (self.born, found.born) {
+            (0, _) => (is_same_inode && found.device == self.device).then_some(true),
+            (_, 0) => None,
+            (born, found) => Some(is_same_inode && found == born),
+        }
     }
 
     /// Deletes it, if it is still what lies there.
     fn delete(&self) -> Result {
         let path = Path::new(&self.path);
         // A link on the way can only lead to the file that we know.
-        if self.is_unborn() && !self.is_there() {
+        if self.is_unborn() && self.is_gone() {
             return Ok(());
         }
         let directory = match open(parent(path), DIRECTORY, Mode::empty()) {
-            Err(Errno::ENOENT) => return gone(path),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return gone(path),
             directory => directory?,
         };
         let doubt = "another file is there now, so it is left";
         delete_if(&directory, path, doubt, |file| self.is(file))
     }
+}
+
+/// Whether there is nothing. Other errors do not tell, as those of storage that is disturbed.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn gone(path: &Path) -> Result {
@@ -163,18 +179,23 @@ fn delete_if(
     directory: &OwnedFd,
     path: &Path,
     doubt: &str,
-    fits: impl Fn(&Metadata) -> bool,
+    fits: impl Fn(&Metadata) -> Option<bool>,
 ) -> Result {
     let name = path.file_name().unwrap_or_default();
     let here = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
     match fs::symlink_metadata(here.join(name)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => gone(path),
+        Err(error) if is_missing(&error) => gone(path),
         Err(error) => Err(error.into()),
-        Ok(file) if !fits(&file) => {
-            log::warn!("{}: {doubt}", path.display());
-            Ok(())
-        }
-        Ok(_) => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
+        Ok(file) => match fits(&file) {
+            Some(true) => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
+            Some(false) => {
+                log::warn!("{}: {doubt}", path.display());
+                Ok(())
+            }
+            None => Err(Error::new(
+                "a file is there, and its storage does not tell when it was made: if it is the scratch disk from before the host's last boot, delete it, else move it away",
+            )),
+        },
     }
 }
 
@@ -193,7 +214,7 @@ pub fn delete_found(path: &str, storage: &mut Storage) -> Result {
     let path = Path::new(path);
     let doubt = "no regular file, so it is left";
     match directory_of(path, storage)? {
-        Some(directory) => delete_if(&directory, path, doubt, Metadata::is_file),
+        Some(directory) => delete_if(&directory, path, doubt, |file| Some(file.is_file())),
         None => gone(path),
     }
 }
@@ -385,7 +406,7 @@ impl Made {
         let vm = self.vm.clone();
         undo.push("the record", move || {
             let mut made = Made::by(&vm)?;
-            made.files.retain(Identity::is_there);
+            made.files.retain(|file| !file.is_gone());
             made.keep()
         });
     }
@@ -430,4 +451,69 @@ fn parse(line: &str) -> Option<Identity> {
         born: parts.next()?.parse().ok()?,
         path: parts.next()?.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_after_a_boot_and_in_doubt_it_is_not_gone() -> Result {
+        let place = tempfile::tempdir()?;
+        let path = place.path().join("disk");
+        fs::write(&path, "")?;
+        let path = path.to_string_lossy();
+        let facts = fs::symlink_metadata(&*path)?;
+        let made = |device, inode, born| Identity {
+            path: path.clone().into_owned(),
+            device,
+            inode,
+            born,
+        };
+        let now = Identity::of(&path, &facts);
+        let (device, inode) = (now.device, now.inode);
+        // As on a file system that tells when a file was made, and on one that does not.
+        let mut rows = vec![
+            (made(device, inode, 0), Some(true)),
+            (made(device + 1, inode, 0), None),
+            (made(device, inode + 1, 0), None),
+        ];
+        if now.born != 0 {
+            rows.extend([
+                (made(device, inode, now.born), Some(true)),
+                (made(device + 1, inode, now.born), Some(true)),
+                (made(device, inode + 1, now.born), Some(false)),
+                (made(device, inode, now.born + 1), Some(false)),
+            ]);
+        }
+        for (identity, expected) in rows {
+            let known = (identity.device, identity.inode, identity.born);
+            assert_eq!(identity.is(&facts), expected, "{known:?}");
+            assert_eq!(identity.is_gone(), expected == Some(false), "{known:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_is_not_gone() -> Result {
+        let place = tempfile::tempdir()?;
+        fs::write(place.path().join("file"), "")?;
+        // The one error that root gets without a disk that is broken.
+        symlink("loop", place.path().join("loop"))?;
+        for (path, is_gone) in [("none", true), ("file/disk", true), ("loop/disk", false)] {
+            let path = place.path().join(path).to_string_lossy().into_owned();
+            let (device, inode, born) = (1, 2, 3);
+            let identity = Identity {
+                path,
+                device,
+                inode,
+                born,
+            };
+            assert_eq!(identity.is_gone(), is_gone, "{}", identity.path);
+            assert_eq!(identity.delete().is_ok(), is_gone, "{}", identity.path);
+        }
+        Ok(())
+    }
 }

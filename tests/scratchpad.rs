@@ -155,7 +155,12 @@ fn after_an_end_at_its_record_the_vm_starts_again() {
     let host = Host::new();
     let fire = |event, wrapper| host.fire(event, VM_ID, &value(&["a"]), wrapper);
     let limit = ["sh", "-c", "ulimit -c 0; ulimit -f 0; exec \"$0\""];
-    assert_eq!(fire("before_vm_start", &limit).status, None);
+    let ended = fire("before_vm_start", &limit);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "scratchpad: the child that does its work was killed by signal 25\n"
+    );
     let again = fire("before_vm_start", &[]);
     assert_eq!(again.status, Some(0), "{again:?}");
     assert_eq!(host.images(), ["a"]);
@@ -279,6 +284,108 @@ fn what_a_crash_of_the_host_left_goes_at_the_next_start() {
     assert_eq!(fs::read(host.image("a")).unwrap(), vec![0; 1 << 20]);
     assert_eq!(fire("after_vm_destroy").stderr, "");
     assert!(host.images().is_empty());
+}
+
+/// Changes one of the numbers that the record has of the VM's only file.
+fn change_record(host: &Host, column: usize, change: impl Fn(u128) -> u128) {
+    let record = host.record(VM_ID);
+    let text = fs::read_to_string(&record).unwrap();
+    // The line before is of the file under its first name.
+    let lines = text.lines().map(|line| {
+        let mut words: Vec<String> = line.splitn(4, ' ').map(str::to_owned).collect();
+        if words[1] != "0" {
+            words[column] = change(words[column].parse().unwrap()).to_string();
+        }
+        words.join(" ") + "\n"
+    });
+    let new: String = lines.collect();
+    assert_ne!(new, text);
+    fs::write(&record, new).unwrap();
+}
+
+/// Devices get their numbers in the order in which they are mounted.
+#[test]
+fn after_a_boot_that_numbers_the_devices_anew_the_vm_starts_again() {
+    let test = "after_a_boot_that_numbers_the_devices_anew_the_vm_starts_again";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let host = Host::new();
+    let fire = |event| host.fire(event, VM_ID, &value(&["a"]), &[]);
+    assert_eq!(fire("before_vm_start").status, Some(0));
+    let born = fs::metadata(host.image("a")).unwrap().created();
+    if born.is_err() {
+        return not_run(test, "the file system does not tell when a file was made");
+    }
+    for event in ["before_vm_start", "after_vm_destroy"] {
+        change_record(&host, 0, |device| device + 1);
+        let again = fire(event);
+        assert_eq!((again.status, &*again.stderr), (Some(0), ""), "{event}");
+    }
+    assert!(host.images().is_empty() && host.records().is_empty());
+}
+
+#[test]
+fn what_may_be_the_disk_from_before_a_boot_is_kept_book_of() {
+    let test = "what_may_be_the_disk_from_before_a_boot_is_kept_book_of";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let host = Host::new();
+    let fire = |event| host.fire(event, VM_ID, &value(&["a"]), &[]);
+    assert_eq!(fire("before_vm_start").status, Some(0));
+    change_record(&host, 0, |device| device + 1);
+    // As on a file system that does not tell it.
+    change_record(&host, 2, |_| 0);
+    for (event, status) in [("before_vm_start", 2), ("after_vm_destroy", 1)] {
+        let refused = fire(event);
+        assert_eq!(refused.status, Some(status), "{refused:?}");
+        assert!(refused.stderr.contains("delete it"), "{refused:?}");
+        assert_eq!(host.images(), ["a"]);
+        assert_eq!(host.records(), [VM_ID]);
+    }
+    fs::remove_file(host.image("a")).unwrap();
+    assert_eq!(fire("before_vm_start").status, Some(0));
+    assert_eq!(fire("after_vm_destroy").stderr, "");
+    assert!(host.images().is_empty() && host.records().is_empty());
+}
+
+/// A name is on the disk when its directory is.
+#[test]
+fn the_record_is_on_the_disk_before_the_file_is_made() {
+    let test = "the_record_is_on_the_disk_before_the_file_is_made";
+    if let Some(reason) = steps::why_not() {
+        return not_run(test, &reason);
+    }
+    let host = Host::new();
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    let strace = format!(
+        "exec strace -y -o {} -e trace=fsync,mkdirat,rename,renameat,renameat2,openat \"$0\" __apart $PPID",
+        log.display()
+    );
+    let outcome = host.fire(
+        "before_vm_start",
+        VM_ID,
+        &value(&["a"]),
+        &["sh", "-c", &strace],
+    );
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let log = fs::read_to_string(&log).unwrap();
+    let calls: Vec<&str> = log.lines().collect();
+    let first = |what: &dyn Fn(&str) -> bool| calls.iter().position(|call| what(call));
+    let synced = |directory: &str| {
+        let call = format!("<{directory}>");
+        first(&|line| line.starts_with("fsync(") && line.contains(&call))
+    };
+    let records = "/var/lib/vdsm/hooks/scratchpad";
+    let named = first(&|call| call.starts_with("rename") && call.contains(VM_ID)).expect(&log);
+    let made = first(&|call| call.contains("\".a.") && call.contains("O_CREAT")).expect(&log);
+    for directory in ["/var/lib", "/var/lib/vdsm", "/var/lib/vdsm/hooks"] {
+        assert!(synced(directory).expect(&log) < named, "{log}");
+    }
+    let durable = synced(records).expect(&log);
+    assert!(named < durable && durable < made, "{log}");
 }
 
 #[test]
