@@ -249,6 +249,7 @@ fn no_link_is_followed_out_of_the_domain() {
     fs::remove_file(domain.join("dom_md/metadata")).unwrap();
     fs::write(domain.join("dom_md/metadata"), attached()).unwrap();
     symlink(&victim, domain.join("dom_md/metadata.new")).unwrap();
+    age(&domain.join("dom_md/metadata.new"));
     let done = tool(&["release", domain.to_str().unwrap()]);
     assert_eq!((done.status, done.stderr.as_str()), (0, ""));
     assert_eq!(fs::read_to_string(&victim).unwrap(), attached());
@@ -256,6 +257,43 @@ fn no_link_is_followed_out_of_the_domain() {
         fs::read_to_string(domain.join("dom_md/metadata")).unwrap(),
         EXPORT
     );
+}
+
+/// Makes a file, or link, two minutes old.
+fn age(file: &Path) {
+    let touch = Command::new("touch")
+        .args(["-h", "-d", "2 minutes ago"])
+        .arg(file)
+        .status();
+    assert!(touch.unwrap().success());
+}
+
+/// VDSM writes under the same name; taking it away would have one of the two put half of the other's
+/// file in place.
+#[test]
+fn a_file_that_somebody_is_writing_is_left_to_him() {
+    let storage = Storage::new();
+    let domain = storage.domain("nas:_x", EXPORT_ID, attached());
+    let file = domain.join("dom_md/metadata");
+    let new = domain.join("dom_md/metadata.new");
+    fs::write(&new, "half").unwrap();
+    let release = ["release", domain.to_str().unwrap()];
+    let done = tool(&release);
+    assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+    assert!(
+        done.stderr.contains("somebody is writing it"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(fs::read_to_string(&new).unwrap(), "half");
+    assert_eq!(fs::read_to_string(&file).unwrap(), attached());
+    assert_eq!(copies(&file), ["metadata.new"]);
+    // Nobody writes for so long.
+    age(&new);
+    let done = tool(&release);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(&file).unwrap(), EXPORT);
+    assert!(!new.exists());
 }
 
 /// The system calls of which every one is a step.
@@ -284,7 +322,11 @@ fn killed_at_every_step_the_metadata_is_whole() {
                 assert_eq!(text.unwrap(), attached());
             }
         }
-        // What is left does not hinder anybody.
+        // What is left does not hinder anybody for long.
+        let left = file.with_file_name("metadata.new");
+        if left.exists() {
+            age(&left);
+        }
         let done = tool(&["release", domain.to_str().unwrap()]);
         assert_eq!((done.status, done.stderr.as_str()), (0, ""));
         assert_eq!(fs::read_to_string(&file).unwrap(), EXPORT);

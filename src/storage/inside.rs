@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
@@ -221,6 +222,12 @@ impl Entry {
     /// The numbers of the file system.
     pub(super) fn device(&self) -> (u64, u64) {
         (major(self.found.st_dev), minor(self.found.st_dev))
+    }
+
+    /// When its content or its name last changed.
+    pub(super) fn changed(&self) -> SystemTime {
+        let seconds = u64::try_from(self.found.st_ctime).unwrap_or_default();
+        UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     pub(super) fn inode(&self) -> u64 {

@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha1::{Digest as _, Sha1};
 
@@ -15,6 +15,9 @@ use super::probe::MOST_METADATA;
 use super::seal::hex;
 use super::{METADATA_FILE, locks};
 use crate::{Context, Error, Result};
+
+/// Nobody takes that long to write a few lines and give them their name.
+const REMNANT: Duration = Duration::from_secs(60);
 
 /// What tells one content from another.
 pub(super) fn digest(content: &[u8]) -> String {
@@ -63,17 +66,43 @@ fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsStri
     let mut temporary = name.to_owned();
     temporary.push(".new");
     let copy = free_name(dir, name)?;
+    remove_remnant(dir, &temporary)?;
     for (content, name) in [(old, copy.as_os_str()), (new, name)] {
-        dir.remove(&temporary)?;
         let written = dir
             .make_file(&temporary, content, 0, entry.mode(), entry.owner())
             .and_then(|()| dir.rename(&temporary, name));
-        if let Err(error) = written {
-            let _ = dir.remove(&temporary);
-            return Err(error);
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(in_use(&temporary));
+            }
+            Err(error) => {
+                let _ = dir.remove(&temporary);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
     }
     Ok(copy)
+}
+
+/// Removes what is left of a writer that was killed. A file that may still be in use stays.
+fn remove_remnant(dir: &Dir, name: &OsStr) -> io::Result<()> {
+    let Some(entry) = dir.look(name)? else {
+        return Ok(());
+    };
+    // By the clock of the storage, which may be ahead of ours.
+    match SystemTime::now().duration_since(entry.changed()) {
+        Ok(age) if age >= REMNANT => dir.remove(name),
+        _ => Err(in_use(name)),
+    }
+}
+
+fn in_use(name: &OsStr) -> io::Error {
+    io::Error::other(format!(
+        "{} is there: somebody is writing it, or was cut off just now; try again in {} seconds",
+        name.to_string_lossy(),
+        REMNANT.as_secs()
+    ))
 }
 
 /// A name for the copy, with the time in it.
