@@ -22,6 +22,9 @@ readonly HELPERS=usr/libexec/vdsm-hooks
 readonly STATE=var/lib/vdsm-hooks
 readonly KEPT=$STATE/replaced
 readonly DIRECTORIES=$STATE/directories
+# What a run is about to make, and after a kill what may be left of it: d and a directory, or f and a
+# file that is prepared, with a tab between.
+readonly UNFINISHED=$STATE/unfinished
 # Hook and path, with a tab between, of each file whose place does not tell that it is ours.
 readonly SPREAD=$STATE/files
 readonly TOOL=usr/bin/vdsm-hooks
@@ -284,14 +287,45 @@ kept_name() {
 
 # --- Changing things ---
 
-# Makes the directory $1 below the root, and notes what had to be made.
+# Makes the directory $1 below the root, and notes before that it had to be made.
 make_directory() {
     [ ! -d "$root/$1" ] || return 0
     case "$1" in
     */*) make_directory "${1%/*}" ;;
     esac
-    attempt mkdir -m 755 "$root/$1"
     printf '%s\n' "$1" >>"$work/made"
+    [ ! -d "$root/$STATE" ] || printf 'd\t%s\n' "$1" | note
+    attempt mkdir -m 755 "$root/$1"
+    # Where there was no place for a note yet.
+    [ "$1" != "$STATE" ] || sed "s/^/d$tab/" "$work/made" | note
+}
+
+# Adds its input to what is unfinished.
+note() {
+    attempt tee -a -- "$root/$UNFINISHED"
+}
+
+# Has all that is prepared and made from now on noted, $work/wanted before anything else.
+begin() {
+    make_directory "$STATE"
+    {
+        sed "s/^[^ ]* /f$tab/" "$work/wanted"
+        sed "s/^/f$tab/" "$work/kept"
+        printf "f\t%s\n" "$SPREAD" "$DIRECTORIES"
+    } | note
+}
+
+# Removes what a run that was killed has prepared, the files of earlier notes.
+clear_unfinished() {
+    [ -f "$root/$UNFINISHED" ] || return 0
+    while IFS=$tab read -r unfinished path; do
+        [ "$unfinished" != f ] || clear_left "$path"
+    done <"$root/$UNFINISHED"
+}
+
+# The directories of earlier notes.
+made_by_killed() {
+    [ ! -f "$root/$UNFINISHED" ] || sed -n "s/^d$tab//p" "$root/$UNFINISHED"
 }
 
 # Copies $1 into a hidden directory beside $2 (below the root); commit gives it its own name. Nobody
@@ -313,17 +347,34 @@ commit() {
     : >"$work/made"
 }
 
-# Removes what a run that was killed has left beside $1 (below the root).
+# Removes what a run that was killed has left beside $1 (below the root): a directory, or of an
+# earlier version a file with the number of the process alone.
 clear_left() {
-    for remnant in "$root/${1%/*}/.${1##*/}".*.??????; do
-        [ ! -L "$remnant" ] || continue
-        killed=${remnant%.*}
-        killed=${killed##*.}
-        case "$killed" in '' | *[!0-9]*) continue ;; esac
-        if [ ! -d "/proc/$killed" ] && find "$remnant" -prune -type d -user "$(id -u)" | grep -q .; then
-            rm -f -- "$remnant/new"
-            rmdir -- "$remnant" 2>/dev/null || :
-        fi
+    for remnant in "$root/${1%/*}/.${1##*/}".*; do
+        case "${remnant#"$root/${1%/*}/.${1##*/}."}" in
+        *.*.* | *[!0-9]*.*) ;;
+        *.??????)
+            if is_left "${remnant%.*}" "$remnant" d; then
+                rm -f -- "$remnant/new"
+                rmdir -- "$remnant" 2>/dev/null || :
+            fi
+            ;;
+        *) if is_left "$remnant" "$remnant" f; then rm -f -- "$remnant"; fi ;;
+        esac
+    done
+}
+
+# Does $2, of type $3, belong to us and not to the process whose number $1 ends with, which is gone?
+is_left() {
+    killed=${1##*.}
+    case "$killed" in '' | *[!0-9]*) return 1 ;; esac
+    [ ! -L "$2" ] && [ ! -d "/proc/$killed" ] && find "$2" -prune -type "$3" -user "$(id -u)" 2>/dev/null | grep -q .
+}
+
+# Removes the scratch directories of runs that were killed.
+clear_scratch() {
+    for remnant in "${TMPDIR:-/tmp}"/vdsm-hooks.*.??????; do
+        if is_left "${remnant%.*}" "$remnant" d; then rm -rf -- "$remnant"; fi
     done
 }
 
@@ -332,6 +383,8 @@ clean_up() {
     while IFS=$tab read -r prepared _; do
         [ ! -d "$prepared" ] || { rm -f -- "$prepared/new" && rmdir -- "$prepared"; }
     done <"$work/prepared"
+    # Those of a run before us are still to be remembered.
+    [ -n "$was_unfinished" ] || rm -f -- "$root/$UNFINISHED"
     sort -r "$work/made" | while read -r leftover; do
         rmdir -- "$root/$leftover" 2>/dev/null || :
     done
@@ -583,6 +636,7 @@ install_all() {
     : >"$work/wanted"
     stage_hooks
     stage_tool
+    clear_unfinished
     while read -r _ path; do clear_left "$path"; done <"$work/wanted"
     examine
     if ! cat "$work/new" "$work/changed" "$work/foreign" "$work/stale" | grep -q .; then
@@ -594,6 +648,8 @@ install_all() {
         attempt mkdir -p -- "$root"
         made_root=yes
     fi
+    while read -r path; do kept_name "$path"; done <"$work/foreign" >"$work/kept"
+    begin
     while read -r path; do
         prepare "$root/$path" "$(kept_name "$path")"
     done <"$work/foreign"
@@ -604,6 +660,8 @@ install_all() {
     remember_spread
     remember_directories
     commit
+    attempt rm -f -- "$root/$UNFINISHED"
+    was_unfinished=''
     while read -r path; do
         attempt rm -f -- "$root/$path"
         say "removed $root/$path of an earlier version"
@@ -632,9 +690,9 @@ remember_spread() {
 
 # Keeps the list of the directories that we made, for --uninstall: all others belong to somebody.
 remember_directories() {
-    [ -s "$work/made" ] || return 0
-    make_directory "$STATE"
-    cat "$work/made" >"$work/directories"
+    made_by_killed >"$work/directories"
+    cat "$work/made" >>"$work/directories"
+    [ -s "$work/directories" ] || return 0
     [ ! -f "$root/$DIRECTORIES" ] || cat "$root/$DIRECTORIES" >>"$work/directories"
     attempt sort -u -o "$work/directories" "$work/directories"
     prepare "$work/directories" "$DIRECTORIES"
@@ -661,6 +719,7 @@ uninstall_all() {
     done <"$work/found"
 
     for_units "$work/ours" disable --now
+    clear_unfinished
     while read -r path; do clear_left "$path"; done <"$work/ours"
     while read -r path; do
         prepare "$root/$(kept_name "$path")" "$path"
@@ -689,9 +748,13 @@ uninstall_all() {
 
 # Removes the directories that we made and nobody else uses.
 remove_directories() {
-    [ -f "$root/$DIRECTORIES" ] || return 0
-    attempt sort -r -o "$work/directories" "$root/$DIRECTORIES"
-    [ -n "$left" ] || attempt rm -f -- "$root/$DIRECTORIES"
+    made_by_killed >"$work/directories"
+    [ ! -f "$root/$DIRECTORIES" ] || cat "$root/$DIRECTORIES" >>"$work/directories"
+    attempt sort -ru -o "$work/directories" "$work/directories"
+    if [ -z "$left" ]; then
+        attempt rm -f -- "$root/$DIRECTORIES" "$root/$UNFINISHED"
+        was_unfinished=''
+    fi
     while read -r directory; do
         case "$directory" in
         usr/libexec/vdsm | usr/libexec/vdsm/*)
@@ -701,6 +764,8 @@ remove_directories() {
         esac
         rmdir -- "$root/$directory" 2>/dev/null || :
     done <"$work/directories"
+    # A run that was killed before its first note has made no other one of ours.
+    rmdir -- "$root/$STATE" 2>/dev/null || :
 }
 
 # --- ---
@@ -713,13 +778,15 @@ parse_arguments "$@"
 check_real_root
 CDPATH='' cd -- "$source"
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/vdsm-hooks.XXXXXX") || die "cannot make a scratch directory in ${TMPDIR:-/tmp}"
-made_root=''
+work=$(mktemp -d "${TMPDIR:-/tmp}/vdsm-hooks.$$.XXXXXX") || die "cannot make a scratch directory in ${TMPDIR:-/tmp}"
+made_root='' was_unfinished=''
+[ ! -f "$root/$UNFINISHED" ] || was_unfinished=yes
 : >"$work/prepared"
 : >"$work/made"
 trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+clear_scratch
 
 if [ -n "$uninstall" ]; then uninstall_all; else install_all; fi

@@ -173,9 +173,38 @@ find "$events" -type l -delete
 killed=$(sh -c 'echo $$')
 mkdir "$events/.50_diskunmap.$killed.aB3xYz" "$events/.50_diskunmap.$$.aB3xYz" "$events/.50_diskunmap.other.aB3xYz"
 touch "$events/.50_diskunmap.$killed.aB3xYz/new"
+# As earlier versions called them.
+touch "$events/.50_diskunmap.$killed" "$events/.50_diskunmap.$$" "$events/.50_diskunmap.other"
 check 'the next run' succeeds "$planted" --hook diskunmap
-cleared() { [ "$(cd "$events" && echo .5*)" = ".50_diskunmap.$$.aB3xYz .50_diskunmap.other.aB3xYz" ]; }
+cleared() { [ "$(cd "$events" && echo .5*)" = ".50_diskunmap.$$ .50_diskunmap.$$.aB3xYz .50_diskunmap.other .50_diskunmap.other.aB3xYz" ]; }
 check 'removes what one that was killed has left, and nothing else' cleared
+
+# Runs install.sh for the root $1, and kills it at its first call of $2, which then does nothing.
+killed_at() {
+    mkdir -p "$work/killers/$2" "$work/scratch"
+    # shellcheck disable=SC2016 # The variable is that program's.
+    printf '#!/bin/sh\nkill -KILL "$INSTALLER"\n' >"$work/killers/$2/$2"
+    chmod 755 "$work/killers/$2/$2"
+    TMPDIR=$work/scratch PATH=$work/killers/$2:$PATH sh -c 'export INSTALLER=$$; exec sh "$@"' sh \
+        "$project/install.sh" --programs "$programs" --destdir "$1" >"$work/out" 2>"$work/err"
+    [ $? = 137 ]
+}
+in_scratch() { TMPDIR=$work/scratch succeeds "$@"; }
+only_var() { [ "$(cd "$1" && find . | sort | tr '\n' ' ')" = '. ./var ./var/lib ' ]; }
+# Before its first note, with all files prepared, and with one of them in its place.
+for step in tee mv rmdir; do
+    cut=$work/cut-$step
+    mkdir -p "$cut/var/lib"
+    check "is killed at $step" killed_at "$cut" "$step"
+    cp -a "$cut" "$cut-too"
+    check "killed at $step, --uninstall succeeds" in_scratch "$cut" --uninstall
+    check "killed at $step, --uninstall leaves nothing" only_var "$cut"
+    check "killed at $step, the next run succeeds" in_scratch "$cut-too"
+    check "killed at $step, it leaves no temporary file" no_hidden_files "$cut-too"
+    check "killed at $step, it leaves no scratch directory" empty "$work/scratch"
+    check "killed at $step, --uninstall then succeeds" in_scratch "$cut-too" --uninstall
+    check "killed at $step, --uninstall then leaves nothing" only_var "$cut-too"
+done
 
 # --- A second run ---
 
