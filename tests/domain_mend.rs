@@ -279,7 +279,7 @@ fn a_file_that_somebody_is_writing_is_left_to_him() {
     fs::write(&new, "half").unwrap();
     let release = ["release", domain.to_str().unwrap()];
     let done = tool(&release);
-    assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+    assert_eq!(done.status, 2);
     assert!(
         done.stderr.contains("somebody is writing it"),
         "{}",

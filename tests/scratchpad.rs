@@ -360,16 +360,19 @@ fn the_record_is_on_the_disk_before_the_file_is_made() {
     let host = Host::new();
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("log");
-    let strace = format!(
-        "exec strace -y -o {} -e trace=fsync,mkdirat,rename,renameat,renameat2,openat \"$0\" __apart $PPID",
-        log.display()
-    );
-    let outcome = host.fire(
-        "before_vm_start",
-        VM_ID,
-        &value(&["a"]),
-        &["sh", "-c", &strace],
-    );
+    let strace = [
+        "strace",
+        "-y",
+        "-o",
+        log.to_str().unwrap(),
+        "-e",
+        "trace=fsync,rename,renameat,renameat2,openat",
+        // The child that does the work, as the hook starts it.
+        "sh",
+        "-c",
+        "exec \"$0\" __apart $PPID",
+    ];
+    let outcome = host.fire("before_vm_start", VM_ID, &value(&["a"]), &strace);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     let log = fs::read_to_string(&log).unwrap();
     let calls: Vec<&str> = log.lines().collect();

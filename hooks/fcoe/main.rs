@@ -58,15 +58,13 @@ fn run() -> Result {
         return Ok(());
     }
     let records = Records::own(PROPERTY)?;
-    if is_change {
-        // Before the files: the next run finds them as they have to be, and sees no change.
-        records.write(OWED, "")?;
-        let changed = file_set::change(&files, None);
-        if changed.is_err() && !is_owed {
-            forget(&records);
-        }
-        changed?;
+    // Before the files: the next run finds them as they have to be, and sees no change.
+    records.write(OWED, "")?;
+    let changed = file_set::change(&files, None);
+    if changed.is_err() && !is_owed {
+        forget(&records);
     }
+    changed?;
     for service in SERVICES {
         let ended = cmd::run("systemctl", &["restart", service], PATIENCE);
         // The network itself can be set up.

@@ -224,9 +224,9 @@ impl Entry {
         (major(self.found.st_dev), minor(self.found.st_dev))
     }
 
-    /// When its content or its name last changed.
+    /// When its content last changed.
     pub(super) fn changed(&self) -> SystemTime {
-        let seconds = u64::try_from(self.found.st_ctime).unwrap_or_default();
+        let seconds = u64::try_from(self.found.st_mtime).unwrap_or_default();
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
