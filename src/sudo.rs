@@ -7,8 +7,9 @@
 //! that hangs. **The deadline is root's own**, part of what sudoers allow:
 //!
 //! * A program of the host is started by `timeout` of the coreutils, in sudoers with its seconds and
-//!   all of its arguments, see [`Program::of_host`]. It ends the program, and whoever that has
-//!   started, by SIGTERM, and one second later by SIGKILL.
+//!   all of its arguments, see [`Program::of_host`]. It kills its process group: itself, the program,
+//!   and whoever that has started and has not left the group. By SIGKILL at once: after SIGTERM it
+//!   would only wait for the program itself, so one of its children that ignores SIGTERM would stay.
 //! * A helper of ours ends itself and what it runs, see [`crate::cmd::end_after`].
 //!
 //! What is blocked in the kernel, on a disk that does not answer, goes when the kernel lets it go.
@@ -27,10 +28,9 @@ use crate::record::Lock;
 use crate::{Error, Result};
 
 const TIMEOUT: &str = "/usr/bin/timeout";
-/// How many seconds after SIGTERM SIGKILL follows.
-const GRACE: &str = "1";
-/// What `timeout` ends with when SIGTERM was enough, and what a shell makes of SIGKILL.
-const TIMED_OUT: [i32; 2] = [124, 128 + Signal::SIGKILL as i32];
+/// What a shell makes of SIGKILL, by which `timeout` ends together with its group, from coreutils
+/// 8.30 to 9.7; a sudo that does not end in the same way as its command says so too.
+const KILLED: i32 = 128 + Signal::SIGKILL as i32;
 /// What any pipe takes in while nobody reads from it.
 const MOST_INPUT: usize = 16 << 10;
 
@@ -45,7 +45,7 @@ pub struct Program<'a> {
 impl<'a> Program<'a> {
     /// A program of the host by its path, which root ends after the smallest of `seconds` that is
     /// no less than the caller's deadline, or else after the last one. There is a line in sudoers
-    /// for each of them, `/usr/bin/timeout -k 1 SECONDS PROGRAM ARGUMENTS`.
+    /// for each of them, `/usr/bin/timeout -s KILL SECONDS PROGRAM ARGUMENTS`.
     pub const fn of_host(path: &'a str, seconds: &'a [u64]) -> Program<'a> {
         Program { path, seconds }
     }
@@ -118,15 +118,14 @@ impl<'a> Program<'a> {
         let seconds = self.seconds_for(deadline);
         match seconds {
             // One and the same program may be found in several places; sudoers name this one.
-            Some(seconds) => command.args([TIMEOUT, "-k", GRACE, &seconds.to_string(), self.path]),
+            Some(seconds) => command.args([TIMEOUT, "-s", "KILL", &seconds.to_string(), self.path]),
             None => command.arg(found),
         };
         command.args(arguments);
         let start = Instant::now();
         let output = cmd::wait(command, self.name(), input, deadline)?;
         let (code, signal) = (output.status.code(), output.status.signal());
-        let is_ended = code.is_some_and(|code| TIMED_OUT.contains(&code))
-            || signal == Some(Signal::SIGKILL as i32);
+        let is_ended = code == Some(KILLED) || signal == Some(Signal::SIGKILL as i32);
         match seconds.map(Duration::from_secs) {
             Some(limit) if is_ended && start.elapsed() >= limit => {
                 Err(cmd::gave_up(self.name(), limit))

@@ -173,7 +173,7 @@ fn sudo_rules() {
     host.mode(rules, 0o440);
     host.finds(
         2,
-        &["lacks the rule for '/usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 list-br'"],
+        &["lacks the rule for '/usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 list-br'"],
     );
     fs::remove_file(host.at(rules)).unwrap();
     host.finds(2, &["50_vdsm_hooks_macbind is missing"]);

@@ -156,7 +156,7 @@ fn what_runs_as_root_is_written_down_twice() {
         // What is root's can only be ended by root: by `timeout`, or by itself as our helpers do.
         for command in &hook.sudo {
             let is_helper = command.starts_with(&format!("{HELPERS}/"));
-            let seconds = command.strip_prefix("/usr/bin/timeout -k 1 ");
+            let seconds = command.strip_prefix("/usr/bin/timeout -s KILL ");
             let seconds = seconds.and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
             let is_ended = seconds.is_some_and(|seconds| seconds > 0);
             assert!(is_helper || is_ended, "hooks/{name}/hook.json: {command}");

@@ -145,8 +145,8 @@ done
 check "nor more than one" fails vdsm_has "/usr/libexec/vdsm-hooks/$helper" taptest up
 check "nor none" fails vdsm_has "/usr/libexec/vdsm-hooks/$helper"
 check "nor ip itself" fails vdsm_has ip link set taptest nomaster
-check "nor other questions" fails vdsm_has /usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 --no-wait --verbose=db_ctl_base:syslog:off get Open_vSwitch . external_ids:system-id
-check "nor changes" fails vdsm_has /usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 --no-wait --verbose=db_ctl_base:syslog:off get Open_vSwitch . external_ids:hostname -- del-br br-int
+check "nor other questions" fails vdsm_has /usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 --no-wait --verbose=db_ctl_base:syslog:off get Open_vSwitch . external_ids:system-id
+check "nor changes" fails vdsm_has /usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 --no-wait --verbose=db_ctl_base:syslog:off get Open_vSwitch . external_ids:hostname -- del-br br-int
 check "all that changed nothing" is "$(master_of taptest)" "$parked"
 ip link set taptest master red
 check "a tap on another bridge is no error" vdsm_has "/usr/libexec/vdsm-hooks/$helper" taptest

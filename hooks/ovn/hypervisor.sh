@@ -38,7 +38,7 @@ else
     echo '{}' >"$work/caps.json"
     check "user vdsm may ask that through sudo" as_vdsm after_get_caps/ovirt_provider_ovn_hook "$work/caps.json"
     check "and gets the answer" grep 6bba738b "$work/caps.json"
-    vdsm_asks() { setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n /usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 "$@"; }
+    vdsm_asks() { setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n /usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 "$@"; }
     check "and nothing else" fails vdsm_asks get Open_vSwitch . external_ids:hostname
     check "nor anything more" fails vdsm_asks get Open_vSwitch . external_ids:system-id -- del-br br-int
     drop_vdsm

@@ -64,8 +64,8 @@ else
     check "user vdsm may ask Open vSwitch" as_vdsm before_device_create/50_ovs "$work/nic.xml"
     check "and the vNIC gets its port" grep '<virtualport type="openvswitch"/>' "$work/nic.xml"
     vdsm_has() { timeout 20 setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n "$@"; }
-    check "nothing else is allowed" fails vdsm_has /usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 list-br -- del-br ovsbr0
-    check "not even looking" fails vdsm_has /usr/bin/timeout -k 1 8 /usr/bin/ovs-vsctl --timeout=5 show
+    check "nothing else is allowed" fails vdsm_has /usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 list-br -- del-br ovsbr0
+    check "not even looking" fails vdsm_has /usr/bin/timeout -s KILL 8 /usr/bin/ovs-vsctl --timeout=5 show
     drop_vdsm
     ovs_vsctl del-br tagged -- del-br ovsbr0
 

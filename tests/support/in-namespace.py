@@ -4,14 +4,14 @@ them.
 
 To be run as the first process of new mount and process namespaces, which take everything along when
 they end. FILE is JSON: `empty` (places with nothing), `over` and `instead` (directories that lie
-over the host's, or in their place), `dead` (file systems that never answer), `owned` (files and directories of the user vdsm),
-`jobs`. A job has a command, and may have env, input, link
-(a program, and the path by which it is called), and data: the name of the variable and the
-content of the data file. Those with `vdsm` are run by that user. `limit`: seconds for it to end.
+over the host's, or in their place), `dead` (file systems that never answer), `owned` (files and
+directories of the user vdsm), `jobs`. A job has a command, and may have env, input, link (a program,
+and the path by which it is called), and data: the name of the variable and the content of the data
+file. Those with `vdsm` are run by that user; what those with `unread` write is read by nobody, and
+the pipe is full. `limit`: seconds for it to end.
 
-Answer, on standard output: `jobs`, each with status (none: it did not end), stdout,
-stderr and state; and
-`left`, the processes that are still there after `patience` seconds, of which nobody has waited for one.
+Answer, on standard output: `jobs`, each with status (none: it did not end), stdout, stderr and
+state; and `left`, the processes that are still there after `patience` seconds.
 Status 77: this machine refuses a mount.
 """
 
@@ -54,11 +54,24 @@ def others():
     return found
 
 
+def full_pipe():
+    """Where to write to a pipe that is full, and stays so."""
+    end = os.pipe()[1]
+    os.set_blocking(end, False)
+    try:
+        while True:
+            os.write(end, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(end, True)
+    return end
+
+
 def start(number, job):
     if "link" in job:
         program, link = job["link"]
         os.makedirs(os.path.dirname(link), exist_ok=True)
-        os.path.islink(link) or os.symlink(program, link)
+        if not os.path.islink(link):
+            os.symlink(program, link)
     env = dict(job.get("env", {}))
     if "data" in job:
         name, content = job["data"]
@@ -69,12 +82,13 @@ def start(number, job):
             file.write(content)
         for path in (directory, env[name]):
             os.chown(path, VDSM, VDSM)
+    output = full_pipe() if job.get("unread") else subprocess.PIPE
     return subprocess.Popen(
         job["command"],
         env=env,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         preexec_fn=as_vdsm if job.get("vdsm") else None,
     )
 
@@ -93,8 +107,8 @@ def finish(job, process, begun):
     return {
         "status": process.returncode,
         "state": "",
-        "stdout": stdout.decode(),
-        "stderr": stderr.decode(),
+        "stdout": (stdout or b"").decode(),
+        "stderr": (stderr or b"").decode(),
     }
 
 
