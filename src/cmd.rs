@@ -6,17 +6,19 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write as _};
+use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::describe::{DAEMONS as HOOKS, HELPERS};
@@ -30,6 +32,8 @@ const MOST_OUTPUT: usize = 16 << 20;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
 /// is left behind.
 const GRACE: Duration = Duration::from_millis(100);
+/// How long a helper that ends itself may take to say so.
+const TO_SAY_WHY: Duration = Duration::from_secs(1);
 
 /// What a program that ended in time left.
 #[derive(Debug)]
@@ -168,24 +172,47 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
 }
 
 /// Ends this process after `limit`, whatever it does then, and kills what it runs: the deadline of
-/// a helper that is root's, which its caller cannot end. `last` says why.
+/// a helper that is root's, which its caller cannot end. `last` says why; when it cannot, because
+/// nobody reads what this process writes, the end comes a second later, by SIGKILL.
 ///
 /// # Errors
 /// No more threads can be made.
 pub fn end_after(limit: Duration, last: impl FnOnce() + Send + 'static) -> Result {
-    let wait = move || {
+    let end = Instant::now() + limit + TO_SAY_WHY;
+    let kill = move || {
+        thread::sleep(limit + TO_SAY_WHY);
+        kill_all(end);
+        let _ = kill(Pid::this(), Signal::SIGKILL);
+    };
+    let end = move || {
         thread::sleep(limit);
-        // Whoever is about to start a program waits for ever.
-        let running = running();
-        for group in running.iter() {
-            let _ = killpg(*group, Signal::SIGKILL);
-        }
+        kill_all(end);
+        // Both need locks of the standard library that a thread in a blocked write may hold.
         last();
         #[allow(clippy::exit)] // The way out of a process whose own work does not end.
         std::process::exit(2);
     };
-    thread::Builder::new().spawn(wait)?;
+    thread::Builder::new().spawn(kill)?;
+    thread::Builder::new().spawn(end)?;
     Ok(())
+}
+
+/// Kills all programs that run, and keeps others from being started, if the list can be had until
+/// `end`: whoever starts a program that lies on dead storage holds it for ever.
+fn kill_all(end: Instant) {
+    let running = loop {
+        match RUNNING.try_lock() {
+            Ok(running) => break running,
+            Err(TryLockError::Poisoned(running)) => break running.into_inner(),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    for group in running.iter() {
+        let _ = killpg(*group, Signal::SIGKILL);
+    }
+    // Whoever is about to start one waits until this process ends.
+    mem::forget(running);
 }
 
 /// Starts a program, and tells its group.
@@ -252,22 +279,19 @@ pub(crate) fn supervise_with(
     let mut streams = Streams::new(&mut child);
     let mut in_time = streams.drain(end)?;
     // Once the pipes are closed the program is ending, or has closed them on purpose.
-    let status = ended(&mut child, if in_time { end } else { Instant::now() })?;
-    in_time &= status.is_some();
+    let has_ended = ends(group, if in_time { end } else { Instant::now() })?;
+    in_time &= has_ended;
     if !in_time {
         // The group may have ended by itself just now.
         let _ = killpg(group, Signal::SIGKILL);
         let end = Instant::now() + GRACE;
         streams.drain(end)?;
-        ended(&mut child, end)?;
+        ends(group, end)?;
     }
-    if matches!(child.try_wait(), Ok(Some(_))) {
-        // From now on the number may be somebody else's.
-        running().retain(|running| *running != group);
-    }
+    let status = collect(&mut child, group)?;
     let [stdout, stderr] = streams.kept;
     Ok(Ending {
-        status,
+        status: status.filter(|_| has_ended),
         in_time,
         stdout,
         stderr,
@@ -340,23 +364,39 @@ impl Streams {
 trait Pipe: Read + AsFd {}
 impl<P: Read + AsFd> Pipe for P {}
 
-/// The status of a program that ends before `end`. The standard library cannot wait with a limit.
-fn ended(child: &mut Child, end: Instant) -> std::io::Result<Option<ExitStatus>> {
+/// Whether a program ends before `end`; the standard library cannot wait with a limit. It is not
+/// collected yet, so that its number stays its own.
+fn ends(program: Pid, end: Instant) -> std::io::Result<bool> {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let mut pause = Duration::from_micros(50);
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        if waitid(Id::Pid(program), look)? != WaitStatus::StillAlive {
+            return Ok(true);
         }
         if Instant::now() >= end {
-            return Ok(None);
+            return Ok(false);
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
 }
 
+/// The status of a program, if it has ended.
+fn collect(child: &mut Child, group: Pid) -> std::io::Result<Option<ExitStatus>> {
+    let mut running = running();
+    let status = child.try_wait()?;
+    if status.is_some() {
+        // From now on the number may be somebody else's.
+        running.retain(|running| *running != group);
+    }
+    Ok(status)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(300);
@@ -437,6 +477,50 @@ mod tests {
         let ending = supervise(command, LONG, |_| ())?;
         assert_eq!(ending.status.and_then(|status| status.code()), Some(2));
         assert!(ending.in_time && ending.stderr.ends_with(b"over\n"));
+        let left = std::fs::read_to_string(marker.path())?;
+        assert_eq!(left.split(' ').count(), 2, "{left}");
+        left.split(' ').for_each(assert_gone);
+        Ok(())
+    }
+
+    /// The process that the next test starts, with nobody who reads what it writes.
+    #[test]
+    fn is_not_heard() -> Result {
+        let Ok(marker) = env::var("UNHEARD") else {
+            return Ok(());
+        };
+        let script = format!("sleep 60 & echo $$ $! > {marker}; wait");
+        let say = || std::io::stderr().write_all(b"over\n").unwrap_or_default();
+        thread::spawn(say);
+        thread::spawn(move || {
+            while !std::fs::read(&marker).is_ok_and(|text| text.ends_with(b"\n")) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            end_after(SOON, say)
+        });
+        run("sh", &["-c", &script], LONG).map(drop)
+    }
+
+    #[test]
+    fn a_helper_ends_though_nobody_hears_why() -> Result {
+        let marker = tempfile::NamedTempFile::new()?;
+        let test = concat!(module_path!(), "::is_not_heard");
+        let test = test.split_once("::").map_or(test, |(_, test)| test);
+        let (_unread, mut full) = UnixStream::pair()?;
+        full.set_nonblocking(true)?;
+        while full.write(&[b'x'; 8192]).is_ok() {}
+        full.set_nonblocking(false)?;
+        let mut child = Command::new(env::current_exe()?)
+            .args(["--exact", test, "--nocapture"])
+            .env("UNHEARD", marker.path())
+            .stderr(OwnedFd::from(full))
+            .stdout(Stdio::null())
+            .spawn()?;
+        let id = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
+        let has_ended = ends(id, Instant::now() + LONG)?;
+        child.kill()?;
+        assert_eq!(child.wait()?.signal(), Some(Signal::SIGKILL as i32));
+        assert!(has_ended, "it waits for somebody to read");
         let left = std::fs::read_to_string(marker.path())?;
         assert_eq!(left.split(' ').count(), 2, "{left}");
         left.split(' ').for_each(assert_gone);
