@@ -155,6 +155,10 @@ check "sudo lets nobody give it arguments" says 'password is required' \
 check "nor run tc" says 'password is required' setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n tc qdisc show
 echo "$tap1 red redirect 1" >"/run/vdsm/hooks/promisc/$vm_id"
 check "a record with a filter of others is refused" says 'is no line of a record' asks "stop $vm_id"
+for record in "alice $tap1 mirror 49200" "alice $tap1 redirect 49200" "$tap1 alice mirror 49200" "red $tap1 redirect 49200"; do
+    echo "$record" >"/run/vdsm/hooks/promisc/$vm_id"
+    check "and one that says '$record'" says 'promisc-tc: the record: ' asks "stop $vm_id"
+done
 rm "/run/vdsm/hooks/promisc/$vm_id"
 check "all that changed nothing" is_clean
 

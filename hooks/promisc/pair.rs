@@ -71,19 +71,32 @@ impl Pair {
             return Err(Error::new(format!("no such device {}", self.source)));
         }
         match self.mode {
-            Mode::Mirror if !is(&self.source, "bridge") => Err(Error::new(format!(
-                "{} may not be mirrored, expected a Linux bridge",
-                self.source
-            ))),
-            Mode::Mirror => allowed::check(LIST, &self.source)
-                .map_err(|why| Error::new(format!("{} may not be mirrored: {why}", self.source)))
+            Mode::Mirror => check_source(&self.source, self.mode)
+                .and_then(|()| {
+                    allowed::check(LIST, &self.source).map_err(|why| {
+                        Error::new(format!("{} may not be mirrored: {why}", self.source))
+                    })
+                })
                 .and_then(|()| tap(&self.target)),
             Mode::Redirect if is(&self.target, "bridge") => Err(Error::new(format!(
                 "redirect needs a tap, {} is a bridge",
                 self.target
             ))),
-            Mode::Redirect => tap(&self.source).and_then(|()| tap(&self.target)),
+            Mode::Redirect => {
+                check_source(&self.source, self.mode).and_then(|()| tap(&self.target))
+            }
         }
+    }
+}
+
+/// Checks that a device is of the kind whose traffic is copied or diverted.
+pub(crate) fn check_source(source: &str, mode: Mode) -> Result {
+    match mode {
+        Mode::Mirror if !is(source, "bridge") => Err(Error::new(format!(
+            "{source} may not be mirrored, expected a Linux bridge"
+        ))),
+        Mode::Mirror => Ok(()),
+        Mode::Redirect => tap(source),
     }
 }
 

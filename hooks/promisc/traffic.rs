@@ -36,6 +36,7 @@ pub(crate) struct Traffic<'a> {
 /// A line of a VM's record.
 struct Rule {
     source: String,
+    mode: Mode,
     preference: u16,
 }
 
@@ -173,17 +174,21 @@ fn device(name: &str) -> String {
     format!("device:{name}")
 }
 
-/// The record is the user vdsm's to write: nothing of it is taken on trust.
+/// The record is the user vdsm's to write: it is taken for what it says of a filter with one of our
+/// preferences, and [`remove`] asks that it is on a device that could have got one.
 fn parse(line: &str) -> Result<Rule> {
     let words: Vec<_> = line.split(' ').collect();
     let rule = match words[..] {
-        [source, _, mode, preference] if pair::is_name(source) && Mode::parse(mode).is_some() => {
+        [source, _, mode, preference] if pair::is_name(source) => {
             let preference = preference.parse().ok();
             let preference = preference.filter(|number| *number >= FIRST_PREFERENCE);
-            preference.map(|preference| Rule {
-                source: source.to_owned(),
-                preference,
-            })
+            Mode::parse(mode)
+                .zip(preference)
+                .map(|(mode, preference)| Rule {
+                    source: source.to_owned(),
+                    mode,
+                    preference,
+                })
         }
         _ => None,
     };
@@ -195,6 +200,7 @@ fn remove(rule: &Rule) -> Result {
     if !is_there(&rule.source) {
         return Ok(());
     }
+    pair::check_source(&rule.source, rule.mode).context("the record")?;
     let preference = rule.preference.to_string();
     for direction in DIRECTIONS {
         if filters(&rule.source, direction)?.contains(&rule.preference) {
