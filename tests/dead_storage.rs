@@ -23,6 +23,7 @@ use support::{data_variable, hooks, is_root, not_run, program, root};
 use vdsm_hooks::describe::{HELPERS, Scope};
 use vdsm_hooks::events::{self, Data};
 
+const IMAGES: &str = "/var/lib/libvirt/images";
 const DEAD: &str = "/var/lib/libvirt/images/dead";
 const ALIVE: &str = "/var/lib/libvirt/images/alive";
 const VM: &str = "5f1a7d3e-8b24-4c96-b0e5-92d7c3a4f618";
@@ -78,12 +79,23 @@ fn run(jobs: &[Value]) -> Result<Value, String> {
         "#!/bin/sh\necho '{\"report\": [{\"lv\": []}]}'\n",
     );
     executable("usr/bin/guestfish", "#!/bin/sh\nexit 1\n");
+    executable("usr/bin/systemctl", "#!/bin/sh\n");
+    fs::create_dir_all(at("etc/vhostmd")).unwrap();
+    let vhostmd = format!(
+        "<vhostmd><globals><disk><path>{DEAD}/vhostmd0</path></disk>\
+         <transport>vbd</transport></globals></vhostmd>"
+    );
+    fs::write(at("etc/vhostmd/vhostmd.conf"), vhostmd).unwrap();
     let alive = at(ALIVE.replace("/var/lib", "var").as_str());
     let images = alive.join(DOMAIN_ID).join("images").join(VM);
     fs::create_dir_all(&images).unwrap();
-    for image in [alive.join("image"), images.join(DOMAIN_ID)] {
-        fs::File::create(image).unwrap().set_len(1 << 20).unwrap();
-    }
+    let image = fs::File::create(alive.join("image")).unwrap();
+    image.set_len(1 << 20).unwrap();
+    let made = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2"])
+        .args([images.join(DOMAIN_ID).as_os_str(), "1M".as_ref()])
+        .status();
+    assert!(made.unwrap().success());
     let helper = at(&format!("{}/localdisk-helper", &HELPERS[1..]));
     fs::copy(program("localdisk-helper"), helper).unwrap();
     fs::create_dir_all(at("etc/vdsm-hooks")).unwrap();
@@ -141,7 +153,7 @@ fn lookers(place: &str) -> Vec<(Value, i64, &'static str)> {
     });
     let prepared = prepared.to_string();
     let raw = format!("{image}:raw");
-    let scratch = format!("1M,{image}");
+    let scratch = format!("1M,{place}/scratch");
     let on_start =
         |hook, property, value: &str| job(hook, "before_vm_start", &domain, &[(property, value)]);
     let mut rows = vec![
@@ -199,6 +211,17 @@ fn lookers(place: &str) -> Vec<(Value, i64, &'static str)> {
             "qemu-img: gave up after 10000 ms",
         ),
     ];
+    let to_dead = [("log_firmware", "on"), ("log_firmware_dir", DEAD)];
+    rows.push((
+        job("log_firmware", "before_vm_start", &domain, &to_dead),
+        0,
+        silent,
+    ));
+    rows.push((
+        on_start("vhostmd", "sap_agent", "true"),
+        0,
+        "vhostmd0 does not appear",
+    ));
     let check = |event, data: &str| {
         let properties = [("sdcheck_timeout", "2"), ("sdcheck", "strict")];
         (
@@ -237,6 +260,21 @@ fn hooks_that_look_at_storage_give_up_and_say_so() {
     }
 }
 
+/// How a hook ends with images that are there: when it has looked at them, and nothing but what the
+/// test does not have is missing.
+fn how_far(hook: &str) -> (i32, &'static str) {
+    match hook.rsplit_once('_').map_or("", |(_, name)| name) {
+        "vmdisk" if hook.contains("migrate_source") => (2, "the image is local, cannot migrate"),
+        "checkimages" | "floppy" | "scratchpad" | "vmdisk" => (0, ""),
+        "firmware" => (0, "does not answer"),
+        "vhostmd" => (0, "does not appear"),
+        "fileinject" | "growdisk" => (2, "guestfish"),
+        "localdisk" => (2, "qemu-img convert"),
+        "sdcheck" => (2, "the metadata file is missing"),
+        _ => panic!("{hook}"),
+    }
+}
+
 /// Only children of the hook may make a call about what lies on storage: all of the hook's own
 /// calls that have a path are looked at, while it goes as far as it can.
 #[test]
@@ -252,31 +290,40 @@ fn no_hook_calls_storage_itself() {
     let logs = tempfile::tempdir().unwrap();
     let log = |number: usize| logs.path().join(number.to_string());
     let mut jobs: Vec<_> = lookers(ALIVE).into_iter().map(|(job, _, _)| job).collect();
-    let scratch = format!("1M,{ALIVE}/new");
-    for event in ["before_vm_start", "after_vm_destroy"] {
-        jobs.push(job(
-            "scratchpad",
-            event,
-            &domain(ALIVE),
-            &[("scratchpad", &scratch)],
-        ));
-    }
+    let scratch = format!("1M,{ALIVE}/scratch");
+    jobs.push(job(
+        "scratchpad",
+        "after_vm_destroy",
+        &domain(ALIVE),
+        &[("scratchpad", &scratch)],
+    ));
     for (number, job) in jobs.iter_mut().enumerate() {
         let hook = job["command"][0].take();
         job["command"] = json!(["strace", "-y", "-o", log(number), "-e", "trace=%file", hook]);
     }
-    if let Err(reason) = run(&jobs) {
-        return not_run(test, &reason);
-    }
+    let answer = match run(&jobs) {
+        Ok(answer) => answer,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let mut not_as_far = Vec::new();
     for (number, job) in jobs.iter().enumerate() {
+        let outcome = &answer["jobs"][number];
+        let hook = job["command"].as_array().unwrap().last().unwrap();
+        let (status, said) = how_far(hook.as_str().unwrap());
+        let stderr = outcome["stderr"].as_str().unwrap();
+        if outcome["status"] != status || !stderr.contains(said) {
+            not_as_far.push(format!("{hook}: {outcome}"));
+        }
         let calls = fs::read_to_string(log(number)).unwrap();
         assert!(calls.contains("/run/"), "{job}: {calls}");
-        let on_storage = calls.lines().find(|call| call.contains(ALIVE));
+        let on_storage = calls.lines().find(|call| call.contains(IMAGES));
         assert_eq!(on_storage, None, "{job}");
     }
+    assert!(not_as_far.is_empty(), "{}", not_as_far.join("\n"));
 }
 
-/// Every hook, at each of its events that has a document with disks, or may have.
+/// Every hook, at each of its events that has a document with disks, or may have; each path that a
+/// property or a setting of the host names is dead too.
 #[test]
 fn no_hook_is_held_up() {
     let test = "no_hook_is_held_up";
@@ -285,20 +332,29 @@ fn no_hook_is_held_up() {
     }
     let domain = domain(DEAD);
     let disk = disk(DEAD, "sdc", "raw");
-    let mut jobs = Vec::new();
+    let (mut jobs, mut dead) = (Vec::new(), 0);
     for hook in hooks() {
         let properties: Vec<_> = hook
             .properties
             .iter()
             .filter_map(|property| {
+                let (name, example) = (&property.name, &property.example);
                 let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
-                let value = match property.name.ends_with("_timeout") {
-                    true => Some("10"),
-                    false => (!of_host).then_some(property.example.as_str()),
+                let value = match of_host {
+                    _ if name.ends_with("_timeout") => "10".to_owned(),
+                    true if example.starts_with('/') => DEAD.to_owned(),
+                    true => return None,
+                    false => example.replace(IMAGES, DEAD),
                 };
-                Some((property.name.as_str(), value?))
+                Some((name.as_str(), value))
             })
             .collect();
+        let properties: Vec<_> = properties
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let told = |value: &&(&str, &str)| value.1.contains(DEAD);
+        dead += properties.iter().filter(told).count();
         for event in &hook.events {
             let data = match events::find(&event.event).unwrap().data {
                 Data::Domain => &domain,
@@ -309,6 +365,8 @@ fn no_hook_is_held_up() {
         }
     }
     assert!(jobs.len() > 60, "only {}", jobs.len());
+    // Of floppy, log_firmware, scratchpad, vmdisk, and two of sdcheck.
+    assert!(dead >= 6, "only {dead} properties name what is dead");
     let answer = match run(&jobs) {
         Ok(answer) => answer,
         Err(reason) => return not_run(test, &reason),

@@ -11,19 +11,28 @@
 //! QEMU itself opens the file, as its own user. The debug port exists on x86 only; guests of
 //! other architectures are left alone.
 
-use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use vdsm_hooks::guest_log::{self, Wanted};
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, child, domain, hook, program, props};
 
 const PROPERTY: &str = "log_firmware";
 const DIRECTORY: &str = "/var/log/qemu-firmware";
 /// The character device that QEMU's debug port writes to.
 const ID: &str = "id=firmware";
+/// How long to wait for the storage of the directory.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
+    let child = child::serve(|_, arguments| {
+        let is_directory = arguments.first()?.is_dir();
+        Some(child::answer(Ok(is_directory.to_string())))
+    });
+    if let Some(status) = child {
+        return status;
+    }
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
     hook::run(program!(), || run().map_err(Error::keep_going))
 }
@@ -65,10 +74,8 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wante
     {
         return Ok(());
     }
-    if !Path::new(&directory).is_dir() {
-        log::warn!(
-            "log_firmware_dir={directory:?}: no such directory, QEMU will not start without it"
-        );
+    if let Some(problem) = problem_of(&directory) {
+        log::warn!("log_firmware_dir={directory:?}: {problem}, QEMU will not start without it");
     }
     let path = format!("{}/{name}-firmware.log", directory.trim_end_matches('/'));
     let arguments = [
@@ -84,4 +91,18 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wante
     ];
     domain::append_qemu_arguments(root, edits, &arguments);
     Ok(())
+}
+
+/// What will keep QEMU from writing to the directory, if that can be seen.
+fn problem_of(directory: &str) -> Option<String> {
+    let end = Instant::now() + PATIENCE;
+    match child::ask(&["look".as_ref(), directory.as_ref()], end) {
+        Ok(Some(Ok(answer))) if answer == "true" => None,
+        Ok(Some(Ok(_))) => Some("no such directory".to_owned()),
+        Ok(None) => Some(format!(
+            "its storage does not answer within {} seconds",
+            PATIENCE.as_secs()
+        )),
+        Ok(Some(Err(error))) | Err(error) => Some(error.to_string()),
+    }
 }

@@ -12,14 +12,14 @@
 
 mod others;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::sudo::Program;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, domain, hook, host, program, props};
+use vdsm_hooks::{Context, Error, Result, child, domain, hook, host, program, props};
 
 const PROPERTY: &str = "sap_agent";
 const CONFIGURATION: &str = "/etc/vhostmd/vhostmd.conf";
@@ -34,7 +34,13 @@ const SYSTEMCTL: Program<'_> =
 /// How long the started service may take to make its disk.
 const DISK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// What a child is told to do, with the disk.
+const AWAIT: &str = "await";
+
 fn main() -> ExitCode {
+    if let Some(status) = child::serve(await_file) {
+        return status;
+    }
     // Exit 1 at a start: it is refused all the same, and the other hooks may have something to say.
     // Where a migration or a restored VM is stopped, VDSM shows the message of the hook that ran
     // last, which would be an empty one.
@@ -59,6 +65,15 @@ fn run() -> Result {
         metrics.start_service();
         Ok(())
     })
+}
+
+/// The work of a child, which ends when its time is over.
+fn await_file(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
+    let file = arguments.first().filter(|_| what == AWAIT)?;
+    while !file.exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Some(child::answer(Ok(String::new())))
 }
 
 /// How this host publishes its metrics.
@@ -133,16 +148,18 @@ impl Metrics {
             log::warn!("{PROPERTY}: the VM may lack the metrics: {error}");
             return;
         }
+        if !self.by_disk {
+            return;
+        }
+        let disk = &self.disk;
+        // The administrator may have put it on storage that is dead.
         let end = Instant::now() + DISK_DEADLINE;
-        while self.by_disk && !Path::new(&self.disk).exists() {
-            if Instant::now() >= end {
-                let disk = &self.disk;
-                log::warn!(
-                    "{PROPERTY}: {SERVICE} runs, but {disk} does not appear; libvirt will refuse the VM"
-                );
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
+        match child::ask(&[AWAIT.as_ref(), disk.as_ref()], end) {
+            Ok(Some(Ok(_))) => {}
+            Ok(None) => log::warn!(
+                "{PROPERTY}: {SERVICE} runs, but {disk} does not appear; libvirt will refuse the VM"
+            ),
+            Ok(Some(Err(error))) | Err(error) => log::warn!("{PROPERTY}: {disk}: {error}"),
         }
     }
 }
