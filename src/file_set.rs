@@ -249,6 +249,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_elsewhere_is_never_beside_and_what_was_left_goes() -> Result {
+        let root = tempfile::tempdir()?;
+        let workshop = root.path();
+        let files: Files = ["one/same", "two/same"]
+            .map(|name| (workshop.join(name), Some(name.to_owned())))
+            .into();
+        let old = ["one/same", "two/same", "one/.same.4711.new", ".same.a1.new"];
+        for name in old.map(|name| workshop.join(name)) {
+            fs::create_dir_all(name.parent().unwrap_or(workshop))?;
+            fs::write(name, "old")?;
+        }
+        // What cannot be removed: then nothing changes.
+        fs::create_dir(workshop.join("three"))?;
+        fs::create_dir(workshop.join("three/same"))?;
+        let mut refused = files.clone();
+        refused.insert(workshop.join("three/same"), None);
+        for (files, text) in [(&refused, None), (&files, Some(()))] {
+            assert_eq!(change(files, Some(workshop)).is_ok(), text.is_some());
+            for name in ["one", "two"] {
+                assert_eq!(crate::host::entries(&workshop.join(name))?, ["same"]);
+                let expected = text.map_or("old".to_owned(), |()| format!("{name}/same"));
+                let found = fs::read_to_string(workshop.join(name).join("same"))?;
+                assert_eq!(found, expected);
+            }
+            assert_eq!(crate::host::entries(workshop)?, ["one", "three", "two"]);
+        }
+        assert!(!is_change(&files)?);
+        Ok(())
+    }
+
+    #[test]
     fn links_are_followed_where_only_we_can_have_put_them() -> Result {
         let root = tempfile::tempdir()?;
         let real = root.path().join("real");
