@@ -6,9 +6,9 @@
 
 use crate::{domains, support};
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -368,6 +368,47 @@ fn warn_never_stops_a_vm_whatever_else_is_wrong() {
         assert_eq!(about("the line of ROLE was edited"), checked, "{stderr}");
         let warning = |line: &str| line.starts_with("sdcheck: warning: ");
         assert!(stderr.lines().all(warning), "{stderr}");
+    }
+}
+
+/// A host where VDSM's user may start no further thread, or only so many.
+#[test]
+fn a_host_at_its_limits_is_a_doubt() {
+    if !support::is_root() {
+        let test = "a_host_at_its_limits_is_a_doubt";
+        return support::not_run(test, "needs root to become another user");
+    }
+    let storage = Storage::new();
+    let healthy = storage.domain("nas:_x", DATA_ID, DATA);
+    let document = storage.path().join("vm.xml");
+    fs::write(&document, vm(&[disk(&healthy)])).unwrap();
+    // Where everybody can read it.
+    let program = storage.path().join("sdcheck");
+    fs::copy(SDCHECK, &program).unwrap();
+    fs::set_permissions(storage.path(), Permissions::from_mode(0o755)).unwrap();
+    // The hook itself is the first; its second and third are threads, its fourth is a child.
+    for most in 1..=3 {
+        for (policy, status) in [("warn", 0), ("enforce", 0), ("strict", 2)] {
+            let output = Command::new("setpriv")
+                .args(["--reuid=36", "--regid=36", "--clear-groups", "prlimit"])
+                .args([&format!("--nproc={most}"), program.to_str().unwrap()])
+                .env("_hook_domxml", &document)
+                .env("sdcheck_repository", storage.repository())
+                .env("sdcheck_run", storage.run())
+                .env("sdcheck", policy)
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let context = format!("{policy}, at most {most}: {stderr}");
+            assert_eq!(output.status.code(), Some(status), "{context}");
+            let begin = match status {
+                0 => "sdcheck: warning: storage domain ",
+                _ => "sdcheck: storage domain ",
+            };
+            assert!(stderr.starts_with(begin), "{context}");
+            assert!(stderr.contains(": cannot be read, "), "{context}");
+            assert_eq!(lines(&stderr).len(), 1, "{context}");
+        }
     }
 }
 

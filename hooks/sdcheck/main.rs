@@ -11,6 +11,7 @@
 //! The file systems are looked at by children of this program, and the tags of volume groups by one
 //! call of LVM; both are given up after that time. Nothing is ever written.
 
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -57,10 +58,18 @@ fn run() -> Result {
     if policy == Policy::Off {
         return Ok(());
     }
+    if policy == Policy::Warn {
+        // Not even a mistake of ours stops the VM.
+        panic::set_hook(Box::new(|info| {
+            log::warn!("internal error, please report it: {info}");
+            #[allow(clippy::exit)] // The only way out of a panic with a chosen status.
+            std::process::exit(0);
+        }));
+    }
     let checked =
         seconds(policy).and_then(|seconds| hook::read(|document| check(document, policy, seconds)));
     if policy == Policy::Warn {
-        // Whatever keeps the check from being made must not stop the VM either.
+        // Whatever keeps the check from being made must not stop the VM.
         return checked.or_else(|error| {
             log::warn!("{error}");
             Ok(())

@@ -58,11 +58,17 @@ pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checke
     let all: Vec<Vec<Checked>> = thread::scope(|scope| {
         let running: Vec<_> = uses
             .iter()
-            .map(|used| scope.spawn(move || check_one(used, roots, lvm, end)))
+            .map(|used| {
+                let work = move || check_one(used, roots, lvm, end);
+                (used, thread::Builder::new().spawn_scoped(scope, work))
+            })
             .collect();
         running
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_default())
+            .map(|(used, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_default(),
+                Err(error) => vec![nowhere(used, outcome_of(probe::no_thread(&error)))],
+            })
             .collect()
     });
     // The pool's master domain is often one that the XML names by its id as well.

@@ -232,21 +232,27 @@ pub fn first(
 ) -> std::result::Result<(&Path, Answer), Vec<(&Path, Answer)>> {
     // The standard library's channels are 6 KB of program.
     let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-    for (number, directory) in directories.iter().cloned().enumerate() {
-        let messages = Arc::clone(&messages);
-        thread::spawn(move || {
-            let message = run(&["domain".as_ref(), directory.as_os_str()], end);
-            let (messages, came) = &*messages;
-            lock(messages).push((number, message));
-            came.notify_one();
-        });
-    }
-    let (messages, came) = &*messages;
     let mut answers: Vec<_> = directories
         .iter()
         .map(|directory| (directory.as_path(), Answer::Silent))
         .collect();
-    for _ in directories {
+    let mut running = 0;
+    for (number, directory) in directories.iter().cloned().enumerate() {
+        let shared = Arc::clone(&messages);
+        let spawned = thread::Builder::new().spawn(move || {
+            let message = run(&["domain".as_ref(), directory.as_os_str()], end);
+            let (messages, came) = &*shared;
+            lock(messages).push((number, message));
+            came.notify_one();
+        });
+        if let Err(error) = spawned {
+            answers[number].1 = no_thread(&error);
+        } else {
+            running += 1;
+        }
+    }
+    let (messages, came) = &*messages;
+    for _ in 0..running {
         let waiting = came.wait_while(lock(messages), |messages| messages.is_empty());
         let next = waiting.unwrap_or_else(PoisonError::into_inner).pop();
         let Some((number, message)) = next else {
@@ -259,6 +265,12 @@ pub fn first(
         answers[number].1 = answer;
     }
     Err(answers)
+}
+
+/// The answer in the place of a child's where a host is at its limits: a doubt about the domain, and
+/// no more.
+pub(super) fn no_thread(error: &io::Error) -> Answer {
+    Answer::Unreadable(format!("no thread can be made: {error}"))
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

@@ -34,7 +34,7 @@ pub(crate) fn clean_up_when_interrupted(directory: &Path) -> Result {
     }
     signals.thread_block()?;
     let directory = directory.to_owned();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let Ok(signal) = signals.wait() else {
             return;
         };
@@ -49,6 +49,6 @@ pub(crate) fn clean_up_when_interrupted(directory: &Path) -> Result {
         let _ = fs::remove_dir_all(&directory);
         #[allow(clippy::exit)] // The main thread waits for the lock.
         std::process::exit(128 + signal as i32);
-    });
+    })?;
     Ok(())
 }

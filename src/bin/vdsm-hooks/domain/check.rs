@@ -195,13 +195,18 @@ impl Checker<'_> {
         let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
             for (number, target) in targets.iter().enumerate() {
-                let sender = sender.clone();
-                scope.spawn(move || {
+                let threads_sender = sender.clone();
+                let work = move || {
                     let reports = self.reports(target);
                     self.progress.place();
                     // Nobody listens any more once a report cannot be written.
-                    let _ = sender.send((number, reports));
-                });
+                    let _ = threads_sender.send((number, reports));
+                };
+                if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
+                    let name = target.name();
+                    let error = Error::new(format!("{name}: no thread can be made: {error}"));
+                    let _ = sender.send((number, vec![Err(error)]));
+                }
             }
             drop(sender);
             let mut waiting = BTreeMap::new();

@@ -40,7 +40,8 @@ impl Progress {
             return work(&progress);
         }
         thread::scope(|scope| {
-            scope.spawn(|| progress.write());
+            // Without a thread there is no line.
+            let _ = thread::Builder::new().spawn_scoped(scope, || progress.write());
             let done = work(&progress);
             progress.state().over = true;
             progress.changed.notify_one();

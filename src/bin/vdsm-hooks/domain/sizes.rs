@@ -61,7 +61,9 @@ pub(super) fn compare(
     };
     thread::scope(|scope| {
         let workers = at_once().min(images.len());
-        (0..workers).for_each(|_| drop(scope.spawn(work)));
+        // This thread is one of them, should no other be made.
+        (1..workers).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work)));
+        work();
     });
     let mut remarks = remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
     remarks.sort_by(|one, other| one.about.cmp(&other.about));
