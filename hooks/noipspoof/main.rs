@@ -21,6 +21,8 @@ const EXAMPLE: &str = "192.0.2.9,192.0.2.10";
 /// libvirt's own: one MAC address, the IPv4 addresses of its parameters, ARP, and nothing else.
 const FILTER: &str = "clean-traffic";
 const ADDRESS: &str = "IP";
+/// More than one machine needs. Every NIC gets them all, and libvirt a rule of each.
+const MOST_ADDRESSES: usize = 256;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -56,6 +58,10 @@ fn parse(value: &str) -> Result<Vec<&str>> {
             log::warn!("{PROPERTY}: {item} is there twice");
         } else {
             addresses.push(item);
+        }
+        if addresses.len() > MOST_ADDRESSES {
+            let problem = format!("more than {MOST_ADDRESSES} addresses, expected those of one VM");
+            return Err(props::wrong(PROPERTY, value, problem));
         }
     }
     Ok(addresses)
