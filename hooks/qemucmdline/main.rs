@@ -51,6 +51,7 @@ fn add_arguments(document: &Document<'_>, edits: &mut Edits<'_>, arguments: &[St
         .windows(arguments.len())
         .any(|some| some == arguments)
     {
+        log::debug!("{PROPERTY}: the arguments are there already, one after the other: none added");
         return Ok(());
     }
     domain::append_qemu_arguments(root, edits, arguments);
