@@ -7,7 +7,8 @@
 //! Property: `boot_hostdev`, the device's name as the engine's Host Devices tab shows it. Absent
 //! or empty: nothing happens.
 //!
-//! Every other boot order goes up by one. `httpsisoboot` wants the first place as well: refused. Reads `/sys/bus/usb/devices` for USB names.
+//! Every other boot order goes up by one. `httpsisoboot` wants the first place as well: refused.
+//! Reads `/sys/bus/usb/devices` for USB names.
 
 use std::process::ExitCode;
 
