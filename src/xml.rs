@@ -70,7 +70,7 @@ fn read(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
     bounds::check(text, allow_dtd).context("cannot parse XML")?;
     Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::NodesLimitReached => Error::new(format!(
-            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any domain has"
+            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any such document has"
         )),
         error => Error::new(format!("cannot parse XML: {error}")),
     })
@@ -174,7 +174,7 @@ mod tests {
         let text = "<!DOCTYPE d SYSTEM 'd.dtd'><d>x</d>";
         assert!(parse(text).is_err());
         assert!(parse_with_dtd(text).is_ok());
-        // Entities cannot be made to grow: the parser bounds how they refer to each other.
+        // Entities could be made to grow: every declaration of one is refused.
         let bomb = "<!DOCTYPE d [<!ENTITY a 'x'><!ENTITY b '&a;&a;'><!ENTITY c '&c;'>]><d>&c;</d>";
         assert!(parse_with_dtd(bomb).is_err());
     }

@@ -43,7 +43,7 @@ pub(super) fn check(text: &str, allow_dtd: bool) -> Result {
 
 fn too_many(most: usize, what: &str) -> Error {
     Error::new(format!(
-        "more than {most} {what}, which is more than any domain has"
+        "more than {most} {what}, which is more than any such document has"
     ))
 }
 
@@ -358,7 +358,8 @@ mod tests {
         ] {
             assert_eq!(refusal(&document(most)), "", "{what}");
             let message = refusal(&document(most + 1));
-            let expected = format!("cannot parse XML: {what}, which is more than any domain has");
+            let expected =
+                format!("cannot parse XML: {what}, which is more than any such document has");
             assert_eq!(message, expected);
         }
         for mark in ["<", "="] {
