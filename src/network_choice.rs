@@ -3,6 +3,8 @@
 //! The network that a NIC is plugged into: properties of several hooks choose it, of the VM by MAC
 //! address or of the vNIC. Two choices for one NIC contradict each other, whichever hook runs last.
 
+use std::collections::BTreeSet;
+
 use crate::props::{Literal, Mac};
 use crate::xml::Node;
 use crate::{Error, Result, nic, props};
@@ -21,43 +23,75 @@ const PROVIDERS: [(&str, Option<&str>); 2] = [
     ("EXTERNAL_NETWORK", Some("OVIRT_PROVIDER_OVN")),
 ];
 
-/// Looks whether `own` is the only property that chooses a network for this NIC.
-///
-/// # Errors
-/// Another one does, too.
-pub fn check_alone(own: &str, interface: Node<'_, '_>) -> Result {
-    let mac = nic::mac(interface);
-    let names = OF_A_VNIC.iter().chain(&OF_THE_VM).chain([&PROVIDER]);
-    for &name in names.filter(|name| **name != own) {
-        if chooses(name, mac)? {
-            return Err(Error::new(format!(
-                "{name} is set as well and chooses a network for this NIC, too: set one of them"
-            )));
-        }
-    }
-    Ok(())
+/// What other properties than a hook's own choose.
+pub struct Choices {
+    /// Each property that chooses, and for which NICs; none for all that the hook sees.
+    made: Vec<(&'static str, Option<BTreeSet<Mac>>)>,
 }
 
-fn chooses(name: &str, mac: Option<Mac>) -> Result<bool> {
+impl Choices {
+    /// Reads all properties but `own`: once, for however many NICs.
+    ///
+    /// # Errors
+    /// One of them is no text.
+    pub fn beside(own: &str) -> Result<Choices> {
+        let mut made = Vec::new();
+        let names = OF_A_VNIC.iter().chain(&OF_THE_VM).chain([&PROVIDER]);
+        for &name in names.filter(|name| **name != own) {
+            made.extend(chosen_by(name)?.map(|nics| (name, nics)));
+        }
+        Ok(Choices { made })
+    }
+
+    /// Looks whether the hook's own property is the only one that chooses for this NIC.
+    ///
+    /// # Errors
+    /// Another one does, too.
+    pub fn check_none_for(&self, interface: Node<'_, '_>) -> Result {
+        let mac = nic::mac(interface);
+        let is_for_it = |nics: &Option<BTreeSet<Mac>>| match nics {
+            None => true,
+            Some(nics) => mac.is_some_and(|mac| nics.contains(&mac)),
+        };
+        match self.made.iter().find(|(_, nics)| is_for_it(nics)) {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::new(format!(
+                "{name} is set as well and chooses a network for this NIC, too: set one of them"
+            ))),
+        }
+    }
+}
+
+/// [`Choices`] for a hook that sees one NIC.
+///
+/// # Errors
+/// Another property than `own` chooses a network for it, too.
+pub fn check_alone(own: &str, interface: Node<'_, '_>) -> Result {
+    Choices::beside(own)?.check_none_for(interface)
+}
+
+/// None if the property chooses for no NIC; the NICs that it lists, or none for all.
+fn chosen_by(name: &str) -> Result<Option<Option<BTreeSet<Mac>>>> {
+    let all = |chooses: bool| Ok(chooses.then_some(None));
     if OF_A_VNIC.contains(&name) {
-        return Ok(props::text(name)?.is_some());
+        return all(props::text(name)?.is_some());
     }
     let Some(value) = props::given(name)? else {
-        return Ok(false);
+        return Ok(None);
     };
     if name == PROVIDER {
         let plugin = props::text("plugin_type")?;
-        return Ok(PROVIDERS.iter().any(|(provider, wanted)| {
+        return all(PROVIDERS.iter().any(|(provider, wanted)| {
             value == *provider && (wanted.is_none() || plugin.as_deref() == *wanted)
         }));
     }
     if !value.trim_start().starts_with('{') {
-        return Ok(name == VMFEX);
+        return all(name == VMFEX);
     }
     // What cannot be read lists nothing; its own hook refuses it.
     let literal = Literal::parse(&value).ok();
     let entries = literal.as_ref().and_then(Literal::as_dict);
     let keys = entries.into_iter().flatten();
-    let mut listed = keys.filter_map(|(key, _)| key.as_text().and_then(Mac::parse));
-    Ok(mac.is_some() && listed.any(|listed| Some(listed) == mac))
+    let listed = keys.filter_map(|(key, _)| key.as_text().and_then(Mac::parse));
+    Ok(Some(Some(listed.collect())))
 }

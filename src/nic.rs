@@ -33,6 +33,14 @@ pub fn mac(interface: Node<'_, '_>) -> Option<Mac> {
     mac.and_then(Mac::parse)
 }
 
+/// The NICs of a domain that have an address, each with it.
+pub fn with_macs<'a, 'i>(document: &'a Document<'i>) -> Vec<(Mac, Node<'a, 'i>)> {
+    let interfaces = xml::devices(document, "interface").into_iter();
+    interfaces
+        .filter_map(|interface| Some((mac(interface)?, interface)))
+        .collect()
+}
+
 /// What to call the NIC in a message: `NIC 52:54:00:12:34:56`.
 pub fn label(interface: Node<'_, '_>) -> String {
     match mac(interface) {

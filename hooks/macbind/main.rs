@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::bridge::{self, Bridges, Kind};
-use vdsm_hooks::network_choice;
+use vdsm_hooks::network_choice::Choices;
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
@@ -48,24 +48,32 @@ fn run() -> Result {
 }
 
 fn bind(document: &Document<'_>, edits: &mut Edits<'_>, bindings: &[Binding]) -> Result {
-    let interfaces = xml::devices(document, "interface");
+    let choices = Choices::beside(PROPERTY)?;
+    let nics = nic::with_macs(document);
     for binding in bindings {
-        let has_mac = |interface: &&Node<'_, '_>| nic::mac(**interface) == Some(binding.mac);
-        let mut found = interfaces.iter().filter(has_mac).peekable();
+        let mut found = nics
+            .iter()
+            .filter(|(mac, _)| *mac == binding.mac)
+            .peekable();
         if found.peek().is_none() {
             log::warn!(
                 "{PROPERTY}: the VM has no vNIC with the MAC address {}",
                 binding.mac
             );
         }
-        for interface in found {
-            bind_one(*interface, edits, binding).context(format!("{PROPERTY}: {}", binding.mac))?;
+        for (mac, interface) in found {
+            bind_one(*interface, edits, binding, &choices).context(format!("{PROPERTY}: {mac}"))?;
         }
     }
     Ok(())
 }
 
-fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -> Result {
+fn bind_one(
+    interface: Node<'_, '_>,
+    edits: &mut Edits<'_>,
+    binding: &Binding,
+    choices: &Choices,
+) -> Result {
     match nic::kind(interface) {
         "bridge" => {}
         "network" => edits.set_attr(interface, "type", "bridge"),
@@ -75,7 +83,7 @@ fn bind_one(interface: Node<'_, '_>, edits: &mut Edits<'_>, binding: &Binding) -
             )));
         }
     }
-    network_choice::check_alone(PROPERTY, interface)?;
+    choices.check_none_for(interface)?;
     if binding.is_ovs {
         UNFILTERED.check_properties()?;
     }

@@ -10,11 +10,11 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::network_choice;
+use vdsm_hooks::network_choice::Choices;
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Result, domain, hook, nic, program, props, vmfex_pool};
+use vdsm_hooks::{Context, Error, Result, domain, hook, nic, program, props, vmfex_pool};
 
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
@@ -49,8 +49,11 @@ fn run() -> Result {
     }
     hook::edit(|document, edits| {
         let chosen = chosen(document, &entries)?;
+        let choices = Choices::beside(PROPERTY)?;
         for (interface, entry) in &chosen {
-            connect(*interface, edits, &entry.profile)
+            check(*interface, &entry.profile)
+                .and_then(|()| choices.check_none_for(*interface))
+                .and_then(|()| connect(*interface, edits, &entry.profile))
                 .context(nic::label(*interface))
                 .map_err(|error| props::wrong(PROPERTY, &value, error))?;
         }
@@ -72,12 +75,12 @@ fn chosen<'a, 'i, 'e>(
     entries: &'e [Entry],
 ) -> Result<Vec<(Node<'a, 'i>, &'e Entry)>> {
     domain::root(document)?;
-    let interfaces = xml::devices(document, "interface");
+    let nics = nic::with_macs(document);
     let mut chosen = Vec::new();
     for entry in entries {
         let before = chosen.len();
-        let has_mac = |interface: &&Node<'a, 'i>| nic::mac(**interface) == Some(entry.mac);
-        chosen.extend(interfaces.iter().filter(has_mac).map(|nic| (*nic, entry)));
+        let found = nics.iter().filter(|(mac, _)| *mac == entry.mac);
+        chosen.extend(found.map(|(_, nic)| (*nic, entry)));
         if chosen.len() == before {
             log::warn!("the VM has no NIC with the MAC address {}", entry.mac);
         }
@@ -85,8 +88,29 @@ fn chosen<'a, 'i, 'e>(
     Ok(chosen)
 }
 
+/// Whether the NIC is one that can be given the profile.
+fn check(interface: Node<'_, '_>, profile: &str) -> Result {
+    let kind = nic::kind(interface);
+    if !["bridge", "network"].contains(&kind) {
+        return Err(Error::new(format!(
+            "a NIC of type {kind:?} cannot use VM-FEX, expected bridge or network"
+        )));
+    }
+    let ports = xml::children(interface, "virtualport");
+    let parameters = ports.flat_map(|port| xml::children(port, "parameters"));
+    let mut profiles = parameters.filter_map(|parameters| xml::attr(parameters, "profileid"));
+    let in_pool = |source| xml::attr(source, "network") == Some(vmfex_pool::NETWORK);
+    match profiles.find(|other| *other != profile) {
+        // The hook for single vNICs has been here before.
+        Some(other) if xml::children(interface, "source").any(in_pool) => Err(Error::new(format!(
+            "its vNIC profile has connected it to the port profile {}: give one profile only, here or there",
+            props::quoted(other)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Result {
-    network_choice::check_alone(PROPERTY, interface)?;
     UNFILTERED.strip(interface, edits)?;
     edits.set_attr(interface, "type", "network");
     // libvirt refuses isolation here, and takes VLAN tags from the profile.

@@ -6,6 +6,8 @@
 //! words. Crates that read Python literals bring a parser generator and big numbers along, more
 //! than the whole hook; those that read JSON5 take bare words for strings, which Python does not.
 
+use std::collections::BTreeMap;
+
 use crate::{Error, Result};
 
 /// The longest value that is looked at, in bytes.
@@ -14,7 +16,7 @@ const LONGEST: usize = 64 << 10;
 const DEEPEST: usize = 8;
 
 /// A parsed literal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Literal {
     /// A string, its escapes decoded.
     Text(String),
@@ -72,8 +74,10 @@ impl Literal {
             return None;
         };
         let mut unique: Vec<(&Literal, &Literal)> = Vec::new();
+        let mut places = BTreeMap::new();
         for (key, value) in entries {
-            match unique.iter_mut().find(|(known, _)| *known == key) {
+            let place = *places.entry(key).or_insert(unique.len());
+            match unique.get_mut(place) {
                 Some((_, last)) => *last = value,
                 None => unique.push((key, value)),
             }
