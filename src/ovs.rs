@@ -42,8 +42,12 @@ pub fn one_nic<'a, 'i>(
     };
     let kind = nic::kind(interface);
     if kind != "bridge" {
+        let remedy = match kind {
+            "hostdev" | "direct" => ": use a vNIC profile without passthrough",
+            _ => "",
+        };
         return Err(Error::new(format!(
-            "a vNIC of type {kind:?} cannot be {port}, expected bridge: use a vNIC profile without passthrough"
+            "a vNIC of type {kind:?} cannot be {port}, expected bridge{remedy}"
         )));
     }
     let sources: Vec<_> = xml::children(interface, "source").collect();
@@ -57,7 +61,8 @@ pub fn one_nic<'a, 'i>(
     Ok(Some((interface, source)))
 }
 
-/// Makes the vNIC a port of the integration bridge with this id. A second run changes nothing.
+/// Makes the vNIC a port of the integration bridge with this id, of the kind `port`. A second run
+/// changes nothing.
 ///
 /// # Errors
 /// The vNIC's port is isolated, which libvirt refuses on Open vSwitch (9.0 and 11.3: "<port
@@ -66,6 +71,7 @@ pub fn connect(
     interface: Node<'_, '_>,
     source: Node<'_, '_>,
     edits: &mut Edits<'_>,
+    port: &str,
     id: &str,
 ) -> Result {
     if nic::is_isolated(interface) {
@@ -73,6 +79,14 @@ pub fn connect(
             "{}: its port is isolated, which libvirt refuses on Open vSwitch: use a vNIC profile without port isolation",
             nic::label(interface)
         )));
+    }
+    for filter in xml::children(interface, "filterref") {
+        // No error: a hook that comes later may take it away.
+        log::warn!(
+            "{}: libvirt refuses the network filter {:?} on {port}: set the filter of its profile to none",
+            nic::label(interface),
+            xml::attr(filter, "filter").unwrap_or_default()
+        );
     }
     edits.set_attr(source, "bridge", INTEGRATION_BRIDGE);
     let ports: Vec<_> = xml::children(interface, "virtualport").collect();

@@ -95,7 +95,7 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
         None => edits.append(interface, &El::new("target").attr("dev", &tap_of(id))),
     }
     if on_ovs {
-        ovs::connect(interface, source, edits, id)?;
+        ovs::connect(interface, source, edits, "an Open vSwitch port", id)?;
     } else {
         edits.set_attr(source, "bridge", tap::PARKED);
     }

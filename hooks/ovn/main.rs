@@ -17,6 +17,8 @@ use vdsm_hooks::xml::{Document, Edits};
 use vdsm_hooks::{Context, Error, Result, hook, nic, ovs, program, props, storage};
 
 const PLUGIN: &str = "OVIRT_PROVIDER_OVN";
+/// What the vNIC becomes.
+const PORT: &str = "an OVN port";
 const PORT_ID: &str = "vnic_id";
 const UNFILTERED: Unfiltered = Unfiltered {
     port: "OVN port",
@@ -50,11 +52,11 @@ fn run() -> Result {
 }
 
 fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str) -> Result {
-    if let Some((interface, source)) = ovs::one_nic(document, "an OVN port")? {
+    if let Some((interface, source)) = ovs::one_nic(document, PORT)? {
         network_choice::check_alone(PROVIDER, interface)
             .and_then(|()| UNFILTERED.check_properties())
             .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
-        ovs::connect(interface, source, edits, id)?;
+        ovs::connect(interface, source, edits, PORT, id)?;
     }
     Ok(())
 }
