@@ -241,6 +241,13 @@ const PORTS: [Port; 12] = [
     },
 ];
 
+/// Whether two hooks are tried together here.
+pub(crate) fn are_tried(pair: [&str; 2]) -> bool {
+    let is_filter = |hook: &str| ORDERS[0].contains(&hook);
+    let is_here = |hook: &str| is_filter(hook) || PORTS.iter().any(|port| port.hook == hook);
+    pair.into_iter().all(is_here) && pair.into_iter().any(is_filter)
+}
+
 /// The orders of some filter hooks with a port's hook at every place among them.
 fn orders(filters: &[&'static str], port: &Turn) -> Vec<Vec<Turn>> {
     let mut all = vec![vec![port.clone()]];

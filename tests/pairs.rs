@@ -11,14 +11,14 @@
 )]
 #![allow(missing_docs)]
 
-use crate::support;
+use crate::{filters, support};
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 
 use support::chain::{self, Turn};
-use support::{hooks, not_run, private_host, root};
+use support::{Firing, hooks, not_run, private_host, root};
 use vdsm_hooks::describe::{Hook, Scope};
 use vdsm_hooks::xml::{self, Node};
 
@@ -43,11 +43,11 @@ enum Rule {
     InTurn(&'static [&'static str], &'static [&'static str]),
     /// They act on images, in the order of their files; there is no document to compare.
     Host,
-    /// They wait for different values of one property.
-    OneProperty(&'static str),
+    /// By the values of one property each knows whose turn it is: the other changes nothing.
+    OneAtATime,
 }
 
-use Rule::{Apart, Host, InTurn, OneProperty, Refused, Same};
+use Rule::{Apart, Host, InTurn, OneAtATime, Refused, Same};
 
 const GROUPS: &[Group] = &[
     Group {
@@ -104,8 +104,7 @@ const GROUPS: &[Group] = &[
             "vmfex_dev",
         ],
         rules: &[
-            (&["ovn", "openstacknet"], OneProperty("provider_type")),
-            (&["vmfex", "vmfex_dev"], OneProperty("vmfex")),
+            (&["ovn", "openstacknet"], OneAtATime),
             // ovs follows the bridge that the NIC has by then; no property of the NIC is its own.
             (
                 &["allocate_net", "ovs"],
@@ -224,6 +223,12 @@ impl One {
         ];
         let events = self.hook.events.iter().map(|event| event.event.as_str());
         events.filter(|event| changing.contains(event)).collect()
+    }
+
+    fn shares_a_property(&self, other: &One) -> bool {
+        let others = other.variables();
+        let mut own = self.variables().into_iter();
+        own.any(|(name, _)| others.iter().any(|(other, _)| *other == name))
     }
 
     fn file_at(&self, event: &str) -> String {
@@ -360,9 +365,21 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
         );
     };
     match rule {
-        OneProperty(name) => {
-            let has = |one: &One| one.variables().iter().any(|(known, _)| known == name);
-            assert!(has(first) && has(second), "{what}");
+        OneAtATime => {
+            for event in common {
+                for one in [first, second] {
+                    let of_one = one.variables();
+                    let fire =
+                        |turns: &[&Turn]| chain::fire(turns, event, &document(event), &of_one);
+                    let alone =
+                        fire(&[&one.turn]).unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert_ne!(alone.as_bytes(), document(event), "{what} at {event}");
+                    for order in [[first, second], [second, first]] {
+                        let both = fire(&order.map(|one| &one.turn));
+                        assert_eq!(both.as_ref(), Ok(&alone), "{what} at {event}");
+                    }
+                }
+            }
         }
         Host => {
             let (one, other) = (
@@ -373,10 +390,15 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
         }
         Refused if common.is_empty() => {
             // The VM's property is there when the vNIC is made.
-            let (of_vnic, _) = match first.events().contains("before_vm_start") {
+            let (of_vnic, of_vm) = match first.events().contains("before_vm_start") {
                 true => (second, first),
                 false => (first, second),
             };
+            if of_vnic.shares_a_property(of_vm) {
+                // The vNIC's covers the VM's, until the VM starts.
+                let result = in_two_events(of_vnic, of_vm, &of_vnic.variables());
+                return says_why(&result.expect_err(&what));
+            }
             for event in of_vnic.events() {
                 let result = chain::fire(&[&of_vnic.turn], event, &document(event), &variables);
                 says_why(&result.expect_err(&what));
@@ -457,4 +479,88 @@ fn check_pair(group: &Group, first: &str, second: &str) {
         }
     }
     check(group.element, &first, &second, *rule);
+}
+
+/// Who looks at another's property does so because they meet: on one element, or over the filter.
+#[test]
+fn whoever_looks_at_anothers_property_is_tried_beside_it() {
+    let all = hooks();
+    for hook in &all {
+        for name in &hook.looks_at {
+            let has = |other: &&Hook| other.properties.iter().any(|own| own.name == *name);
+            for other in all.iter().filter(has) {
+                let pair = [&*hook.name, &*other.name];
+                let is_in = |group: &Group| pair.iter().all(|hook| group.hooks.contains(hook));
+                assert!(
+                    GROUPS.iter().any(is_in) || filters::are_tried(pair),
+                    "{} looks at {name} of {}: no test has both",
+                    hook.name,
+                    other.name
+                );
+            }
+        }
+    }
+}
+
+/// A property of the greatest length beside very many NICs. The limit is on the processor's time,
+/// which others on this machine do not use up: it takes one second or so, where it took minutes.
+#[test]
+fn long_properties_and_many_nics_cost_no_time() {
+    let mac =
+        |group: u8, nic: usize| format!("52:54:00:{group:02x}:{:02x}:{:02x}", nic / 256, nic % 256);
+    let dictionary = |group, most, value: &str| {
+        let entries: Vec<_> = (0..most)
+            .map(|nic| format!("'{}':'{value}'", mac(group, nic)))
+            .collect();
+        format!("{{{}}}", entries.join(","))
+    };
+    let addresses = |most: usize| {
+        let addresses: Vec<_> = (1..=most)
+            .map(|one| format!("10.0.{}.{}", one / 256, one % 256))
+            .collect();
+        addresses.join(",")
+    };
+    let nics: String = (0..800)
+        .map(|nic| {
+            format!(
+                "<interface type='bridge'><mac address='{}'/><source bridge='b'/><filterref filter='vdsm-no-mac-spoofing'/></interface>",
+                mac(0, nic)
+            )
+        })
+        .collect();
+    let domain = format!("<domain type='kvm'><devices>{nics}</devices></domain>");
+    for (hook, variables, refused) in [
+        (
+            "vmfex",
+            vec![
+                ("vmfex", dictionary(0, 800, "gold")),
+                ("macbind", dictionary(1, 2400, "br0")),
+            ],
+            // Libvirt's answer is none of our concern.
+            None,
+        ),
+        (
+            "noipspoof",
+            vec![("noipspoof", addresses(256))],
+            Some(false),
+        ),
+        (
+            "noipspoof",
+            vec![("noipspoof", addresses(9000))],
+            Some(true),
+        ),
+    ] {
+        let mut firing = Firing::new(hook, "before_vm_start", domain.as_bytes());
+        for (name, value) in &variables {
+            firing = firing.variable(name, value);
+        }
+        let outcome = firing.inside(&["prlimit", "--cpu=30"]).run();
+        // Whoever is over the limit dies of a signal.
+        let status = outcome.status.expect(hook);
+        if let Some(refused) = refused {
+            assert_eq!(status, if refused { 2 } else { 0 }, "{}", outcome.stderr);
+            let said = outcome.stderr.contains("more than 256 addresses");
+            assert_eq!(said, refused, "{}", outcome.stderr);
+        }
+    }
 }
