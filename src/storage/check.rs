@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use super::lvm::Lvm;
+use super::lvm::{Group, Lvm};
 use super::probe::{self, Answer};
-use super::{Judgement, Kind, METADATA_FILE, Roots, Use, judge, tags};
+use super::{Judgement, Kind, METADATA_FILE, Roots, Use, Verdict, judge, tags};
 use crate::{cmd, props};
 
 /// A storage domain and what came out.
@@ -167,23 +167,40 @@ fn at(directory: &Path, answer: Answer, lvm: &Lvm) -> Checked {
     }
 }
 
-/// Checks a domain on block storage.
+/// Checks a domain on block storage. Of several groups with its name nobody knows which one VDSM
+/// would take: the one whose metadata is wrong counts.
 fn in_group(id: &str, lvm: &Lvm) -> Checked {
-    let outcome = match lvm.group(id) {
+    let outcome = match lvm.groups(id) {
         Err(None) => Outcome::Silent,
         Err(Some(reason)) => Outcome::Unreadable(reason.to_string()),
-        Ok(None) => Outcome::NoGroup(NOT_SEEN),
-        Ok(Some(group)) if group.is_domain() => Outcome::Judged(Box::new(tags::judge(&group.tags))),
-        Ok(Some(group)) if group.is_unready() => {
-            Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")
+        Ok(groups) => {
+            let mut outcomes: Vec<_> = groups.into_iter().map(of_group).collect();
+            let wrong = outcomes.iter().position(|outcome| !is_right(outcome));
+            match outcomes.is_empty() {
+                true => Outcome::NoGroup(NOT_SEEN),
+                false => outcomes.swap_remove(wrong.unwrap_or(0)),
+            }
         }
-        Ok(Some(_)) => Outcome::NoGroup("its volume group has no tag RHAT_storage_domain"),
     };
     Checked {
         id: id.to_owned(),
         place: (!matches!(outcome, Outcome::NoGroup(_))).then_some(Place::Tags),
         outcome,
     }
+}
+
+fn of_group(group: &Group) -> Outcome {
+    if group.is_domain() {
+        Outcome::Judged(Box::new(tags::judge(&group.tags)))
+    } else if group.is_unready() {
+        Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")
+    } else {
+        Outcome::NoGroup("its volume group has no tag RHAT_storage_domain")
+    }
+}
+
+fn is_right(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Judged(judgement) if judgement.reading.verdict == Verdict::Ok)
 }
 
 fn outcome_of(answer: Answer) -> Outcome {

@@ -141,18 +141,27 @@ impl Lvm {
         self.answer.get()?.as_ref().ok()
     }
 
-    /// The group called `name`, none if there is none. What is wrong with another group is no reason
-    /// not to know this one.
+    /// The first group called `name`, none if there is none, see [`Lvm::groups`].
+    ///
+    /// # Errors
+    /// As [`Lvm::groups`].
+    pub fn group(&self, name: &str) -> std::result::Result<Option<&Group>, Option<&Error>> {
+        Ok(self.groups(name)?.first().copied())
+    }
+
+    /// The groups called `name`; more than one where a host sees a copy of a domain. What is wrong
+    /// with another group is no reason not to know these.
     ///
     /// # Errors
     /// Why LVM does not say; none if it did not answer in time.
-    pub fn group(&self, name: &str) -> std::result::Result<Option<&Group>, Option<&Error>> {
+    pub fn groups(&self, name: &str) -> std::result::Result<Vec<&Group>, Option<&Error>> {
         match self.answer() {
             Ok(answer) => {
-                let group = answer.groups.iter().find(|group| group.name == name);
+                let named = answer.groups.iter().filter(|group| group.name == name);
+                let groups: Vec<_> = named.collect();
                 match &answer.trouble {
-                    Some(trouble) if group.is_none() => Err(Some(trouble)),
-                    _ => Ok(group),
+                    Some(trouble) if groups.is_empty() => Err(Some(trouble)),
+                    _ => Ok(groups),
                 }
             }
             Err(_) if Instant::now() >= self.end => Err(None),
