@@ -647,9 +647,9 @@ def verdicts(rows, empty, programs, names):
             " KiB",
         ),
         line(
-            "size stripped: at most 2.4 × the empty program",
+            "size stripped: at most 2.5 × the empty program",
             lambda name: programs[name].size / Path(empty).stat().st_size,
-            lambda value: value <= 2.4,
+            lambda value: value <= 2.5,
         ),
     ]
 

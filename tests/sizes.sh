@@ -11,7 +11,7 @@ project=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 # The largest of each kind, in hundredths of the empty program. Hooks and daemons are paid for at each
 # start of a VM, a helper only where its hook has work for it.
-largest_of() { case $1 in helper) echo 270 ;; *) echo 240 ;; esac }
+largest_of() { case $1 in helper) echo 270 ;; *) echo 250 ;; esac }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vdsm-hooks-sizes.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
