@@ -197,6 +197,7 @@ outcome=0
 for release in ${releases:-bookworm trixie}; do
     work=$(mktemp -d /var/tmp/vdsm-hooks-fresh.XXXXXX)
     log=$logs/$release.log
+    : >"$log"
     # In the background, so that a signal to this script is not kept waiting.
     setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh "$project/tests/fresh.sh" --inside "$work" "$commit" "$release" \
         >"$log" 2>&1 </dev/null &
