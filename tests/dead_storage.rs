@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{data_variable, hooks, is_root, not_run, program, root};
+use support::{data_variable, hooks, is_root, not_run, program};
 use vdsm_hooks::describe::{HELPERS, Scope};
 use vdsm_hooks::events::{self, Data};
 
@@ -111,26 +111,7 @@ fn run(jobs: &[Value]) -> Result<Value, String> {
     });
     let file = at("jobs.json");
     fs::write(&file, description.to_string()).unwrap();
-    let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--kill-child",
-            "python3",
-        ])
-        .arg(root().join("tests/support/in-namespace.py"))
-        .arg(file)
-        .output()
-        .map_err(|error| format!("unshare: {error}"))?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-        Some(77) => Err(stderr.trim().to_owned()),
-        _ => panic!("{stderr}"),
-    }
+    support::in_namespace(&file, &["--net"])
 }
 
 fn why_not() -> Option<&'static str> {

@@ -17,7 +17,6 @@ use crate::support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -131,25 +130,7 @@ impl Host {
         });
         let file = self.at(&format!("jobs-of-{}.json", dead.len()));
         fs::write(&file, description.to_string()).unwrap();
-        let output = Command::new("unshare")
-            .args([
-                "--mount",
-                "--pid",
-                "--fork",
-                "--mount-proc",
-                "--kill-child",
-                "python3",
-            ])
-            .arg(root().join("tests/support/in-namespace.py"))
-            .arg(file)
-            .output()
-            .map_err(|error| format!("unshare: {error}"))?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        match output.status.code() {
-            Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            Some(77) => Err(stderr.trim().to_owned()),
-            _ => panic!("{stderr}"),
-        }
+        support::in_namespace(&file, &[])
     }
 }
 

@@ -308,3 +308,22 @@ impl Firing {
             .collect()
     }
 }
+
+/// Fires the jobs in `file` on a host of their own, see `in-namespace.py`, which also says what the
+/// answer is; `more` are further namespaces. Or why this machine cannot.
+pub fn in_namespace(file: &Path, more: &[&str]) -> Result<serde_json::Value, String> {
+    let output = Command::new("unshare")
+        .args(more)
+        .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg("python3")
+        .arg(root().join("tests/support/in-namespace.py"))
+        .arg(file)
+        .output()
+        .map_err(|error| format!("unshare: {error}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        Some(77) => Err(stderr.trim().to_owned()),
+        _ => panic!("{stderr}"),
+    }
+}
