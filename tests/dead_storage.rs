@@ -282,13 +282,21 @@ fn no_hook_calls_storage_itself() {
         let hook = job["command"][0].take();
         job["command"] = json!(["strace", "-y", "-o", log(number), "-e", "trace=%file", hook]);
     }
-    let answer = match run(&jobs) {
-        Ok(answer) => answer,
-        Err(reason) => return not_run(test, &reason),
-    };
+    // growdisk leaves alone an image that another one has open, so that it has them to itself.
+    let name = |job: &Value| job["link"][1].to_string();
+    let growdisk = jobs.iter().position(|job| name(job).contains("growdisk"));
+    let (before, from) = jobs.split_at(growdisk.unwrap());
+    let (alone, after) = from.split_at(1);
+    let mut outcomes = Vec::new();
+    for jobs in [before, alone, after] {
+        let mut answer = match run(jobs) {
+            Ok(answer) => answer,
+            Err(reason) => return not_run(test, &reason),
+        };
+        outcomes.append(answer["jobs"].as_array_mut().unwrap());
+    }
     let mut not_as_far = Vec::new();
-    for (number, job) in jobs.iter().enumerate() {
-        let outcome = &answer["jobs"][number];
+    for (number, (job, outcome)) in jobs.iter().zip(&outcomes).enumerate() {
         let hook = job["command"].as_array().unwrap().last().unwrap();
         let (status, said) = how_far(hook.as_str().unwrap());
         let stderr = outcome["stderr"].as_str().unwrap();

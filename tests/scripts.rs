@@ -245,8 +245,10 @@ impl Checkout {
 
     fn all(&self) -> Command {
         let path = std::env::var("PATH").unwrap();
-        let mut all = Command::new("/bin/sh");
-        all.arg("tests/all.sh")
+        // A shell cannot trap what is ignored where it starts, as SIGINT is in the background of
+        // another script.
+        let mut all = Command::new("env");
+        all.args(["--default-signal=INT", "/bin/sh", "tests/all.sh"])
             .current_dir(self.0.path())
             .env("PATH", format!("{}/bin:{path}", self.0.path().display()))
             .env("TMPDIR", self.0.path().join("tmp"))
