@@ -68,13 +68,6 @@ pub struct Hook {
     pub files: Vec<HostFile>,
 }
 
-/// The directory of the programs that hooks run as root.
-pub const HELPERS: &str = "/usr/libexec/vdsm-hooks";
-
-/// The directory of the programs that systemd runs. VDSM looks for hooks in the directories of the
-/// events below it only.
-pub const DAEMONS: &str = "/usr/libexec/vdsm/hooks";
-
 /// The last line of every program's help. install.sh tells our files by its first words.
 const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
 
@@ -295,59 +288,5 @@ impl Hook {
              The hook runs it by itself; sudo lets VDSM's user do so.\n\n\
              Options: --help, --version, --describe (the hook's description as JSON).\n{PART_OF}"
         )
-    }
-}
-
-/// A command line of [`Hook::sudo`] as sudoers wants it: there these characters mean something else.
-pub fn in_sudoers(command: &str) -> String {
-    let mut text = String::with_capacity(command.len());
-    for c in command.chars() {
-        if matches!(c, ',' | ':' | '=') {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
-}
-
-/// A command line that `command`, one of [`Hook::sudo`], allows.
-pub fn allowed_by(command: &str) -> String {
-    let fixed = command.strip_suffix(" \"\"").unwrap_or(command);
-    let chosen = |part: &str| part.replace("[0-9]*", "1").replace('*', "1");
-    let parts: Vec<_> = fixed.split(r"\*").map(chosen).collect();
-    parts.join("*").replace('\\', "")
-}
-
-/// `word` as a shell reads it back, quoted only where needed.
-pub fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.,:=/@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_sudoers_allow() {
-        for (command, example) in [
-            (
-                "/x/ovs-vsctl --timeout=5 list-br",
-                "/x/ovs-vsctl --timeout=5 list-br",
-            ),
-            ("/x/promisc-tc \"\"", "/x/promisc-tc"),
-            ("/x/hugepages-set [0-9]* [0-9]*", "/x/hugepages-set 1 1"),
-            ("/x/openstacknet-tap tap*", "/x/openstacknet-tap tap1"),
-            (
-                r#"/x/lvm filter=\["r|.\*|"\]"#,
-                r#"/x/lvm filter=["r|.*|"]"#,
-            ),
-        ] {
-            assert_eq!(allowed_by(command), example);
-        }
-        assert_eq!(in_sudoers(r"a=b,c:\["), r"a\=b\,c\:\[");
     }
 }

@@ -14,13 +14,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::guestfish::{Access, Appliance};
-use crate::{Context, Error, Result, child};
+use crate::host::worker;
+use crate::{Context, Error, Result};
 
 pub use image::{Format, Image, work};
 
 /// Does a child's [`work`] if the program was started as one. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
-    child::serve(work)
+    worker::serve(work)
 }
 
 /// What to say when an image above another one was grown.

@@ -23,7 +23,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, mkdtemp};
 
-use crate::{Context, Error, Result, cmd};
+use crate::host::command;
+use crate::{Context, Error, Result};
 
 /// For programs that libguestfs runs by name.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,7 +66,7 @@ impl Appliance {
     /// No guestfish, an image that cannot be opened or is in use, or an appliance that does not
     /// start.
     pub fn start(image: &Path, format: &str, access: Access, end: Instant) -> Result<Appliance> {
-        let program = cmd::find("guestfish").map_err(|error| {
+        let program = command::find("guestfish").map_err(|error| {
             Error::new(format!(
                 "{error}: install libguestfs with its program guestfish"
             ))

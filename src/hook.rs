@@ -17,8 +17,9 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use crate::error::one_line;
+use crate::host::{command, files, worker};
 use crate::xml::{Document, Edits};
-use crate::{Context, Error, Result, child, cmd, host, json, xml};
+use crate::{Context, Error, Result, json, xml};
 
 /// The largest document that is read: far above any domain XML, far below what would hurt a host.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
@@ -68,7 +69,7 @@ pub fn run_apart(
     is_asked: impl FnOnce() -> Result<bool>,
     body: impl FnOnce() -> Result,
 ) -> ExitCode {
-    if child::is_other_self() {
+    if worker::is_other_self() {
         let name = program.name;
         catch_panics(name);
         start_log(name);
@@ -77,7 +78,7 @@ pub fn run_apart(
     let mut status = ExitCode::SUCCESS;
     let own = run(program, || {
         if is_asked()? {
-            let ended = child::other_self(limit)?;
+            let ended = worker::other_self(limit)?;
             let _ = io::stderr().write_all(&ended.stderr);
             let ended = ended.status.filter(|_| ended.in_time).ok_or_else(|| {
                 Error::new(format!(
@@ -127,7 +128,7 @@ pub fn run_helper(
     let name = program.name;
     run_with_arguments(program, |arguments| {
         let seconds = limit.as_secs();
-        cmd::end_after(limit, move || {
+        command::end_after(limit, move || {
             say(name, &format!("gave up after {seconds} s"));
         })?;
         body(arguments)
@@ -332,7 +333,7 @@ fn data_file(wanted: &str, other: &str) -> Result<PathBuf> {
 /// The data file and its text, see [`data_file`]; nothing for an empty file.
 fn read_document(wanted: &str, other: &str) -> Result<Option<(PathBuf, String)>> {
     let path = data_file(wanted, other)?;
-    let bytes = host::read_file(&path, LARGEST_DOCUMENT)?;
+    let bytes = files::read_file(&path, LARGEST_DOCUMENT)?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -348,5 +349,5 @@ fn read_document(wanted: &str, other: &str) -> Result<Option<(PathBuf, String)>>
 
 /// Replaces the data file, if there is anything new.
 fn save(path: &Path, new: Option<String>) -> Result {
-    new.map_or(Ok(()), |new| host::replace_file(path, new.as_bytes()))
+    new.map_or(Ok(()), |new| files::replace_file(path, new.as_bytes()))
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use roxmltree::Node;
 
-use crate::{Result, host, xml};
+use crate::host::files;
+use crate::{Result, xml};
 
 const USB_DEVICES: &str = "/sys/bus/usb/devices";
 
@@ -90,7 +91,7 @@ pub struct UsbDevice {
 /// sysfs cannot be read.
 pub fn usb_devices() -> Result<Vec<UsbDevice>> {
     let mut devices: Vec<UsbDevice> = Vec::new();
-    for name in host::entries(Path::new(USB_DEVICES))? {
+    for name in files::entries(Path::new(USB_DEVICES))? {
         let number = |file, radix| usb_number(&name, file, radix);
         let kind = (number("idVendor", 16), number("idProduct", 16));
         // The interfaces of a device stand beside it and have none of these.
@@ -117,7 +118,7 @@ fn plugged_in(kernel_name: &str) -> Option<Address> {
 
 fn usb_number(kernel_name: &str, file: &str, radix: u32) -> Option<u32> {
     let path = Path::new(USB_DEVICES).join(kernel_name).join(file);
-    let text = String::from_utf8(host::read_file(&path, 64).ok()?).ok()?;
+    let text = String::from_utf8(files::read_file(&path, 64).ok()?).ok()?;
     digits(text.trim(), radix)
 }
 

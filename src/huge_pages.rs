@@ -7,9 +7,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::record::{self, Lock, Records};
-use crate::sudo::Program;
-use crate::{Context, Error, Result, cmd, host};
+use crate::host::state::{self, Lock, Records};
+use crate::host::sudo::Program;
+use crate::host::{command, files};
+use crate::{Context, Error, Result};
 
 const HOOK: &str = "hugepages";
 const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/hugepages-set");
@@ -52,7 +53,7 @@ impl Pool {
     /// There is no such pool.
     pub fn count(self) -> Result<u64> {
         let path = self.file();
-        let text = String::from_utf8(host::read_file(&path, 64)?).unwrap_or_default();
+        let text = String::from_utf8(files::read_file(&path, 64)?).unwrap_or_default();
         let number = text.trim().parse();
         number
             .map_err(|_| Error::new("expected a number"))
@@ -80,7 +81,7 @@ impl Pool {
     /// # Errors
     /// The list of mounts cannot be read.
     pub fn is_mounted(self) -> Result<bool> {
-        let mounts = host::read_file(Path::new(MOUNTS), LARGEST)?;
+        let mounts = files::read_file(Path::new(MOUNTS), LARGEST)?;
         let mounts = String::from_utf8_lossy(&mounts);
         Ok(mounts.lines().any(|line| {
             let mut fields = line.split(' ').skip(2);
@@ -115,7 +116,7 @@ pub fn host_memory() -> Result<u64> {
 }
 
 fn meminfo(field: &str) -> Result<u64> {
-    let text = host::read_file(Path::new(MEMINFO), LARGEST)?;
+    let text = files::read_file(Path::new(MEMINFO), LARGEST)?;
     let text = String::from_utf8_lossy(&text);
     let found = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -199,7 +200,7 @@ struct Book {
 impl Book {
     /// Without the records of hooks that died half way: what they began is brought to its end.
     fn open() -> Result<Book> {
-        let lock = record::lock(HOOK, LOCK_PATIENCE)?;
+        let lock = state::lock(HOOK, LOCK_PATIENCE)?;
         let records = Records::of(HOOK)?;
         let book = Book { lock, records };
         for vm in book.records.names()? {
@@ -243,7 +244,7 @@ impl Book {
     fn set(&self, pool: Pool, count: u64) -> Result {
         let words = [pool.kib.to_string(), count.to_string()];
         let ended = HELPER.run_under(&self.lock, &words, HELPER_LIMIT);
-        let ended = ended.and_then(cmd::Output::success);
+        let ended = ended.and_then(command::Output::success);
         ended.map(drop).context("cannot set page count")
     }
 }

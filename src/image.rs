@@ -3,7 +3,7 @@
 //! Image files of the host that a custom property names: whether they lie where the administrator
 //! allows it, and what they are.
 //!
-//! They may lie on storage that is dead, so a child process looks at them ([`crate::child`]). A
+//! They may lie on storage that is dead, so a child process looks at them ([`crate::host::worker`]). A
 //! program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::ffi::OsStr;
@@ -18,7 +18,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
 
-use crate::{Context, Error, Result, allowed, child, host};
+use crate::host::{allowlist, files, worker};
+use crate::{Context, Error, Result};
 
 /// The list of the directories with images.
 const TOPIC: &str = "allowed-paths";
@@ -69,8 +70,10 @@ pub fn find(path: &str) -> Result<Image> {
     }
     let answer =
         ask(&["find".as_ref(), given.as_os_str()]).map_err(
-            |silence| match allowed::directories(TOPIC, &[allowed::IMAGES]) {
-                Ok(directories) if !is_below(given, &directories) => allowed::outside(TOPIC, given),
+            |silence| match allowlist::directories(TOPIC, &[allowlist::IMAGES]) {
+                Ok(directories) if !is_below(given, &directories) => {
+                    allowlist::outside(TOPIC, given)
+                }
                 _ => silence,
             },
         )?;
@@ -83,7 +86,7 @@ pub fn find(path: &str) -> Result<Image> {
             is_writable: is_writable.parse().context("mode")?,
             is_shared: is_shared.parse().context("file system")?,
         }),
-        _ => Err(child::died()),
+        _ => Err(worker::died()),
     }
 }
 
@@ -102,19 +105,19 @@ impl Image {
 
 /// Does a child's work if the program was started as one. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
-    child::serve(|what, arguments| {
+    worker::serve(|what, arguments| {
         let answer = match (what, arguments) {
             ("find", [path]) => look(path),
             ("check", [path, format]) => check(path, format),
             _ => return None,
         };
-        Some(child::answer(answer))
+        Some(worker::answer(answer))
     })
 }
 
 /// What a child answers; an error outside of that if it does not.
 fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
-    child::ask(arguments, Instant::now() + PATIENCE)?.ok_or_else(|| {
+    worker::ask(arguments, Instant::now() + PATIENCE)?.ok_or_else(|| {
         Error::new(format!(
             "its storage does not answer within {} seconds",
             PATIENCE.as_secs()
@@ -124,7 +127,7 @@ fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
 
 /// The child's part of [`find`].
 fn look(path: &Path) -> Result<String> {
-    let directories = allowed::directories(TOPIC, &[allowed::IMAGES])?;
+    let directories = allowlist::directories(TOPIC, &[allowlist::IMAGES])?;
     let (real, found) = resolve(path);
     if !is_allowed(&real, &directories) {
         // The line that helps is that of the place where an allowed link leads to.
@@ -133,7 +136,7 @@ fn look(path: &Path) -> Result<String> {
         } else {
             path
         };
-        return Err(allowed::outside(TOPIC, named));
+        return Err(allowlist::outside(TOPIC, named));
     }
     let missing = |why: &str| Error::new(format!("no such image: {why}, expected a regular file"));
     if let Err(error) = found {
@@ -149,7 +152,7 @@ fn look(path: &Path) -> Result<String> {
     let real = real.to_str().ok_or_else(|| Error::new("not UTF-8"))?;
     let is_writable = facts.mode() & 0o200 != 0;
     let size = facts.len();
-    let mounts = host::read_file(Path::new("/proc/self/mountinfo"), LARGEST_MOUNTINFO)?;
+    let mounts = files::read_file(Path::new("/proc/self/mountinfo"), LARGEST_MOUNTINFO)?;
     let mounts = String::from_utf8_lossy(&mounts);
     let file_system = file_system(&mounts, facts.dev()).unwrap_or_default();
     let is_shared = SHARED.contains(&file_system);

@@ -6,19 +6,13 @@
 //! Nothing in here knows a hook by name. A hook is `hooks/<name>/main.rs`: it checks its custom
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
-pub mod allowed;
-pub mod block;
 pub mod boot;
-pub mod bridge;
-pub mod child;
-pub mod cmd;
 pub mod cpu;
 pub mod describe;
 pub mod disk;
 pub mod domain;
 mod error;
 pub mod events;
-pub mod file_set;
 pub mod grow;
 pub mod guest;
 pub mod guest_log;
@@ -27,7 +21,6 @@ pub mod hook;
 pub mod host;
 pub mod hostdev;
 pub mod huge_pages;
-pub mod id_set;
 pub mod image;
 pub mod json;
 pub mod memory;
@@ -36,17 +29,14 @@ pub mod network_setup;
 pub mod nic;
 pub mod ovs;
 pub mod parts;
+pub mod paths;
 pub mod paused_start;
 pub mod phase;
 pub mod props;
 pub mod qemu_conf;
-pub mod record;
 pub mod scratch;
 pub mod scsi_bus;
 pub mod storage;
-pub mod sudo;
-mod temporary;
-pub mod undo;
 pub mod unfiltered;
 pub mod vdsm_conf;
 pub mod vf;

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::host::files;
 use crate::json::{Node, Object};
-use crate::{Context, Error, Result, hook, host, props};
+use crate::{Context, Error, Result, hook, props};
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// VDSM's running configuration: a file for each network and bond.
@@ -95,7 +96,7 @@ pub fn mentions(document: Node<'_>, word: &str) -> Result<bool> {
     for kind in [Kind::Network, Kind::Bond] {
         for name in all(kind)? {
             let path = kind.directory().join(name);
-            texts.extend(host::read_file(&path, LARGEST_NETWORK)?);
+            texts.extend(files::read_file(&path, LARGEST_NETWORK)?);
         }
     }
     texts.make_ascii_lowercase();
@@ -188,7 +189,7 @@ fn attributes(path: &Path) -> Result<Option<Value>> {
     if !is_file(path)? {
         return Ok(None);
     }
-    let text = host::read_file(path, LARGEST_NETWORK)?;
+    let text = files::read_file(path, LARGEST_NETWORK)?;
     serde_json::from_slice(&text).context(path.display())
 }
 
@@ -211,7 +212,7 @@ pub fn all_bonds() -> Result<Vec<String>> {
 /// Without hidden files, which are what is left of one that was being written, and what is no file.
 fn all(kind: Kind) -> Result<Vec<String>> {
     let directory = kind.directory();
-    let mut names = host::entries(&directory)?;
+    let mut names = files::entries(&directory)?;
     names.retain(|name| !name.starts_with('.'));
     let files = names.into_iter().map(|name| {
         let is_file = is_file(&directory.join(&name))?;
@@ -276,7 +277,7 @@ impl Network<'_> {
         };
         let list = Path::new(NET_DEVICES).join(bond).join("bonding/slaves");
         let nics =
-            host::read_file(&list, LARGEST_LIST).context(format!("network {}", self.name))?;
+            files::read_file(&list, LARGEST_LIST).context(format!("network {}", self.name))?;
         let nics = String::from_utf8_lossy(&nics);
         Ok(nics.split_whitespace().map(str::to_owned).collect())
     }

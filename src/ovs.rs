@@ -8,8 +8,8 @@ use std::time::Duration;
 use roxmltree::Node;
 use serde_json::{Value, json};
 
+use crate::host::sudo::Program;
 use crate::json::Edits as JsonEdits;
-use crate::sudo::Program;
 use crate::xml::{self, Document, Edits, El};
 use crate::{Error, Result, hook, nic};
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use crate::host::{command, files};
 use crate::vdsm_conf::VdsmConf;
-use crate::{Context, Error, Result, cmd, host, phase, props};
+use crate::{Context, Error, Result, phase, props};
 
 /// The flag of a paused start.
 const PAUSED: u32 = 1;
@@ -42,7 +43,7 @@ pub fn ask() -> Result<Option<Asked>> {
     }
     let new = (old | PAUSED).to_string();
     match before {
-        Some(_) => host::replace_file(&flags, new.as_bytes())?,
+        Some(_) => files::replace_file(&flags, new.as_bytes())?,
         None => phase::make_launch_flags(&vm, &new)?,
     }
     let mark = mark(&vm);
@@ -60,7 +61,7 @@ impl Asked {
         let _ = fs::remove_file(mark(&self.vm));
         let back = match self.before {
             Some(flags) => {
-                host::replace_file(&phase::launch_flags(&self.vm), flags.to_string().as_bytes())
+                files::replace_file(&phase::launch_flags(&self.vm), flags.to_string().as_bytes())
             }
             None => phase::drop_launch_flags(&self.vm),
         };
@@ -87,8 +88,8 @@ pub fn end() -> Result {
     if VdsmConf::read()?.flag("vars", "ssl")? == Some(false) {
         words.insert(0, "--insecure");
     }
-    cmd::run("vdsm-client", &words, PATIENCE)
-        .and_then(cmd::Output::success)
+    command::run("vdsm-client", &words, PATIENCE)
+        .and_then(command::Output::success)
         .context("the VM stays paused until somebody resumes it, in the engine or with 'vdsm-client VM cont'")?;
     fs::remove_file(&mark).context(mark.display())
 }
@@ -98,7 +99,7 @@ fn mark(vm: &str) -> PathBuf {
 }
 
 fn read(flags: &Path) -> Result<Option<u32>> {
-    let bytes = match host::read_file(flags, 64) {
+    let bytes = match files::read_file(flags, 64) {
         Err(_) if !flags.exists() => return Ok(None),
         other => other?,
     };

@@ -9,8 +9,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::temporary::{self, Temporary};
-use crate::{Context, Error, Result, host, props};
+use crate::host::files;
+use crate::host::temporary::{self, Temporary};
+use crate::{Context, Error, Result, props};
 
 const RUN: &str = "/run/vdsm";
 const FLAGS: &str = "launchflags";
@@ -94,7 +95,7 @@ fn drop_flags(directory: &Path) -> Result {
 /// A `vmId` that is no UUID.
 pub fn is_resume() -> Result<bool> {
     // Where VDSM runs, at least the socket of its service for root is there.
-    if host::entries(Path::new(RUN))?.is_empty() || props::text("vmId")?.is_none() {
+    if files::entries(Path::new(RUN))?.is_empty() || props::text("vmId")?.is_none() {
         return Ok(false);
     }
     Ok(wakes_up(&directory(&vm_id()?)))

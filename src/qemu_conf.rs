@@ -5,7 +5,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::{Context, Result, host};
+use crate::host::files;
+use crate::{Context, Result};
 
 const FILE: &str = "/etc/libvirt/qemu.conf";
 const LARGEST_FILE: u64 = 1 << 20;
@@ -21,7 +22,7 @@ pub fn label() -> Result<String> {
     // On Enterprise Linux the directory is open to root alone, and hooks run as vdsm.
     let text = match File::open(FILE) {
         Ok(_) => {
-            String::from_utf8(host::read_file(Path::new(FILE), LARGEST_FILE)?).context(FILE)?
+            String::from_utf8(files::read_file(Path::new(FILE), LARGEST_FILE)?).context(FILE)?
         }
         Err(_) => String::new(),
     };

@@ -2,7 +2,7 @@
 
 //! The files of scratch disks: made where nothing is, and deleted only if they are those.
 //!
-//! They may lie on storage that is dead, so a child process looks there first ([`crate::child`]). A
+//! They may lie on storage that is dead, so a child process looks there first ([`crate::host::worker`]). A
 //! program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::collections::HashMap;
@@ -21,16 +21,17 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::record::Records;
-use crate::temporary::{self, Temporary};
-use crate::undo::Undo;
-use crate::{Context, Error, Result, allowed, child, cmd};
+use crate::host::rollback::Undo;
+use crate::host::state::Records;
+use crate::host::temporary::{self, Temporary};
+use crate::host::{allowlist, command, worker};
+use crate::{Context, Error, Result};
 
 const HOOK: &str = "scratchpad";
 /// The list of the directories where scratch disks may lie.
 const TOPIC: &str = "scratchpad-directories";
 /// Where they may lie without such a list: the first is there only if somebody has made it.
-const DIRECTORIES: [&str; 2] = ["/var/lib/scratch", allowed::IMAGES];
+const DIRECTORIES: [&str; 2] = ["/var/lib/scratch", allowlist::IMAGES];
 /// How long to wait for the storage of one directory, and for qemu-img.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_TO_MAKE: Duration = Duration::from_secs(60);
@@ -59,7 +60,7 @@ pub fn bytes(size: &str) -> Option<u64> {
 /// Does a child's work if the program was started as one: it finds out whether the storage of a
 /// directory answers at all. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
-    child::serve(|_, arguments| {
+    worker::serve(|_, arguments| {
         // What is wrong with the directory shows when it is used.
         let _ = statfs(arguments.first()?);
         Some(Vec::new())
@@ -82,7 +83,7 @@ impl Storage {
             Some(answers) => *answers,
             None => {
                 let question = [OsStr::new("storage"), directory.as_os_str()];
-                let answers = child::run(&question, Instant::now() + PATIENCE)?.is_some();
+                let answers = worker::run(&question, Instant::now() + PATIENCE)?.is_some();
                 self.0.insert(directory.to_owned(), answers);
                 answers
             }
@@ -222,7 +223,7 @@ pub fn delete_found(path: &str, storage: &mut Storage) -> Result {
 /// The directory of a file below one of those that the administrator allows, without a link on the
 /// way from there; none if it is not there.
 fn directory_of(path: &Path, storage: &mut Storage) -> Result<Option<OwnedFd>> {
-    for allowed in allowed::directories(TOPIC, &DIRECTORIES)? {
+    for allowed in allowlist::directories(TOPIC, &DIRECTORIES)? {
         let Ok(below) = parent(path).strip_prefix(&allowed) else {
             continue;
         };
@@ -244,7 +245,7 @@ fn directory_of(path: &Path, storage: &mut Storage) -> Result<Option<OwnedFd>> {
             Err(error) => Err(error.into()),
         };
     }
-    Err(allowed::outside(TOPIC, path))
+    Err(allowlist::outside(TOPIC, path))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -264,7 +265,7 @@ impl File {
         let us = std::process::id();
         let image = format!("/proc/{us}/fd/{}", self.0.as_raw_fd());
         let words = ["create", "-f", "raw", &image, &bytes.to_string()];
-        cmd::run("qemu-img", &words, PATIENCE_TO_MAKE)?.success()?;
+        command::run("qemu-img", &words, PATIENCE_TO_MAKE)?.success()?;
         let ours = fs::Permissions::from_mode(0o660);
         Ok(self.0.set_permissions(ours)?)
     }

@@ -9,7 +9,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::{Context, Error, Result, host, props};
+use crate::host::files;
+use crate::{Context, Error, Result, props};
 
 /// In the order in which files of the same name are read.
 const DROP_INS: [&str; 3] = [
@@ -95,7 +96,7 @@ impl VdsmConf {
                 }
                 continue;
             }
-            let bytes = host::read_file(path, LARGEST_FILE)?;
+            let bytes = files::read_file(path, LARGEST_FILE)?;
             let text = String::from_utf8(bytes).context(path.display())?;
             conf.add(path, &text).context(path.display())?;
         }

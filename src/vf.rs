@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use roxmltree::Node;
 
+use crate::host::{command, files};
 use crate::hostdev::{Address, spelt};
+use crate::nic;
 use crate::props::Mac;
 use crate::xml::{self, Document, El};
-use crate::{cmd, host, nic};
 
 const NET_DEVICES: &str = "/sys/class/net";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ impl Function {
             return Err(format!("{name} is in use on the host"));
         }
         let own = || {
-            let text = String::from_utf8(host::read_file(&nic.join("address"), 64).ok()?).ok()?;
+            let text = String::from_utf8(files::read_file(&nic.join("address"), 64).ok()?).ok()?;
             Mac::parse(text.trim()).filter(|mac| mac.is_unicast())
         };
         let mac = mac.or_else(own);
@@ -97,7 +98,7 @@ fn pci_address(text: &str) -> Option<[u32; 4]> {
 fn has_address(nic: &str) -> std::result::Result<bool, String> {
     let words = ["-o", "address", "show", "dev", nic];
     // It fails for an interface that has just gone, and libvirt is going to say so.
-    let output = cmd::run("ip", &words, PATIENCE)
+    let output = command::run("ip", &words, PATIENCE)
         .map_err(|error| format!("cannot tell whether {nic} is in use on the host: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();

@@ -15,11 +15,12 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
-use crate::describe::HELPERS;
-use crate::sudo::Program;
-use crate::undo::Undo;
+use crate::host::rollback::Undo;
+use crate::host::sudo::Program;
+use crate::host::{command, files, state};
+use crate::paths::HELPERS;
 use crate::xml::{self, Edits, El};
-use crate::{Context, Error, Result, cmd, host, record};
+use crate::{Context, Error, Result};
 
 /// The network's name.
 pub const NETWORK: &str = "direct-pool";
@@ -71,13 +72,13 @@ pub fn ensure(helper: &str) -> Result {
     let path = format!("{HELPERS}/{helper}");
     let helper = Program::helper(&path).run::<&str>(&[], HELPER_LIMIT);
     helper
-        .and_then(cmd::Output::success)
+        .and_then(command::Output::success)
         .map(drop)
         .context(cannot)
 }
 
 fn set_up() -> Result {
-    let _lock = record::lock("vmfex", LOCK_PATIENCE)?;
+    let _lock = state::lock("vmfex", LOCK_PATIENCE)?;
     // Somebody else may have done it meanwhile.
     let host = Host::look()?;
     let libvirt = Libvirt::log_in()?;
@@ -186,7 +187,7 @@ fn free_nics() -> Result<BTreeSet<String>> {
     for entry in fs::read_dir(NET_DEVICES).context(NET_DEVICES)? {
         let nic = entry.context(NET_DEVICES)?.path();
         // A device without an address vanishes just now.
-        let address = host::read_file(&nic.join("address"), 64).unwrap_or_default();
+        let address = files::read_file(&nic.join("address"), 64).unwrap_or_default();
         if address.trim_ascii() == UNASSIGNED.as_bytes() && is_of_adapter(&nic.join("device")) {
             nics.insert(
                 nic.file_name()
@@ -229,7 +230,7 @@ fn member(nic: &str) -> Result<String> {
 /// Asks libvirt; for that nobody has to log in.
 fn ask(question: &[&str]) -> Result<String> {
     let words = [&["-r", "-c", LIBVIRT], question].concat();
-    let output = cmd::run("virsh", &words, VIRSH_PATIENCE)?.success()?;
+    let output = command::run("virsh", &words, VIRSH_PATIENCE)?.success()?;
     String::from_utf8(output.stdout).context("virsh")
 }
 
@@ -248,7 +249,7 @@ impl Libvirt {
                 _login: None,
             });
         }
-        let password = String::from_utf8(host::read_file(Path::new(PASSWORD), 4096)?);
+        let password = String::from_utf8(files::read_file(Path::new(PASSWORD), 4096)?);
         // The file is none of ours, but its content is not for logs.
         let password = password.map_err(|_| Error::new(format!("{PASSWORD}: not UTF-8")))?;
         let password = password.lines().next().unwrap_or_default();
@@ -266,7 +267,7 @@ impl Libvirt {
 
     fn change(&self, command: &[&str]) -> Result {
         let words = [&["-c", &self.uri], command].concat();
-        cmd::run("virsh", &words, VIRSH_PATIENCE)?
+        command::run("virsh", &words, VIRSH_PATIENCE)?
             .success()
             .map(drop)
     }

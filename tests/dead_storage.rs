@@ -20,8 +20,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{data_variable, hooks, is_root, not_run, program};
-use vdsm_hooks::describe::{HELPERS, Scope};
+use vdsm_hooks::describe::Scope;
 use vdsm_hooks::events::{self, Data};
+use vdsm_hooks::paths::HELPERS;
 
 const IMAGES: &str = "/var/lib/libvirt/images";
 const DEAD: &str = "/var/lib/libvirt/images/dead";

@@ -22,7 +22,8 @@ use std::thread;
 use serde_json::{Value, json};
 use support::{hooks, is_root, not_run, program, root};
 use tempfile::TempDir;
-use vdsm_hooks::describe::{HELPERS, allowed_by};
+use vdsm_hooks::host::sudo::allowed_by;
+use vdsm_hooks::paths::HELPERS;
 
 /// Never ends, in one of four ways.
 const ENDLESS: &str = "#!/bin/sh

@@ -11,8 +11,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::host::bridge;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, bridge, hook, network_choice, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, network_choice, nic, program, props};
 
 const PROPERTY: &str = "equivnets";
 

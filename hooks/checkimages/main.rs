@@ -16,8 +16,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::host::{command, worker};
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, child, cmd, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "checkimages";
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ const CORRUPT: i32 = 2;
 const LEAKS: i32 = 3;
 
 fn main() -> ExitCode {
-    let child = child::serve(|_, arguments| {
+    let child = worker::serve(|_, arguments| {
         let size = size(arguments.first()?);
         Some(match size {
             Ok(size) => size.to_string().into_bytes(),
@@ -122,7 +123,7 @@ fn check(path: &str, limit: Option<Duration>) -> Result {
         ))
     };
     let patience = limit.unwrap_or(SHORTEST);
-    let answer = child::run(&["size".as_ref(), path.as_ref()], start + patience)?
+    let answer = worker::run(&["size".as_ref(), path.as_ref()], start + patience)?
         .ok_or_else(|| too_slow(patience))?;
     let answer = String::from_utf8_lossy(&answer);
     let size: u64 = answer
@@ -134,7 +135,7 @@ fn check(path: &str, limit: Option<Duration>) -> Result {
         None => Instant::now() + default_limit(size),
     };
     let left = end.saturating_duration_since(Instant::now());
-    let output = match cmd::run("qemu-img", &["check", "-f", "qcow2", path], left) {
+    let output = match command::run("qemu-img", &["check", "-f", "qcow2", path], left) {
         Err(_) if Instant::now() >= end => {
             return Err(too_slow(limit.unwrap_or_else(|| default_limit(size))));
         }

@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::OFlag;
-use vdsm_hooks::{Context, Error, Result, cmd, hook, program, props};
+use vdsm_hooks::host::command;
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 mod networks;
 
@@ -72,8 +73,8 @@ fn ask(network: &str, option: &str, address: &str) -> Result {
         "--",
         address,
     ];
-    let output = cmd::run("ping", &words, PATIENCE)
-        .and_then(cmd::Output::success)
+    let output = command::run("ping", &words, PATIENCE)
+        .and_then(command::Output::success)
         .context(format!("{shown} does not answer"));
     output.and_then(|_| stamp(network))
 }

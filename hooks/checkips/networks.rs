@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use vdsm_hooks::host::files;
 use vdsm_hooks::json::{Node, Object};
-use vdsm_hooks::{Context, Error, Result, host};
+use vdsm_hooks::{Context, Error, Result};
 
 const NETWORKS: &str = "/var/lib/vdsm/persistence/netconf/nets";
 /// A file for each network whose address has answered; its time is that of the last answer.
@@ -22,7 +23,7 @@ pub(crate) type Address = (&'static str, String);
 /// What `pick` makes of each watched network of VDSM's configuration: of its name, its
 /// configuration and its addresses. What cannot be read of that is a warning.
 pub(crate) fn watched<T>(pick: impl Fn(&str, &Object<'_>, Vec<Address>) -> T) -> Vec<T> {
-    let names = host::entries(Path::new(NETWORKS)).unwrap_or_else(|error| {
+    let names = files::entries(Path::new(NETWORKS)).unwrap_or_else(|error| {
         log::warn!("{error}");
         Vec::new()
     });
@@ -42,7 +43,7 @@ fn read<T>(name: &str, pick: impl Fn(&str, &Object<'_>, Vec<Address>) -> T) -> R
     if !fs::metadata(&path).context(place)?.is_file() {
         return Err(Error::new(format!("{place}: not a file")));
     }
-    let text = String::from_utf8(host::read_file(&path, LARGEST)?).context(place)?;
+    let text = String::from_utf8(files::read_file(&path, LARGEST)?).context(place)?;
     let network = Node::parse(&text).context(place)?.object();
     let network = network.ok_or_else(|| Error::new(format!("{place}: expected an object")))?;
     let Some(custom) = network.get("custom").and_then(Node::object) else {

@@ -12,10 +12,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsm_hooks::block::Device;
 use vdsm_hooks::disk::{self, Targets};
+use vdsm_hooks::host::allowlist;
+use vdsm_hooks::host::block::Device;
 use vdsm_hooks::xml::{Document, Edits, El};
-use vdsm_hooks::{Error, Result, allowed, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "directlun";
 const ALLOWED: &str = "allowed-luns";
@@ -118,7 +119,7 @@ fn is_name(name: &str) -> bool {
 
 /// Checks that a LUN may be handed to a VM: the host's own disks are maps in `/dev/mapper` as well.
 fn check(name: &str) -> Result {
-    allowed::check(ALLOWED, name)?;
+    allowlist::check(ALLOWED, name)?;
     let node = Path::new("/dev/mapper").join(name);
     let device = Device::of_map(&node)?
         .ok_or_else(|| Error::new("no such multipath device on this host"))?;

@@ -10,9 +10,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
 use vdsm_hooks::network_setup::{self, Network};
-use vdsm_hooks::{Error, Result, cmd, hook, program};
+use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ethtool_opts";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,10 +64,10 @@ fn apply(document: Node<'_>) -> Result {
     if commands.is_empty() {
         return Ok(());
     }
-    cmd::find("ethtool").map_err(Error::keep_going)?;
+    command::find("ethtool").map_err(Error::keep_going)?;
     let mut failures = Vec::new();
     for words in commands {
-        let result = cmd::run("ethtool", &words, PATIENCE).and_then(cmd::Output::success);
+        let result = command::run("ethtool", &words, PATIENCE).and_then(command::Output::success);
         if let Err(error) = result {
             failures.push(format!("ethtool {}: {error}", words.join(" ")));
         }

@@ -11,9 +11,10 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
 use vdsm_hooks::network_setup::{self, Network};
-use vdsm_hooks::{Error, Result, cmd, hook, program};
+use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ipv4_addrs";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,7 +70,7 @@ fn check(network: &Network<'_>, entry: &str) -> Result<String> {
 fn add(device: &str, address: &str) -> Result {
     let words = ["-4", "addr", "add", "dev", device, address];
     let line = || format!("ip {}", words.join(" "));
-    let output = cmd::run("ip", &words, PATIENCE)
+    let output = command::run("ip", &words, PATIENCE)
         .map_err(|error| Error::new(format!("{}: {error}", line())))?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(2) && IS_THERE.iter().any(|known| stderr.contains(known)) {

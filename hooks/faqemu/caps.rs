@@ -3,8 +3,9 @@
 //! The capabilities that the host reports.
 
 use serde_json::{Value, json};
+use vdsm_hooks::host::cpuinfo;
 use vdsm_hooks::json::{Edits, Node};
-use vdsm_hooks::{Result, hook, host};
+use vdsm_hooks::{Result, hook};
 
 /// Added to the real flags of an x86_64 host. Not `svm`: the host poses as one of Intel's.
 const X86_FLAGS: &str = "vmx sse2 nx model_486 model_pentium spec_ctrl ssbd md_clear \
@@ -30,7 +31,7 @@ pub(crate) fn pose<'a>(
     let caps = caps.ok_or_else(|| hook::unexpected_json("an object, the capabilities"))?;
     let mut flags = Vec::new();
     if real == "x86_64" && effective == "x86_64" {
-        flags = host::cpu_flags()?;
+        flags = cpuinfo::cpu_flags()?;
     }
     let (model, fake_flags, fake_machines) = match effective {
         "x86_64" => ("Intel(Fake) CPU", X86_FLAGS, X86_MACHINES),

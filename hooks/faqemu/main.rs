@@ -13,8 +13,9 @@ mod guest;
 
 use std::process::ExitCode;
 
+use vdsm_hooks::host::cpuinfo;
 use vdsm_hooks::vdsm_conf::VdsmConf;
-use vdsm_hooks::{Error, Result, hook, host, program};
+use vdsm_hooks::{Error, Result, hook, program};
 
 use guest::Guest;
 
@@ -33,7 +34,7 @@ fn run() -> Result {
     let memory = conf.number("vars", "fake_kvm_memory")?;
     let machine = conf.get("vars", "fake_kvm_machine")?;
     let guest = Guest {
-        real: host::architecture(),
+        real: cpuinfo::architecture(),
         effective: effective.unwrap_or(ARCHITECTURES[0]),
         memory: memory.filter(|kib| *kib > 0),
         machine: machine.filter(|machine| !machine.is_empty()),

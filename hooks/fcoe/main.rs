@@ -13,11 +13,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsm_hooks::file_set::{self, Files};
+use vdsm_hooks::host::state::Records;
+use vdsm_hooks::host::transaction::{self, Files};
+use vdsm_hooks::host::{bridge, command, files};
 use vdsm_hooks::json::Node;
 use vdsm_hooks::network_setup::{self, Network};
-use vdsm_hooks::record::Records;
-use vdsm_hooks::{Context, Error, Result, bridge, cmd, hook, host, program};
+use vdsm_hooks::{Context, Error, Result, hook, program};
 
 const PROPERTY: &str = "fcoe";
 const DIRECTORY: &str = "/etc/fcoe";
@@ -53,22 +54,22 @@ fn run() -> Result {
         Ok(())
     })?;
     let is_owed = Path::new(OWED_FILE).exists();
-    let is_change = file_set::is_change(&files)?;
+    let is_change = transaction::is_change(&files)?;
     if !is_owed && !is_change {
         return Ok(());
     }
     let records = Records::own(PROPERTY)?;
     // Before the files: the next run finds them as they have to be, and sees no change.
     records.write(OWED, "")?;
-    let changed = file_set::change(&files, None);
+    let changed = transaction::change(&files, None);
     if changed.is_err() && !is_owed {
         forget(&records);
     }
     changed?;
     for service in SERVICES {
-        let ended = cmd::run("systemctl", &["restart", service], PATIENCE);
+        let ended = command::run("systemctl", &["restart", service], PATIENCE);
         // The network itself can be set up.
-        if let Err(error) = ended.and_then(cmd::Output::success) {
+        if let Err(error) = ended.and_then(command::Output::success) {
             log::warn!("{service} does not restart: {error}");
         }
     }
@@ -155,7 +156,7 @@ fn parse(network: &Network<'_>) -> Result<Settings> {
 
 /// The assignments of the file that comes with the FCoE services.
 fn template() -> Result<Settings> {
-    let text = host::read_file(Path::new(TEMPLATE), LARGEST)
+    let text = files::read_file(Path::new(TEMPLATE), LARGEST)
         .context("install fcoe-utils, which brings the defaults of FCoE ports")?;
     let text = String::from_utf8(text).context(TEMPLATE)?;
     let lines = text.lines().map(str::trim);

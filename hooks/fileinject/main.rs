@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::guestfish::{Access, Appliance};
+use vdsm_hooks::host::worker;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, child, domain, guest, hook, phase, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, guest, hook, phase, program, props};
 
 const PROPERTY: &str = "fileinject";
 /// For all disks together; an appliance takes seconds.
@@ -26,9 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let child = child::serve(|_, arguments| {
+    let child = worker::serve(|_, arguments| {
         let found = fs::metadata(arguments.first()?);
-        Some(child::answer(
+        Some(worker::answer(
             found.map(|_| String::new()).map_err(Error::from),
         ))
     });
@@ -115,7 +116,7 @@ fn inject(disks: &[String], path: &str, content: &str) -> Result {
 fn write(disk: &str, path: &str, content: &str, end: Instant) -> Result<bool> {
     // guestfish takes a word for a URI that looks like one, and says less when a file is missing.
     let look = ["image", disk].map(OsStr::new);
-    let found = child::ask(&look, end.min(Instant::now() + PATIENCE))?;
+    let found = worker::ask(&look, end.min(Instant::now() + PATIENCE))?;
     found.unwrap_or_else(|| {
         Err(Error::new(format!(
             "its storage does not answer within {} seconds",

@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use vdsm_hooks::disk::{self, Targets};
+use vdsm_hooks::host::command;
 use vdsm_hooks::image::{self, Image};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, cmd, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "floppy";
 /// libvirt has to start QEMU if nobody has asked before.
@@ -125,7 +126,7 @@ fn libvirt_offers_floppies(machine: &str, arch: Option<&str>, emulator: Option<&
     for (name, value) in options {
         arguments.extend(value.map(|value| format!("--{name}={value}")));
     }
-    let answer = cmd::run("virsh", &arguments, DEADLINE).and_then(cmd::Output::success);
+    let answer = command::run("virsh", &arguments, DEADLINE).and_then(command::Output::success);
     let offers = answer.and_then(|output| lists_floppies(&String::from_utf8(output.stdout)?));
     offers.unwrap_or_else(|error| {
         log::debug!("{PROPERTY}: libvirt cannot say whether there are floppy drives: {error}");

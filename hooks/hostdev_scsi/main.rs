@@ -11,10 +11,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsm_hooks::block::Device;
+use vdsm_hooks::host::block::Device;
+use vdsm_hooks::host::files;
 use vdsm_hooks::scsi_bus::ScsiBus;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, disk, domain, hook, host, hostdev, program, props};
+use vdsm_hooks::{Error, Result, disk, domain, hook, hostdev, program, props};
 
 const PROPERTY: &str = "hostdev_scsi";
 /// What the engine writes, and nothing beside it.
@@ -115,7 +116,7 @@ fn disk_of(id: &str) -> Result<Option<String>> {
     if !directory.exists() {
         return Err(Error::new(format!("no SCSI device {id} on this host")));
     }
-    let names = host::entries(&directory.join("block"))?;
+    let names = files::entries(&directory.join("block"))?;
     let Some(name) = names.first() else {
         log::warn!("{PROPERTY}: {id} is not a disk, left as scsi-generic");
         return Ok(None);

@@ -11,9 +11,10 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::host::allowlist;
 use vdsm_hooks::hostdev::{self, Address, UsbDevice};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, allowed, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "hostusb";
 const ALLOWED: &str = "allowed-usb";
@@ -38,7 +39,8 @@ fn run() -> Result {
     let wanted = parse(&value).map_err(wrong)?;
     for kind in &wanted {
         let name = name(*kind);
-        allowed::check(ALLOWED, &name).map_err(|problem| props::wrong(PROPERTY, &name, problem))?;
+        allowlist::check(ALLOWED, &name)
+            .map_err(|problem| props::wrong(PROPERTY, &name, problem))?;
     }
     hook::edit(|document, edits| add_devices(document, edits, &wanted).map_err(wrong))
 }

@@ -12,8 +12,8 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::huge_pages::{self, Pool};
-use vdsm_hooks::undo::Undo;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Error, Result, domain, hook, memory, phase, program, props};
 

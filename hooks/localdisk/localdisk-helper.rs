@@ -14,8 +14,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
+use vdsm_hooks::host::{command, state};
 use vdsm_hooks::storage::lvm::{PLAIN_REPORT, json_lines};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, program, props, record};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const HOOK: &str = "localdisk";
 const LVM: &str = "/usr/sbin/lvm";
@@ -94,7 +95,7 @@ fn create(kind: &str, lv: &str, vm: &str, image: &str, size: u64) -> Result {
         _ => words.extend(["--thinpool", POOL, "--virtualsize", &size]),
     }
     words.push(GROUP);
-    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
+    let _lock = state::lock(HOOK, LOCK_PATIENCE)?;
     lvm("lvcreate", &words).map(drop)
 }
 
@@ -106,7 +107,7 @@ fn change(
     unfinished: bool,
     work: impl FnOnce(&str) -> Result<Vec<u8>>,
 ) -> Result {
-    let _lock = record::lock(HOOK, LOCK_PATIENCE)?;
+    let _lock = state::lock(HOOK, LOCK_PATIENCE)?;
     let volume = look(lv)?;
     let tags = volume["lv_tags"].as_str();
     let tags = tags.ok_or_else(|| Error::new(format!("{lv}: no such volume")))?;
@@ -156,7 +157,7 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
         false => &["--config", &all_devices],
     };
     let words = [&[command], options, words].concat();
-    Ok(cmd::run(LVM, &words, LVM_PATIENCE)?.success()?.stdout)
+    Ok(command::run(LVM, &words, LVM_PATIENCE)?.success()?.stdout)
 }
 
 fn uuid(text: &str) -> Result<&str> {

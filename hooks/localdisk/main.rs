@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::json::{Edits, Node, Object};
-use vdsm_hooks::sudo::Program;
-use vdsm_hooks::{Context as _, Error, Result, cmd, hook, phase, program, props};
+use vdsm_hooks::{Context as _, Error, Result, hook, phase, program, props};
 
 const PROPERTY: &str = "localdisk";
 const BACKENDS: [(&str, &str); 2] = [("lvm", "lvm"), ("lvmthin", "lvmthin")];
@@ -116,7 +117,7 @@ fn copy_of(disk: &Object<'_>, backend: &str, lv: &str) -> Result<String> {
 /// guest has written.
 fn size(path: &str, format: &str) -> Result<u64> {
     let arguments = ["info", "--output", "json", "-f", format, path];
-    let info = cmd::run("qemu-img", &arguments, INFO_PATIENCE)?.success()?;
+    let info = command::run("qemu-img", &arguments, INFO_PATIENCE)?.success()?;
     let info: Value = serde_json::from_slice(&info.stdout).context("qemu-img info")?;
     let size = info["virtual-size"].as_u64();
     size.ok_or_else(|| Error::new("qemu-img info: no virtual-size"))
@@ -124,7 +125,7 @@ fn size(path: &str, format: &str) -> Result<u64> {
 
 /// Copies when nobody else wants the processor or the disk. The copy ends with this program.
 fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
-    let tool = |name| Ok::<_, Error>(cmd::find(name)?.display().to_string());
+    let tool = |name| Ok::<_, Error>(command::find(name)?.display().to_string());
     let (nice, ionice, qemu_img) = (tool("nice")?, tool("ionice")?, tool("qemu-img")?);
     let mut words = vec!["--pdeathsig", "KILL", &nice, "-n", "19", &ionice, "-c", "3"];
     words.extend([&qemu_img, "convert", "-t", "none", "-T", "none", "-n"]);
@@ -132,7 +133,7 @@ fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
         words.push("--target-is-zero");
     }
     words.extend(["-f", format, "-O", "raw", path, local]);
-    let copied = cmd::run("setpriv", &words, COPY_PATIENCE)?;
+    let copied = command::run("setpriv", &words, COPY_PATIENCE)?;
     copied.success().map(drop).context("qemu-img convert")
 }
 

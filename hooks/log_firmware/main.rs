@@ -15,8 +15,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::guest_log::{self, Wanted};
+use vdsm_hooks::host::worker;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, child, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "log_firmware";
 const DIRECTORY: &str = "/var/log/qemu-firmware";
@@ -26,9 +27,9 @@ const ID: &str = "id=firmware";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let child = child::serve(|_, arguments| {
+    let child = worker::serve(|_, arguments| {
         let is_directory = arguments.first()?.is_dir();
-        Some(child::answer(Ok(is_directory.to_string())))
+        Some(worker::answer(Ok(is_directory.to_string())))
     });
     if let Some(status) = child {
         return status;
@@ -96,7 +97,7 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wante
 /// What will keep QEMU from writing to the directory, if that can be seen.
 fn problem_of(directory: &str) -> Option<String> {
     let end = Instant::now() + PATIENCE;
-    match child::ask(&["look".as_ref(), directory.as_ref()], end) {
+    match worker::ask(&["look".as_ref(), directory.as_ref()], end) {
         Ok(Some(Ok(answer))) if answer == "true" => None,
         Ok(Some(Ok(_))) => Some("no such directory".to_owned()),
         Ok(None) => Some(format!(

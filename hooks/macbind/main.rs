@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::bridge::{self, Bridges, Kind};
+use vdsm_hooks::host::bridge::{self, Bridges, Kind};
 use vdsm_hooks::network_choice::Choices;
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::unfiltered::Unfiltered;

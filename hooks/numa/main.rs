@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsm_hooks::id_set::IdSet;
+use vdsm_hooks::host::cpu_set::IdSet;
 use vdsm_hooks::xml::{self, Document, Edits, El};
 use vdsm_hooks::{Error, Result, domain, hook, program, props};
 

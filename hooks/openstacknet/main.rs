@@ -14,11 +14,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::network_choice::{self, PROVIDER};
-use vdsm_hooks::sudo::Program;
 use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, nic, ovs, paused_start, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, nic, ovs, paused_start, program, props};
 
 mod tap;
 
@@ -130,7 +131,10 @@ fn report_host() -> Result {
 
 /// None if Open vSwitch does not run.
 fn name_of_host() -> Result<Option<String>> {
-    if !cmd::run(OVS_CTL, &["status"], PATIENCE)?.status.success() {
+    if !command::run(OVS_CTL, &["status"], PATIENCE)?
+        .status
+        .success()
+    {
         return Ok(None);
     }
     // For both.

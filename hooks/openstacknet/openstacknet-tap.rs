@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsm_hooks::{Error, Result, cmd, hook, program};
+use vdsm_hooks::host::command;
+use vdsm_hooks::{Error, Result, hook, program};
 
 mod tap;
 
@@ -37,7 +38,7 @@ fn free(arguments: &[String]) -> Result {
     if !parked {
         return Ok(());
     }
-    cmd::run("ip", &["link", "set", tap, "nomaster"], PATIENCE)?
+    command::run("ip", &["link", "set", tap, "nomaster"], PATIENCE)?
         .success()
         .map(drop)
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::host::command;
 use vdsm_hooks::json::{Edits, Node};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, ovs};
+use vdsm_hooks::{Context, Error, Result, hook, ovs};
 
 use crate::plan::{Bond, Network, Switch};
 use crate::request::has_nic;
@@ -142,7 +143,7 @@ fn netmask(prefix: u64) -> String {
 }
 
 fn ask(words: &[&str]) -> Result<Value> {
-    let output = cmd::run("ip", words, PATIENCE)?.success()?;
+    let output = command::run("ip", words, PATIENCE)?.success()?;
     // Of no route it says nothing.
     match output.stdout.trim_ascii() {
         [] => Ok(Value::Null),

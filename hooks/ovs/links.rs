@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vdsm_hooks::record::Lock;
-use vdsm_hooks::{Result, cmd};
+use vdsm_hooks::Result;
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::state::Lock;
 
 use crate::plan::Switch;
 
@@ -152,7 +153,7 @@ fn number(link: &str, name: &str) -> Option<u32> {
 }
 
 fn ip(lock: &Lock, words: &[&str]) -> Result {
-    cmd::run_under(lock, "ip", words, PATIENCE)?
+    command::run_under(lock, "ip", words, PATIENCE)?
         .success()
         .map(drop)
 }

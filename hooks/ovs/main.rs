@@ -14,10 +14,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use vdsm_hooks::bridge::Bridges;
+use vdsm_hooks::host::bridge::Bridges;
+use vdsm_hooks::host::command;
 use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, cmd, hook, network_setup, nic, program};
+use vdsm_hooks::{Context, Error, Result, hook, network_setup, nic, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
 mod network;
@@ -69,7 +70,7 @@ fn is_asked() -> Result<bool> {
 
 /// Goes on as the program for whole networks. Returns only what prevents that.
 fn become_setup(event: &str) -> Error {
-    match cmd::find(SETUP) {
+    match command::find(SETUP) {
         Ok(setup) => {
             let error = Command::new(&setup).arg(event).exec();
             Error::new(format!("{}: {error}", setup.display()))

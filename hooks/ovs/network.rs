@@ -3,7 +3,8 @@
 //! The host's networks, as VDSM's running configuration has them: a file each.
 
 use serde_json::Value;
-use vdsm_hooks::{Result, bridge, network_setup, props};
+use vdsm_hooks::host::bridge;
+use vdsm_hooks::{Result, network_setup, props};
 
 pub(crate) struct Network {
     pub(crate) name: String,

@@ -13,10 +13,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vdsm_hooks::file_set::Files;
 use vdsm_hooks::hook::Program;
-use vdsm_hooks::record::{self, Lock, Records};
-use vdsm_hooks::{Context, Error, Result, cmd, file_set, hook, network_setup, program};
+use vdsm_hooks::host::state::{self, Lock, Records};
+use vdsm_hooks::host::transaction::Files;
+use vdsm_hooks::host::{command, transaction};
+use vdsm_hooks::{Context, Error, Result, hook, network_setup, program};
 
 mod caps;
 mod links;
@@ -61,7 +62,7 @@ fn serve(event: &str) -> Result {
         }
         "after_network_setup_fail" => {
             hook::read_json(|document| request::options(document).map(drop))?;
-            go_back(&record::lock(HOOK, PATIENCE)?)
+            go_back(&state::lock(HOOK, PATIENCE)?)
         }
         "after_get_caps" => report().map_err(Error::keep_going),
         "after_get_stats" => stats::report().map_err(Error::keep_going),
@@ -77,7 +78,7 @@ fn report() -> Result {
 }
 
 fn set_up() -> Result {
-    let lock = record::lock(HOOK, PATIENCE)?;
+    let lock = state::lock(HOOK, PATIENCE)?;
     // From a set-up that was cut off.
     go_back(&lock).context(format!("cannot go back to what {STATE_FILE} says"))?;
     let mut is_begun = false;
@@ -134,11 +135,11 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
 }
 
 fn change(files: &Files) -> Result<bool> {
-    file_set::change(files, Some(Path::new(network_setup::STAGING)))
+    transaction::change(files, Some(Path::new(network_setup::STAGING)))
 }
 
 fn content(path: &Path) -> Result<Option<String>> {
-    let content = file_set::content(path)?;
+    let content = transaction::content(path)?;
     content
         .map(String::from_utf8)
         .transpose()
@@ -212,6 +213,6 @@ fn transact(lock: &Lock, commands: Vec<Vec<String>>) -> Result {
         words.push("--".to_owned());
         words.extend(command);
     }
-    let ended = cmd::run_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
+    let ended = command::run_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
     ended.map(drop)
 }

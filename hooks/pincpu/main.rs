@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::id_set::IdSet;
+use vdsm_hooks::host::cpu_set::IdSet;
 use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Error, Result, domain, hook, program, props};
 

@@ -12,8 +12,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use vdsm_hooks::record::Records;
-use vdsm_hooks::sudo::Program;
+use vdsm_hooks::host::state::Records;
+use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::xml::{self, Document};
 use vdsm_hooks::{Error, Result, hook, nic, phase, program, props};
 

@@ -6,7 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use vdsm_hooks::{Error, Result, allowed, bridge};
+use vdsm_hooks::host::{allowlist, bridge};
+use vdsm_hooks::{Error, Result};
 
 /// How long the helper may take. Its records tell the next one what it did not finish.
 pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(120);
@@ -73,7 +74,7 @@ impl Pair {
         match self.mode {
             Mode::Mirror => check_source(&self.source, self.mode)
                 .and_then(|()| {
-                    allowed::check(LIST, &self.source).map_err(|why| {
+                    allowlist::check(LIST, &self.source).map_err(|why| {
                         Error::new(format!("{} may not be mirrored: {why}", self.source))
                     })
                 })

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsm_hooks::record::{self, Records};
+use vdsm_hooks::host::state::{self, Records};
 use vdsm_hooks::{Context as _, Error, Result, hook, program};
 
 mod pair;
@@ -43,13 +43,13 @@ fn serve(arguments: &[String]) -> Result {
     let lines: Vec<_> = lines.collect();
     match verb {
         STOP if lines.is_empty() => {
-            let _lock = record::lock(traffic::HOOK, PATIENCE)?;
+            let _lock = state::lock(traffic::HOOK, PATIENCE)?;
             Traffic::of(&Records::of(traffic::HOOK)?, vm).stop()
         }
         START if (1..=MOST_PAIRS).contains(&lines.len()) => {
             let pairs = lines.into_iter().map(parse);
             let pairs = pairs.collect::<Result<Vec<Pair>>>()?;
-            let _lock = record::lock(traffic::HOOK, PATIENCE)?;
+            let _lock = state::lock(traffic::HOOK, PATIENCE)?;
             Traffic::of(&Records::of(traffic::HOOK)?, vm).start(&pairs)
         }
         _ => Err(bad(first, "start with 1 to 32 pairs, or stop")),

@@ -12,8 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use vdsm_hooks::record::Records;
-use vdsm_hooks::{Context as _, Error, Result, cmd};
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::state::Records;
+use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::pair::{self, Mode, Pair};
 
@@ -251,7 +252,7 @@ fn kinds(source: &str) -> Result<BTreeSet<String>> {
 
 fn list(words: &[&str]) -> Result<Vec<Value>> {
     let what = || format!("tc {}", words.join(" "));
-    let output = cmd::run("tc", words, PATIENCE)?.success();
+    let output = command::run("tc", words, PATIENCE)?.success();
     let output = output.context(what())?.stdout;
     if output.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -268,7 +269,7 @@ fn ip(words: &[&str]) -> Result {
 }
 
 fn run(program: &str, words: &[&str]) -> Result {
-    let output = cmd::run(program, words, PATIENCE).and_then(cmd::Output::success);
+    let output = command::run(program, words, PATIENCE).and_then(command::Output::success);
     let what = format!("{program} {} failed", words.join(" "));
     output.map(drop).context(what)
 }

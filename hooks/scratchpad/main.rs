@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use vdsm_hooks::disk::Targets;
+use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::scratch::{self, Made, Storage};
-use vdsm_hooks::undo::Undo;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Context, Error, Result, domain, hook, phase, program, props};
 

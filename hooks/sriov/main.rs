@@ -12,13 +12,14 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::process::ExitCode;
 
+use vdsm_hooks::host::files;
+use vdsm_hooks::host::rollback::Undo;
+use vdsm_hooks::host::state::Records;
 use vdsm_hooks::props::Mac;
-use vdsm_hooks::record::Records;
-use vdsm_hooks::undo::Undo;
 use vdsm_hooks::unfiltered::Unfiltered;
 use vdsm_hooks::vf::{Function, Presence};
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result, domain, hook, host, phase, program, props};
+use vdsm_hooks::{Error, Result, domain, hook, phase, program, props};
 
 const PROPERTY: &str = "sriov";
 const UNFILTERED: Unfiltered = Unfiltered {
@@ -119,7 +120,7 @@ fn look_up(
         }
         functions.push(function);
     }
-    if host::entries(Path::new(IOMMU_GROUPS))?.is_empty() {
+    if files::entries(Path::new(IOMMU_GROUPS))?.is_empty() {
         return Err(wrong("host has no IOMMU".to_owned()));
     }
     Ok(functions)

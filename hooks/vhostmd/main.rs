@@ -17,9 +17,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::sudo::Program;
+use vdsm_hooks::host::sudo::Program;
+use vdsm_hooks::host::{files, worker};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, child, domain, hook, host, program, props};
+use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
 
 const PROPERTY: &str = "sap_agent";
 const CONFIGURATION: &str = "/etc/vhostmd/vhostmd.conf";
@@ -38,7 +39,7 @@ const DISK_DEADLINE: Duration = Duration::from_secs(2);
 const AWAIT: &str = "await";
 
 fn main() -> ExitCode {
-    if let Some(status) = child::serve(await_file) {
+    if let Some(status) = worker::serve(await_file) {
         return status;
     }
     // Exit 1 at a start: it is refused all the same, and the other hooks may have something to say.
@@ -73,7 +74,7 @@ fn await_file(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
     while !file.exists() {
         thread::sleep(Duration::from_millis(10));
     }
-    Some(child::answer(Ok(String::new())))
+    Some(worker::answer(Ok(String::new())))
 }
 
 /// How this host publishes its metrics.
@@ -87,7 +88,7 @@ struct Metrics {
 impl Metrics {
     fn read() -> Result<Metrics> {
         let path = Path::new(CONFIGURATION);
-        let bytes = host::read_file(path, 1 << 20)?;
+        let bytes = files::read_file(path, 1 << 20)?;
         let text = String::from_utf8(bytes).context(CONFIGURATION)?;
         let document = xml::parse_with_dtd(&text).context(CONFIGURATION)?;
         let globals = xml::child(document.root_element(), "globals").ok_or_else(|| {
@@ -154,7 +155,7 @@ impl Metrics {
         let disk = &self.disk;
         // The administrator may have put it on storage that is dead.
         let end = Instant::now() + DISK_DEADLINE;
-        match child::ask(&[AWAIT.as_ref(), disk.as_ref()], end) {
+        match worker::ask(&[AWAIT.as_ref(), disk.as_ref()], end) {
             Ok(Some(Ok(_))) => {}
             Ok(None) => log::warn!(
                 "{PROPERTY}: {SERVICE} runs, but {disk} does not appear; libvirt will refuse the VM"

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
-use vdsm_hooks::{Error, Result, cmd, domain, props, storage, xml};
+use vdsm_hooks::{Error, Result, domain, props, storage, xml};
 
 /// Python programs, both of them, or started by one.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// No answer, or one that cannot be understood.
 pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
-    let output = cmd::run("vdsm-client", &["Host", "getVMFullList"], DEADLINE)?.success()?;
+    let output = command::run("vdsm-client", &["Host", "getVMFullList"], DEADLINE)?.success()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let unexpected = || Error::new("vdsm-client: expected a list of VMs");
     let vms = Node::parse(&text)?.array().ok_or_else(unexpected)?;
@@ -49,7 +50,7 @@ fn domain_needs_metrics(id: &str) -> Result<bool> {
         return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
     }
     let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];
-    let output = cmd::run("virsh", &arguments, DEADLINE)?.success()?;
+    let output = command::run("virsh", &arguments, DEADLINE)?.success()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let document = xml::parse(&text)?;
     let property = domain::vdsm_metadata(&document, super::PROPERTY);

@@ -2,7 +2,7 @@
 
 //! The image as `qemu-img` sees it, never probed, before an appliance opens it.
 //!
-//! Its storage may be dead, so a child process looks at it ([`crate::child`]).
+//! Its storage may be dead, so a child process looks at it ([`crate::host::worker`]).
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::cmd::{self, Output};
+use crate::host::command::{self, Output};
+use crate::host::{files, worker};
 use crate::json::Node;
-use crate::{Context, Error, Result, child, host};
+use crate::{Context, Error, Result};
 
 const QEMU_IMG: &str = "qemu-img";
 /// What a child is asked for.
@@ -130,10 +131,10 @@ impl Image {
     }
 
     fn look(&self, end: Instant) -> Result<Look> {
-        let answer = child::ask(&[LOOK.as_ref(), self.path.as_os_str()], end)?;
+        let answer = worker::ask(&[LOOK.as_ref(), self.path.as_os_str()], end)?;
         let late = || Error::new("its storage did not answer before the deadline");
         let facts = answer.ok_or_else(late)??;
-        Look::parse(&facts).ok_or_else(child::died)
+        Look::parse(&facts).ok_or_else(worker::died)
     }
 
     fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
@@ -143,14 +144,14 @@ impl Image {
         );
         arguments.push(self.path.as_os_str());
         let left = end.saturating_duration_since(Instant::now());
-        cmd::run(QEMU_IMG, &arguments, left.max(Duration::from_millis(1)))
+        command::run(QEMU_IMG, &arguments, left.max(Duration::from_millis(1)))
     }
 }
 
 /// A child's work: to look at an image. None for anything else.
 pub fn work(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
     match (what, arguments) {
-        (LOOK, [path]) => Some(child::answer(Look::at(path))),
+        (LOOK, [path]) => Some(worker::answer(Look::at(path))),
         _ => None,
     }
 }
@@ -225,14 +226,14 @@ fn has_writer(file: &File) -> Result<bool> {
 fn users(path: &Path, real: &Path) -> Result<String> {
     let names = [path, real].map(|path| path.as_os_str().as_bytes().to_vec());
     let mut users = Vec::new();
-    for entry in host::entries(Path::new("/proc"))? {
+    for entry in files::entries(Path::new("/proc"))? {
         let Ok(id) = entry.parse::<u32>() else {
             continue;
         };
         let process = Path::new("/proc").join(&entry);
         // A process may end meanwhile.
         let command =
-            host::read_file(&process.join("cmdline"), LONGEST_COMMAND).unwrap_or_default();
+            files::read_file(&process.join("cmdline"), LONGEST_COMMAND).unwrap_or_default();
         let named = |name: &Vec<u8>| command.windows(name.len()).any(|part| part == name);
         if id != std::process::id() && (names.iter().any(named) || has_open(&process, real)) {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();

@@ -10,7 +10,8 @@ use std::time::Instant;
 use super::lvm::{Group, Lvm};
 use super::probe::{self, Answer};
 use super::{Judgement, Kind, METADATA_FILE, Roots, Use, Verdict, judge, tags};
-use crate::{cmd, props};
+use crate::host::command;
+use crate::props;
 
 /// A storage domain and what came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +140,7 @@ fn find(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
         Outcome::Judged(_) => group,
         Outcome::NoGroup(why) if why != NOT_SEEN => group,
         // A host without LVM has no groups.
-        Outcome::Unreadable(reason) if cmd::find("lvm").is_ok() => {
+        Outcome::Unreadable(reason) if command::find("lvm").is_ok() => {
             nowhere(used, Outcome::Unasked(reason))
         }
         // Nor has LVM had its time where the mounts took it.

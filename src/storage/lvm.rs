@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::tags;
-use crate::sudo::Program;
+use crate::host::sudo::Program;
 use crate::{Error, Result, props};
 
 /// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.

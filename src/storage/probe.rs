@@ -23,7 +23,8 @@ use super::create::{self, Plan};
 use super::survey::{self, Survey, looks_like_domain};
 use super::turns::Turns;
 use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
-use crate::{Context, Error, Result, child};
+use crate::host::worker;
+use crate::{Context, Error, Result};
 
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
 pub const MOST_METADATA: u64 = 64 << 10;
@@ -280,7 +281,7 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 /// Runs a child; its message, or one in its place if it does not end until `end`.
 fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
     let _turn = CHILDREN.take(end);
-    match child::run(arguments, end) {
+    match worker::run(arguments, end) {
         Ok(Some(message)) => message,
         Ok(None) => message(b's', b""),
         Err(error) => message(b'u', error.to_string().as_bytes()),
@@ -325,7 +326,7 @@ pub fn serve_tool(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Opt
 }
 
 fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
-    child::serve(|what, arguments| match (what, arguments) {
+    worker::serve(|what, arguments| match (what, arguments) {
         ("domain", [directory]) => Some(look(directory)),
         ("locate", [repository, run, id, hints @ ..]) => {
             Some(follow(repository, run, &id.to_string_lossy(), hints))

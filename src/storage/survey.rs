@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::inside::{Dir, MOST_ENTRIES};
 use super::probe::{self, MOST_METADATA};
 use super::{Metadata, contents, is_uuid, layout, volumes};
-use crate::describe::shell_quoted;
+use crate::host::command::shell_quoted;
 use crate::{Error, Result};
 
 /// The most remarks that are made about one domain.

@@ -9,7 +9,7 @@ use super::metadata::{CHECKSUM, Metadata, ends_line};
 use super::seal::seal;
 use super::survey::Remark;
 use super::verdict::{Judgement, Reader, Reading, Verdict, judged, lines_as_4_3};
-use crate::describe::shell_quoted;
+use crate::host::command::shell_quoted;
 use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.

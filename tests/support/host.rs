@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
 use serde::{Deserialize, Serialize};
-use vdsm_hooks::describe::{self, shell_quoted};
+use vdsm_hooks::host::command::shell_quoted;
+use vdsm_hooks::paths::HELPERS;
 
 use super::{hooks, program, root};
 
@@ -134,7 +135,7 @@ impl Root {
             .filter(|one| one.name == hook)
             .flat_map(|hook| &hook.helpers)
         {
-            let at = root.make_way(&format!("{}/{helper}", describe::HELPERS));
+            let at = root.make_way(&format!("{}/{helper}", HELPERS));
             symlink(program(helper), at).unwrap();
         }
         for path in &host.dirs {

@@ -12,8 +12,11 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::describe::{DAEMONS, HELPERS, Hook, allowed_by, in_sudoers};
-use vdsm_hooks::{Context as _, Result, cmd, events};
+use vdsm_hooks::describe::Hook;
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
+use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::{Context as _, Result, events};
 
 use crate::diff::printable;
 use crate::directory::{self, Entry, Origin};
@@ -199,7 +202,7 @@ impl Host<'_> {
         }
         let program = self.places(hook).next().unwrap_or_default();
         let version = format!("{} {}", hook.name, env!("CARGO_PKG_VERSION"));
-        match cmd::run(&program, &["--version"], PATIENCE) {
+        match command::run(&program, &["--version"], PATIENCE) {
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                 if said != version {
@@ -297,7 +300,7 @@ impl Host<'_> {
         let example = allowed_by(command);
         let words = ["-n", "-l", "-U", "vdsm"].into_iter();
         let words: Vec<&str> = words.chain(example.split(' ')).collect();
-        let refused = match cmd::run("sudo", &words, PATIENCE) {
+        let refused = match command::run("sudo", &words, PATIENCE) {
             Ok(output) if output.status.success() => return,
             Ok(_) => format!("sudo does not let user vdsm run '{command}'"),
             Err(error) => format!("sudo does not answer: {error}"),
@@ -322,7 +325,7 @@ impl Host<'_> {
                 continue;
             }
             let words = ["show", "--property=LoadState", "--value", unit];
-            let state = cmd::run("systemctl", &words, PATIENCE)
+            let state = command::run("systemctl", &words, PATIENCE)
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
             match state {
                 Ok(state) if state == "loaded" => {}
@@ -358,7 +361,7 @@ impl Host<'_> {
                 .into_iter()
                 .chain(paths.iter().map(String::as_str))
                 .collect();
-            match cmd::run("restorecon", &words, PATIENCE) {
+            match command::run("restorecon", &words, PATIENCE) {
                 Ok(output) if output.stdout.is_empty() => {}
                 Ok(_) => {
                     let what = "a file of it has the wrong SELinux label".to_owned();

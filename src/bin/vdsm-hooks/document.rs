@@ -7,7 +7,8 @@ use std::path::Path;
 use roxmltree::Node;
 
 use vdsm_hooks::events::{Data, Environment, Event};
-use vdsm_hooks::{Context as _, Error, Result, domain, host, json, xml};
+use vdsm_hooks::host::files;
+use vdsm_hooks::{Context as _, Error, Result, domain, json, xml};
 
 use crate::environment::Variables;
 
@@ -49,7 +50,7 @@ pub(crate) fn input(event: &Event, file: Option<&Path>, device: Option<&str>) ->
 }
 
 fn utf8(file: &Path) -> Result<String> {
-    String::from_utf8(host::read_file(file, LARGEST)?).context(file.display())
+    String::from_utf8(files::read_file(file, LARGEST)?).context(file.display())
 }
 
 fn from_json(event: &Event, file: Option<&Path>) -> Result<Input> {

@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use vdsm_hooks::describe::{Hook, shell_quoted};
+use vdsm_hooks::describe::Hook;
+use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::custom_properties::{Definition, Found, Key, List};

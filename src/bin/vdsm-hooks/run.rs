@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 
 use vdsm_hooks::events::{self, Data, Environment, Event, Failure};
-use vdsm_hooks::{Context as _, Error, Result, cmd, host};
+use vdsm_hooks::host::{command, files};
+use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::directory::{self, Entry};
 use crate::document;
@@ -329,7 +330,7 @@ impl Firing<'_> {
 
         let after = match data_file.symlink_metadata() {
             // A pipe, for example, could not be read to its end.
-            Ok(_) if data_file.is_file() => Some(host::read_file(data_file, LARGEST)?),
+            Ok(_) if data_file.is_file() => Some(files::read_file(data_file, LARGEST)?),
             _ => None,
         };
         let changed = after != self.state;
@@ -395,10 +396,10 @@ impl Firing<'_> {
         Ok((end, ending.stderr))
     }
 
-    fn supervise(&self, mut command: Command) -> io::Result<cmd::Ending> {
+    fn supervise(&self, mut command: Command) -> io::Result<command::Ending> {
         command.env_clear().envs(&self.environment);
         let mut running = interrupt::running();
-        let ending = cmd::supervise(command, self.timeout, |group| {
+        let ending = command::supervise(command, self.timeout, |group| {
             *running = Some(group);
             drop(running);
         });
@@ -434,7 +435,7 @@ fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> 
     };
     let text = document::read_back(data)?;
     match fs::metadata(file) {
-        Ok(old) if old.is_file() => host::replace_file(file, text.as_bytes())?,
+        Ok(old) if old.is_file() => files::replace_file(file, text.as_bytes())?,
         // A terminal or a pipe cannot be replaced.
         Ok(_) => fs::write(file, text).context(&shown)?,
         Err(_) => {

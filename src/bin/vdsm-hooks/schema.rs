@@ -9,14 +9,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use vdsm_hooks::{Context as _, Error, Result, cmd, parts};
+use vdsm_hooks::host::command;
+use vdsm_hooks::{Context as _, Error, Result, parts};
 
 const PROGRAM: &str = "virt-xml-validate";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Whether the program is there.
 pub(crate) fn check_installed() -> Result {
-    cmd::find(PROGRAM).map(drop).map_err(|error| {
+    command::find(PROGRAM).map(drop).map_err(|error| {
         Error::new(format!(
             "{error}; --schema needs libvirt's client programs \
              (Debian: libvirt-clients, EL: libvirt-client)"
@@ -60,7 +61,7 @@ fn problems_of(domain: &str) -> Result<Vec<String>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("document.xml");
     fs::write(&file, domain).context(file.display())?;
-    let output = cmd::run(PROGRAM, &[file.as_os_str(), OsStr::new("domain")], DEADLINE)?;
+    let output = command::run(PROGRAM, &[file.as_os_str(), OsStr::new("domain")], DEADLINE)?;
     if output.status.success() {
         return Ok(Vec::new());
     }

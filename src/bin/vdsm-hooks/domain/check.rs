@@ -11,9 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::host::command;
 use vdsm_hooks::storage::survey::Survey;
 use vdsm_hooks::storage::turns::Turns;
-use vdsm_hooks::{Error, Result, cmd};
+use vdsm_hooks::{Error, Result};
 
 use super::find::{Finder, Seen};
 use super::progress::Progress;
@@ -89,7 +90,7 @@ fn targets(arguments: &Arguments, finder: &Finder) -> Result<Vec<Target>> {
         let mounts = finder.mounts()?;
         targets.extend(mounts.into_iter().map(Target::Mount));
         // A host without LVM has no groups.
-        if cmd::find("lvm").is_ok() {
+        if command::find("lvm").is_ok() {
             targets.push(Target::Groups);
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str;
 
-use vdsm_hooks::describe::shell_quoted;
+use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::survey::{Content, Survey};
 use vdsm_hooks::storage::{Mend, Mended, Metadata, probe, tags};

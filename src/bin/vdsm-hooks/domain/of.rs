@@ -7,9 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use vdsm_hooks::host::files;
 use vdsm_hooks::storage::lvm::Lvm;
 use vdsm_hooks::storage::{self, Checked, Outcome, Place, Roots, is_uuid};
-use vdsm_hooks::{Context as _, Result, host, props, xml};
+use vdsm_hooks::{Context as _, Result, props, xml};
 
 /// List the storage domains, images and volumes that a VM uses
 ///
@@ -44,7 +45,7 @@ type Images = BTreeMap<String, Vec<String>>;
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let roots = arguments.host.roots()?;
     let file = &arguments.file;
-    let text = String::from_utf8(host::read_file(file, LARGEST)?).context(file.display())?;
+    let text = String::from_utf8(files::read_file(file, LARGEST)?).context(file.display())?;
     let document = xml::parse(&text).context(file.display())?;
     let mut domains: BTreeMap<String, Images> = BTreeMap::new();
     let uses = storage::uses_with(&document, &roots, |id, image, rest| {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
-use vdsm_hooks::describe::shell_quoted;
+use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vdsm_hooks::host::command;
 use vdsm_hooks::storage::survey::{Image, Remark};
 use vdsm_hooks::storage::turns::Turns;
-use vdsm_hooks::{Error, Result, cmd};
+use vdsm_hooks::{Error, Result};
 
 use super::progress::Progress;
 
@@ -27,7 +28,7 @@ pub(super) fn compare(
     if images.is_empty() {
         return Vec::new();
     }
-    if let Err(error) = cmd::find("qemu-img") {
+    if let Err(error) = command::find("qemu-img") {
         let problem = format!("the sizes of the volumes are not looked at, {error}");
         return vec![remark("images", problem)];
     }
@@ -89,7 +90,7 @@ fn virtual_size(file: &Path, qcow2: bool, timeout: Duration) -> Result<u64> {
     let format = if qcow2 { "qcow2" } else { "raw" };
     let arguments = ["info", "--force-share", "--output=json", "-f", format, "--"].map(Path::new);
     let arguments = [&arguments[..], &[file]].concat();
-    let output = cmd::run("qemu-img", &arguments, timeout)?.success()?;
+    let output = command::run("qemu-img", &arguments, timeout)?.success()?;
     let info: Value = serde_json::from_slice(&output.stdout)?;
     let size = info.get("virtual-size").and_then(Value::as_u64);
     size.ok_or_else(|| Error::new("qemu-img: no virtual size in its answer"))

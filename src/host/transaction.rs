@@ -17,8 +17,8 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use crate::temporary::{self, Temporary};
-use crate::undo::Undo;
+use crate::host::rollback::Undo;
+use crate::host::temporary::{self, Temporary};
 use crate::{Context, Error, Result};
 
 /// Settings are a few lines.
@@ -268,12 +268,15 @@ mod tests {
         for (files, text) in [(&refused, None), (&files, Some(()))] {
             assert_eq!(change(files, Some(workshop)).is_ok(), text.is_some());
             for name in ["one", "two"] {
-                assert_eq!(crate::host::entries(&workshop.join(name))?, ["same"]);
+                assert_eq!(crate::host::files::entries(&workshop.join(name))?, ["same"]);
                 let expected = text.map_or("old".to_owned(), |()| format!("{name}/same"));
                 let found = fs::read_to_string(workshop.join(name).join("same"))?;
                 assert_eq!(found, expected);
             }
-            assert_eq!(crate::host::entries(workshop)?, ["one", "three", "two"]);
+            assert_eq!(
+                crate::host::files::entries(workshop)?,
+                ["one", "three", "two"]
+            );
         }
         assert!(!is_change(&files)?);
         Ok(())

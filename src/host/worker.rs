@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use crate::cmd::{self, Ending, Input};
+use crate::host::command::{self, Ending, Input};
 use crate::{Error, Result};
 
 /// The first argument of a child.
@@ -37,7 +37,7 @@ pub fn run(arguments: &[&OsStr], end: Instant) -> Result<Option<Vec<u8>>> {
     }
     let parent = OsString::from(std::process::id().to_string());
     let arguments = [&[OsStr::new(CHILD), &parent], arguments].concat();
-    match cmd::run("/proc/self/exe", &arguments, left) {
+    match command::run("/proc/self/exe", &arguments, left) {
         Ok(output) => Ok(Some(output.stdout)),
         Err(_) if Instant::now() >= end => Ok(None),
         Err(error) => Err(error),
@@ -87,7 +87,12 @@ pub fn other_self(limit: Duration) -> Result<Ending> {
     // By this name the program knows the event.
     command.arg0(env::args_os().next().unwrap_or_default());
     command.args([OTHER_SELF, &std::process::id().to_string()]);
-    Ok(cmd::supervise_with(command, Input::Nothing, limit, |_| ())?)
+    Ok(command::supervise_with(
+        command,
+        Input::Nothing,
+        limit,
+        |_| (),
+    )?)
 }
 
 /// Whether this process was started by [`other_self`]. It ends when its parent ends.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
-use crate::{Context, Result, host};
+use crate::host::files;
+use crate::{Context, Result};
 
 const BLOCK: &str = "/sys/block";
 const BY_ID: &str = "/dev/disk/by-id";
@@ -60,7 +61,7 @@ impl Device {
     /// # Errors
     /// The links of udev cannot be read.
     pub fn path(&self) -> Result<String> {
-        let links = host::entries(Path::new(BY_ID))?;
+        let links = files::entries(Path::new(BY_ID))?;
         let leads_here = |link: &&String| {
             fs::read_link(Path::new(BY_ID).join(link)).is_ok_and(|target| {
                 target.file_name().and_then(|name| name.to_str()) == Some(&self.name)
@@ -90,14 +91,14 @@ impl Device {
             directory: self.directory.clone(),
         }];
         while let Some(part) = parts.pop() {
-            for name in host::entries(&part.directory.join("holders"))? {
+            for name in files::entries(&part.directory.join("holders"))? {
                 let holder = Device::named(&name);
                 match holder.is_partition_map() {
                     true => parts.push(holder),
                     false => users.push(holder.title()),
                 }
             }
-            for name in host::entries(&part.directory)? {
+            for name in files::entries(&part.directory)? {
                 let directory = part.directory.join(&name);
                 if name.starts_with(&part.name) && directory.join("partition").exists() {
                     parts.push(Device { name, directory });
@@ -151,7 +152,7 @@ impl Device {
 }
 
 fn table(path: &str) -> Result<String> {
-    let bytes = host::read_file(Path::new(path), LARGEST)?;
+    let bytes = files::read_file(Path::new(path), LARGEST)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

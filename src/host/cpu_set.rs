@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use crate::{Context, Error, Result, host};
+use crate::host::files;
+use crate::{Context, Error, Result};
 
 /// The highest number: no host has as many CPUs, and a range must not fill the memory.
 const HIGHEST: u32 = 9999;
@@ -53,7 +54,7 @@ impl IdSet {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn of_file(path: &str) -> Result<IdSet> {
-        let bytes = host::read_file(Path::new(path), 64 << 10)?;
+        let bytes = files::read_file(Path::new(path), 64 << 10)?;
         IdSet::parse(String::from_utf8_lossy(&bytes).trim()).context(path)
     }
 

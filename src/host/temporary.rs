@@ -20,7 +20,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, ren
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use crate::host;
+use crate::host::files;
 
 /// Another one with the same 64 random bits is improbable enough once.
 const TRIES: usize = 8;
@@ -217,7 +217,7 @@ pub(crate) fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
 }
 
 fn entries(directory: BorrowedFd<'_>) -> crate::Result<Vec<String>> {
-    host::entries(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()))
+    files::entries(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()))
 }
 
 /// Removes a file from the directory, if that is what the name stands for there.
@@ -245,7 +245,7 @@ mod tests {
     use crate::Result;
 
     fn names(directory: &Path) -> Result<Vec<String>> {
-        host::entries(directory)
+        files::entries(directory)
     }
 
     #[test]

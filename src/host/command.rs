@@ -21,8 +21,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::describe::{DAEMONS as HOOKS, HELPERS};
-use crate::record::Lock;
+use crate::host::state::Lock;
+use crate::paths::{DAEMONS as HOOKS, HELPERS};
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
@@ -390,6 +390,15 @@ fn collect(child: &mut Child, group: Pid) -> std::io::Result<Option<ExitStatus>>
         running.retain(|running| *running != group);
     }
     Ok(status)
+}
+
+/// `word` as a shell reads it back, quoted only where needed.
+pub fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.,:=/@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -24,8 +24,9 @@ use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, close, geteuid, unlinkat};
 
-use crate::temporary::{self, Temporary};
-use crate::{Context, Error, Result, host};
+use crate::host::files;
+use crate::host::temporary::{self, Temporary};
+use crate::{Context, Error, Result};
 
 const RUN: &str = "/run";
 const LASTING: &str = "/var/lib";
@@ -226,7 +227,7 @@ impl Records {
     pub fn names(&self) -> Result<Vec<String>> {
         let kept = |name: &String| name != LOCK && !name.starts_with('.');
         let entries = Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string());
-        Ok(host::entries(&entries)?.into_iter().filter(kept).collect())
+        Ok(files::entries(&entries)?.into_iter().filter(kept).collect())
     }
 
     /// A name comes from a document or the environment: it stays in this directory, and is neither

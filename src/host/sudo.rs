@@ -10,7 +10,7 @@
 //!   all of its arguments, see [`Program::of_host`]. It kills its process group: itself, the program,
 //!   and whoever that has started and has not left the group. By SIGKILL at once: after SIGTERM it
 //!   would only wait for the program itself, so one of its children that ignores SIGTERM would stay.
-//! * A helper of ours ends itself and what it runs, see [`crate::cmd::end_after`].
+//! * A helper of ours ends itself and what it runs, see [`crate::host::command::end_after`].
 //!
 //! What is blocked in the kernel, on a disk that does not answer, goes when the kernel lets it go.
 
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use crate::cmd::{self, Input, Output};
-use crate::record::Lock;
+use crate::host::command::{self, Input, Output};
+use crate::host::state::Lock;
 use crate::{Error, Result};
 
 const TIMEOUT: &str = "/usr/bin/timeout";
@@ -55,10 +55,10 @@ impl<'a> Program<'a> {
         Program { path, seconds: &[] }
     }
 
-    /// Runs it until it ends or `deadline` has passed, as [`cmd::run`] does.
+    /// Runs it until it ends or `deadline` has passed, as [`command::run`] does.
     ///
     /// # Errors
-    /// As [`cmd::run`].
+    /// As [`command::run`].
     pub fn run<S: AsRef<OsStr>>(self, arguments: &[S], deadline: Duration) -> Result<Output> {
         self.wait(arguments, Input::Nothing, deadline)
     }
@@ -67,7 +67,7 @@ impl<'a> Program<'a> {
     /// if we die first.
     ///
     /// # Errors
-    /// As [`cmd::run`].
+    /// As [`command::run`].
     pub fn run_under<S: AsRef<OsStr>>(
         self,
         lock: &Lock,
@@ -81,7 +81,7 @@ impl<'a> Program<'a> {
     /// [`Program::run`] of a program that takes no arguments, but `input` on its standard input.
     ///
     /// # Errors
-    /// As [`cmd::run`]; or more input than a program can be given before it starts to read.
+    /// As [`command::run`]; or more input than a program can be given before it starts to read.
     pub fn tell(self, input: &str, deadline: Duration) -> Result<Output> {
         if input.len() > MOST_INPUT {
             return Err(Error::new(format!(
@@ -107,13 +107,13 @@ impl<'a> Program<'a> {
         deadline: Duration,
     ) -> Result<Output> {
         // That it is missing is not for sudo to say.
-        let found = cmd::find(self.name())?;
+        let found = command::find(self.name())?;
         if geteuid().is_root() {
             let mut command = Command::new(found);
             command.args(arguments);
-            return cmd::wait(command, self.name(), input, deadline);
+            return command::wait(command, self.name(), input, deadline);
         }
-        let mut command = Command::new(cmd::find("sudo")?);
+        let mut command = Command::new(command::find("sudo")?);
         command.args(["-n", "--"]);
         let seconds = self.seconds_for(deadline);
         match seconds {
@@ -123,12 +123,12 @@ impl<'a> Program<'a> {
         };
         command.args(arguments);
         let start = Instant::now();
-        let output = cmd::wait(command, self.name(), input, deadline)?;
+        let output = command::wait(command, self.name(), input, deadline)?;
         let (code, signal) = (output.status.code(), output.status.signal());
         let is_ended = code == Some(KILLED) || signal == Some(Signal::SIGKILL as i32);
         match seconds.map(Duration::from_secs) {
             Some(limit) if is_ended && start.elapsed() >= limit => {
-                Err(cmd::gave_up(self.name(), limit))
+                Err(command::gave_up(self.name(), limit))
             }
             _ => Ok(output),
         }
@@ -139,6 +139,26 @@ impl<'a> Program<'a> {
         let fitting = self.seconds.iter().find(fits);
         fitting.or(self.seconds.last()).copied()
     }
+}
+
+/// A command line of `sudo` of a `hook.json` as sudoers wants it: there these characters mean something else.
+pub fn in_sudoers(command: &str) -> String {
+    let mut text = String::with_capacity(command.len());
+    for c in command.chars() {
+        if matches!(c, ',' | ':' | '=') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// A command line that `command`, one of `sudo` of a `hook.json`, allows.
+pub fn allowed_by(command: &str) -> String {
+    let fixed = command.strip_suffix(" \"\"").unwrap_or(command);
+    let chosen = |part: &str| part.replace("[0-9]*", "1").replace('*', "1");
+    let parts: Vec<_> = fixed.split(r"\*").map(chosen).collect();
+    parts.join("*").replace('\\', "")
 }
 
 #[cfg(test)]
@@ -164,5 +184,25 @@ mod tests {
             (program.name(), Program::helper("/x").name()),
             ("lvm", "/x")
         );
+    }
+
+    #[test]
+    fn what_sudoers_allow() {
+        for (command, example) in [
+            (
+                "/x/ovs-vsctl --timeout=5 list-br",
+                "/x/ovs-vsctl --timeout=5 list-br",
+            ),
+            ("/x/promisc-tc \"\"", "/x/promisc-tc"),
+            ("/x/hugepages-set [0-9]* [0-9]*", "/x/hugepages-set 1 1"),
+            ("/x/openstacknet-tap tap*", "/x/openstacknet-tap tap1"),
+            (
+                r#"/x/lvm filter=\["r|.\*|"\]"#,
+                r#"/x/lvm filter=["r|.*|"]"#,
+            ),
+        ] {
+            assert_eq!(allowed_by(command), example);
+        }
+        assert_eq!(in_sudoers(r"a=b,c:\["), r"a\=b\,c\:\[");
     }
 }
