@@ -10,8 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::{command, files};
-use crate::vdsm_conf::VdsmConf;
-use crate::{Context, Error, Result, phase, props};
+use crate::vdsm::conf::VdsmConf;
+use crate::vdsm::start;
+use crate::{Context, Error, Result, props};
 
 /// The flag of a paused start.
 const PAUSED: u32 = 1;
@@ -33,8 +34,8 @@ pub struct Asked {
 /// # Errors
 /// No `vmId`, flags that are no number, or one of the files cannot be written; nothing is left.
 pub fn ask() -> Result<Option<Asked>> {
-    let vm = phase::vm_id()?;
-    let flags = phase::launch_flags(&vm);
+    let vm = start::vm_id()?;
+    let flags = start::launch_flags(&vm);
     let before = read(&flags)?;
     let old = before.unwrap_or_default();
     if old & PAUSED != 0 {
@@ -44,7 +45,7 @@ pub fn ask() -> Result<Option<Asked>> {
     let new = (old | PAUSED).to_string();
     match before {
         Some(_) => files::replace_file(&flags, new.as_bytes())?,
-        None => phase::make_launch_flags(&vm, &new)?,
+        None => start::make_launch_flags(&vm, &new)?,
     }
     let mark = mark(&vm);
     let asked = Asked { vm, before };
@@ -61,9 +62,9 @@ impl Asked {
         let _ = fs::remove_file(mark(&self.vm));
         let back = match self.before {
             Some(flags) => {
-                files::replace_file(&phase::launch_flags(&self.vm), flags.to_string().as_bytes())
+                files::replace_file(&start::launch_flags(&self.vm), flags.to_string().as_bytes())
             }
-            None => phase::drop_launch_flags(&self.vm),
+            None => start::drop_launch_flags(&self.vm),
         };
         if let Err(error) = back {
             log::warn!("the VM will start paused: {error}");
@@ -76,9 +77,9 @@ impl Asked {
 /// # Errors
 /// No `vmId`, or VDSM does not resume the VM; the mark stays.
 pub fn end() -> Result {
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     let mark = mark(&vm);
-    let flags = read(&phase::launch_flags(&vm))?.unwrap_or_default();
+    let flags = read(&start::launch_flags(&vm))?.unwrap_or_default();
     if !mark.exists() || flags & PAUSED == 0 {
         return Ok(());
     }
@@ -95,7 +96,7 @@ pub fn end() -> Result {
 }
 
 fn mark(vm: &str) -> PathBuf {
-    phase::directory(vm).join("marked_for_unpause")
+    start::directory(vm).join("marked_for_unpause")
 }
 
 fn read(flags: &Path) -> Result<Option<u32>> {

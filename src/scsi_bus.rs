@@ -4,9 +4,10 @@
 
 use roxmltree::Node;
 
-use crate::disk::Targets;
+use crate::Result;
+use crate::libvirt::disk::Targets;
+use crate::libvirt::{domain, hostdev};
 use crate::xml::{self, Document};
-use crate::{Result, domain, hostdev};
 
 /// Controller, bus, target, unit.
 type Place = [u32; 4];

@@ -27,8 +27,8 @@ use support::{
     Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
 };
 use vdsm_hooks::describe::{Hook, Property, Scope};
-use vdsm_hooks::events::{self, Data, Environment, Failure};
 use vdsm_hooks::json::to_ascii;
+use vdsm_hooks::vdsm::events::{self, Data, Environment, Failure};
 
 /// A hook at one of its events.
 struct Subject<'a> {

@@ -30,8 +30,9 @@ use support::host::{Host, Root};
 use support::libvirt::{Change, Libvirt, RELEASES};
 use support::{Firing, hooks, not_run, private_host, root};
 use vdsm_hooks::describe::{Hook, Scope};
-use vdsm_hooks::events::{self, Data, Event};
-use vdsm_hooks::{parts, xml};
+use vdsm_hooks::libvirt::parts;
+use vdsm_hooks::vdsm::events::{self, Data, Event};
+use vdsm_hooks::xml;
 
 /// How many documents the sample has.
 const SAMPLE: usize = 40;

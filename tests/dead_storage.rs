@@ -21,8 +21,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::{data_variable, hooks, is_root, not_run, program};
 use vdsm_hooks::describe::Scope;
-use vdsm_hooks::events::{self, Data};
 use vdsm_hooks::paths::HELPERS;
+use vdsm_hooks::vdsm::events::{self, Data};
 
 const IMAGES: &str = "/var/lib/libvirt/images";
 const DEAD: &str = "/var/lib/libvirt/images/dead";

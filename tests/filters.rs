@@ -19,7 +19,8 @@ use std::thread;
 
 use support::chain::{self, Turn};
 use support::{not_run, private_host, root};
-use vdsm_hooks::{nic, xml};
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::xml;
 
 type Variables = [(&'static str, &'static str)];
 
@@ -267,11 +268,11 @@ fn orders(filters: &[&'static str], port: &Turn) -> Vec<Vec<Turn>> {
 /// Whether every NIC has this filter and can have it.
 fn is_protected(document: &str, filter: &str) -> bool {
     let document = xml::parse(document).unwrap();
-    let nics = nic::all(&document).unwrap();
+    let nics = interface::all(&document).unwrap();
     assert!(!nics.is_empty());
     nics.iter().all(|interface| {
         let filters: Vec<_> = xml::children(*interface, "filterref").collect();
-        nic::why_not_filterable(*interface).is_none()
+        interface::why_not_filterable(*interface).is_none()
             && filters.len() == 1
             && xml::attr(filters[0], "filter") == Some(filter)
     })

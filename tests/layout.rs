@@ -18,9 +18,9 @@ use std::process::Command;
 
 use support::{hooks, root};
 use vdsm_hooks::describe::{Group, Hook, HostFile, Scope};
-use vdsm_hooks::events::{self, Event};
 use vdsm_hooks::host::sudo::in_sudoers;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::vdsm::events::{self, Event};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.

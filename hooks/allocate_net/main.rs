@@ -12,8 +12,10 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::host::bridge;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::vdsm::network_choice;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, network_choice, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "equivnets";
 
@@ -66,7 +68,7 @@ fn allocate(
         check(name, kind)?;
     }
     network_choice::check_alone(PROPERTY, interface)
-        .context(nic::label(interface))
+        .context(interface::label(interface))
         .map_err(|error| props::wrong(PROPERTY, value, error))?;
     let sources: Vec<_> = interface
         .descendants()

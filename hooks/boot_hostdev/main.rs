@@ -12,9 +12,10 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::hostdev::Address;
+use vdsm_hooks::libvirt::boot;
+use vdsm_hooks::libvirt::hostdev::Address;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, boot, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "boot_hostdev";
 

@@ -17,8 +17,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::{command, worker};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "checkimages";
 const SHORTEST: Duration = Duration::from_secs(10);

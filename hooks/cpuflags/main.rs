@@ -11,8 +11,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::{cpu, domain};
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, cpu, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "cpuflags";
 /// What SAP's software wants to see.

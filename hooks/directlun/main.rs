@@ -12,11 +12,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsm_hooks::disk::{self, Targets};
 use vdsm_hooks::host::allowlist;
 use vdsm_hooks::host::block::Device;
+use vdsm_hooks::libvirt::disk::{self, Targets};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "directlun";
 const ALLOWED: &str = "allowed-luns";

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
-use vdsm_hooks::network_setup::{self, Network};
+use vdsm_hooks::vdsm::networks::{self, Network};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ethtool_opts";
@@ -58,7 +58,7 @@ fn run() -> Result {
 
 fn apply(document: Node<'_>) -> Result {
     let mut commands = Vec::new();
-    for network in network_setup::with_property(document, PROPERTY)? {
+    for network in networks::with_property(document, PROPERTY)? {
         commands.append(&mut parse(&network)?);
     }
     if commands.is_empty() {

@@ -10,8 +10,10 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::vdsm::network_choice;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, network_choice, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "extnet";
 
@@ -46,7 +48,7 @@ fn plug_into(document: &Document<'_>, edits: &mut Edits<'_>, network: &str) -> R
         )));
     }
     network_choice::check_alone(PROPERTY, interface)
-        .context(nic::label(interface))
+        .context(interface::label(interface))
         .map_err(|error| props::wrong(PROPERTY, network, error))?;
     let sources: Vec<_> = xml::children(interface, "source").collect();
     let [source] = sources[..] else {
@@ -60,7 +62,7 @@ fn plug_into(document: &Document<'_>, edits: &mut Edits<'_>, network: &str) -> R
             "{PROPERTY}: the vNIC's <source> names no bridge that could be replaced"
         )));
     }
-    if nic::is_isolated(interface) {
+    if interface::is_isolated(interface) {
         log::warn!(
             "{PROPERTY}={network:?}: the vNIC's port is isolated, which libvirt refuses on an Open vSwitch network"
         );

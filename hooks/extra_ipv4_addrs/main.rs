@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
-use vdsm_hooks::network_setup::{self, Network};
+use vdsm_hooks::vdsm::networks::{self, Network};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ipv4_addrs";
@@ -31,7 +31,7 @@ fn run() -> Result {
 
 fn add_all(document: Node<'_>) -> Result {
     let mut addresses = Vec::new();
-    for network in network_setup::with_property(document, PROPERTY)? {
+    for network in networks::with_property(document, PROPERTY)? {
         if network.value.trim().is_empty() {
             continue;
         }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vdsm_hooks::json::{Edits, Node, Object};
-use vdsm_hooks::vdsm_conf::VdsmConf;
+use vdsm_hooks::vdsm::conf::VdsmConf;
 use vdsm_hooks::{Error, Result, hook, program};
 
 /// libvirt's names of the physical function and of the two virtual ones: its numbers are

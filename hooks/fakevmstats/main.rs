@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Number, Value, json};
 use vdsm_hooks::json::{Edits, Node, Object};
-use vdsm_hooks::vdsm_conf::VdsmConf;
+use vdsm_hooks::vdsm::conf::VdsmConf;
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const GIB: u64 = 1 << 30;

@@ -2,8 +2,9 @@
 
 //! A VM, made for one architecture under KVM, as one that this host can emulate.
 
+use vdsm_hooks::libvirt::{cpu, domain, memory};
 use vdsm_hooks::xml::{self, Document, Edits, Node};
-use vdsm_hooks::{Context, Result, cpu, domain, memory};
+use vdsm_hooks::{Context, Result};
 
 /// KiB, what a POWER host gets that poses as another one.
 const MOST_MEMORY: u64 = 1 << 30;

@@ -14,7 +14,7 @@ mod guest;
 use std::process::ExitCode;
 
 use vdsm_hooks::host::cpuinfo;
-use vdsm_hooks::vdsm_conf::VdsmConf;
+use vdsm_hooks::vdsm::conf::VdsmConf;
 use vdsm_hooks::{Error, Result, hook, program};
 
 use guest::Guest;

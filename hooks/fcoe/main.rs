@@ -17,7 +17,7 @@ use vdsm_hooks::host::state::Records;
 use vdsm_hooks::host::transaction::{self, Files};
 use vdsm_hooks::host::{bridge, command, files};
 use vdsm_hooks::json::Node;
-use vdsm_hooks::network_setup::{self, Network};
+use vdsm_hooks::vdsm::networks::{self, Network};
 use vdsm_hooks::{Context, Error, Result, hook, program};
 
 const PROPERTY: &str = "fcoe";
@@ -85,12 +85,12 @@ fn forget(records: &Records) {
 
 /// The files of all ports that the request has to do with; none for those that end.
 fn wanted(document: Node<'_>) -> Result<Files> {
-    let names = network_setup::names(document)?;
+    let names = networks::names(document)?;
     if names.is_empty() {
         return Ok(Files::new());
     }
     let mut ports = BTreeMap::new();
-    for network in network_setup::with_property(document, PROPERTY)? {
+    for network in networks::with_property(document, PROPERTY)? {
         let settings = parse(&network)?;
         let nic = network.nic()?.ok_or_else(|| {
             network.wrong(PROPERTY, "FCoE needs a plain NIC, and the network has none")
@@ -118,8 +118,8 @@ fn wanted(document: Node<'_>) -> Result<Files> {
 /// The FCoE networks that are set up already, and their NICs.
 fn configured() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
-    for name in network_setup::all_configured()? {
-        let attributes = network_setup::configured(&name)?.unwrap_or_default();
+    for name in networks::all_configured()? {
+        let attributes = networks::configured(&name)?.unwrap_or_default();
         let nic = attributes["nic"]
             .as_str()
             .filter(|nic| bridge::is_name(nic));

@@ -15,10 +15,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::guestfish::{Access, Appliance};
 use vdsm_hooks::host::worker;
+use vdsm_hooks::image::appliance::{Access, Appliance};
+use vdsm_hooks::image::guest;
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context, Error, Result, domain, guest, hook, phase, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "fileinject";
 /// For all disks together; an appliance takes seconds.
@@ -41,7 +44,7 @@ fn run() -> Result {
         return Ok(());
     };
     let (path, content) = parse(&value)?;
-    if phase::is_resume()? {
+    if start::is_resume()? {
         hook::report(
             PROPERTY,
             &format!("the VM wakes up with its disks in use, {path} is not written"),

@@ -13,11 +13,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsm_hooks::disk::{self, Targets};
 use vdsm_hooks::host::command;
-use vdsm_hooks::image::{self, Image};
+use vdsm_hooks::image::source::{self, Image};
+use vdsm_hooks::libvirt::disk::{self, Targets};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "floppy";
 /// libvirt has to start QEMU if nobody has asked before.
@@ -26,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const SIZES: [u64; 8] = [160, 180, 320, 360, 720, 1200, 1440, 2880];
 
 fn main() -> ExitCode {
-    if let Some(status) = image::serve() {
+    if let Some(status) = source::serve() {
         return status;
     }
     hook::run(program!(), run)
@@ -44,7 +45,7 @@ fn run() -> Result {
         Some(path) => (path, true),
         None => (value.as_str(), false),
     };
-    let image = image::find(path).map_err(|problem| props::wrong(PROPERTY, path, problem))?;
+    let image = source::find(path).map_err(|problem| props::wrong(PROPERTY, path, problem))?;
     if !is_usb && !SIZES.iter().any(|size| size * 1024 == image.size) {
         log::warn!(
             "{PROPERTY}: {} has the unusual size of {} bytes, expected 1440 KiB or another floppy's size",

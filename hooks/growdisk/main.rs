@@ -19,9 +19,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use roxmltree::Node;
 
-use vdsm_hooks::grow::{self, Failure, Format, Image};
+use vdsm_hooks::image::grow::{self, Failure, Format, Image};
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context as _, Error, Result, domain, hook, phase, program, props};
+use vdsm_hooks::{Context as _, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "growdisk";
 const DEFAULT_SECONDS: u64 = 120;
@@ -114,9 +116,9 @@ fn refuse(disk: &str, error: Error, must: bool) -> Result {
 
 /// Whether this is certainly a cold start. A resume is no reason to stop a VM, whatever it must.
 fn is_start(document: &Document<'_>, must: bool) -> Result<bool> {
-    let flags = phase::launch_flags(&phase::vm_id()?);
+    let flags = start::launch_flags(&start::vm_id()?);
     // A dry run has no flags either.
-    if phase::is_resume()? || !flags.exists() {
+    if start::is_resume()? || !flags.exists() {
         log::warn!(
             "nothing is grown: VDSM has not written {}, so this is no cold start",
             flags.display()

@@ -12,9 +12,10 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::host::allowlist;
-use vdsm_hooks::hostdev::{self, Address, UsbDevice};
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::libvirt::hostdev::{self, Address, UsbDevice};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "hostusb";
 const ALLOWED: &str = "allowed-usb";

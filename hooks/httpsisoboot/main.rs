@@ -12,9 +12,10 @@
 use std::net::Ipv6Addr;
 use std::process::ExitCode;
 
-use vdsm_hooks::disk::Targets;
+use vdsm_hooks::libvirt::disk::Targets;
+use vdsm_hooks::libvirt::{boot, domain};
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, boot, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "httpsisoboot";
 const EXAMPLE: &str = "https://mirror.example/iso/rescue.iso";

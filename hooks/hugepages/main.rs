@@ -14,8 +14,10 @@ use std::process::ExitCode;
 
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::huge_pages::{self, Pool};
+use vdsm_hooks::libvirt::{domain, memory};
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Error, Result, domain, hook, memory, phase, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTIES: [&str; 2] = ["hugepages_count", "hugepages"];
 
@@ -28,7 +30,7 @@ fn run() -> Result {
         return Ok(());
     };
     match hook::event()?.as_str() {
-        "after_vm_destroy" => huge_pages::release(&phase::vm_id()?),
+        "after_vm_destroy" => huge_pages::release(&start::vm_id()?),
         "before_vm_migrate_destination" => hook::read(|document| {
             let pages = backing(domain::root(document)?).and_then(huge_pages_of);
             let is_native = pages.is_some_and(has_page);
@@ -106,7 +108,7 @@ fn reserve(
     value: &str,
     undo: &mut Undo<'static>,
 ) -> Result {
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     let pool = Pool::default_size()?;
     let wanted = parse(domain::root(document)?, pool, value)
         .map_err(|problem| props::wrong(property, value, format!("bad page count, {problem}")))?;

@@ -12,9 +12,10 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::props::Mac;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Result, hook, nic, program, props};
+use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "isolatedprivatevlan";
 const FORM: &str = "expected the gateway's MAC address, or that and the VM's IPv4 address, as in 52:54:00:aa:bb:cc,192.0.2.9";
@@ -62,7 +63,7 @@ fn parse(value: &str) -> Result<Filter> {
             parameters: vec![gateway],
         });
     };
-    let Some(address) = nic::unicast_ipv4(address) else {
+    let Some(address) = interface::unicast_ipv4(address) else {
         let problem = format!("{address:?} is no machine's IPv4 address, {FORM}");
         return Err(props::wrong(PROPERTY, value, problem));
     };
@@ -73,7 +74,7 @@ fn parse(value: &str) -> Result<Filter> {
 }
 
 fn confine(document: &Document<'_>, edits: &mut Edits<'_>, value: &str, filter: &Filter) -> Result {
-    let interfaces = nic::all(document)?;
+    let interfaces = interface::all(document)?;
     if interfaces.is_empty() && xml::is(document.root_element(), "domain") {
         log::warn!("{PROPERTY}: the VM has no NIC to confine");
     }
@@ -86,8 +87,8 @@ fn confine(document: &Document<'_>, edits: &mut Edits<'_>, value: &str, filter: 
         return Err(props::wrong(PROPERTY, value, problem));
     }
     for interface in interfaces {
-        if let Some(why) = nic::why_not_filterable(interface) {
-            let problem = format!("{} cannot be filtered ({why})", nic::label(interface));
+        if let Some(why) = interface::why_not_filterable(interface) {
+            let problem = format!("{} cannot be filtered ({why})", interface::label(interface));
             return Err(props::wrong(PROPERTY, value, problem));
         }
         set(interface, edits, filter);
@@ -103,7 +104,7 @@ fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, filter: &Filter) {
         .collect();
     let is_set = |present: Node<'_, '_>| {
         xml::attr(present, "filter") == Some(filter.name)
-            && nic::filter_parameters(present) == wanted
+            && interface::filter_parameters(present) == wanted
     };
     if present.len() == 1 && is_set(present[0]) {
         return;

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::json::{Edits, Node, Object};
-use vdsm_hooks::{Context as _, Error, Result, hook, phase, program, props};
+use vdsm_hooks::vdsm::start;
+use vdsm_hooks::{Context as _, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "localdisk";
 const BACKENDS: [(&str, &str); 2] = [("lvm", "lvm"), ("lvmthin", "lvmthin")];
@@ -74,7 +75,7 @@ fn redirect<'a>(document: Node<'a>, edits: &mut Edits<'a>, backend: &str) -> Res
 
 /// The path of the disk's whole local copy, made if there is none.
 fn copy_of(disk: &Object<'_>, backend: &str, lv: &str) -> Result<String> {
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     let path = member(disk, "path")?;
     // What follows a scheme such as `json:` is no path, and what begins with a dash an option.
     if !path.starts_with('/') {

@@ -11,9 +11,10 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::guest_log::{self, Wanted};
+use vdsm_hooks::libvirt::console_log::{self, Wanted};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook, program};
+use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "log_console";
 const DIRECTORY: &str = "/var/log/libvirt/qemu";
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    match guest_log::wanted(PROPERTY, "log_console_vm_regexp")? {
+    match console_log::wanted(PROPERTY, "log_console_vm_regexp")? {
         Wanted::No => Ok(()),
         wanted => hook::edit(|document, edits| log_serial_port(document, edits, &wanted)),
     }
@@ -44,7 +45,7 @@ fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Want
     let Some(serial) = xml::child(devices, "serial") else {
         return Ok(());
     };
-    guest_log::check_file_name(&name)?;
+    console_log::check_file_name(&name)?;
     let file = format!("{DIRECTORY}/{name}-console.log");
     match xml::child(serial, "log") {
         // A second one is an error in libvirt.

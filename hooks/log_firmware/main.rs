@@ -14,10 +14,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::guest_log::{self, Wanted};
 use vdsm_hooks::host::worker;
+use vdsm_hooks::libvirt::console_log::{self, Wanted};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "log_firmware";
 const DIRECTORY: &str = "/var/log/qemu-firmware";
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    match guest_log::wanted(PROPERTY, "log_firmware_vm_regexp")? {
+    match console_log::wanted(PROPERTY, "log_firmware_vm_regexp")? {
         Wanted::No => Ok(()),
         wanted => hook::edit(|document, edits| log_debug_port(document, edits, &wanted)),
     }
@@ -51,7 +52,7 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wante
     if !wanted.for_vm(&name)? {
         return Ok(());
     }
-    guest_log::check_file_name(&name)?;
+    console_log::check_file_name(&name)?;
     let directory = props::text("log_firmware_dir")?.unwrap_or_else(|| DIRECTORY.to_owned());
     if !directory.starts_with('/') {
         let problem = "expected an absolute path";

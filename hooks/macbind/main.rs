@@ -12,11 +12,12 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::host::bridge::{self, Bridges, Kind};
-use vdsm_hooks::network_choice::Choices;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::{Literal, Mac};
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::vdsm::network_choice::Choices;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, hook, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
@@ -49,7 +50,7 @@ fn run() -> Result {
 
 fn bind(document: &Document<'_>, edits: &mut Edits<'_>, bindings: &[Binding]) -> Result {
     let choices = Choices::beside(PROPERTY)?;
-    let nics = nic::with_macs(document);
+    let nics = interface::with_macs(document);
     for binding in bindings {
         let mut found = nics
             .iter()
@@ -74,7 +75,7 @@ fn bind_one(
     binding: &Binding,
     choices: &Choices,
 ) -> Result {
-    match nic::kind(interface) {
+    match interface::kind(interface) {
         "bridge" => {}
         "network" => edits.set_attr(interface, "type", "bridge"),
         kind => {
@@ -87,7 +88,7 @@ fn bind_one(
     if binding.is_ovs {
         UNFILTERED.check_properties()?;
     }
-    if binding.is_ovs && nic::is_isolated(interface) {
+    if binding.is_ovs && interface::is_isolated(interface) {
         return Err(Error::new(format!(
             "the vNIC's port is isolated, which libvirt refuses on an Open vSwitch bridge such as {:?}",
             binding.bridge

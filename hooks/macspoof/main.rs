@@ -13,8 +13,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Result, hook, nic, program, props};
+use vdsm_hooks::{Result, hook, program, props};
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -34,9 +35,9 @@ fn remove_filter(document: &Document<'_>, edits: &mut Edits<'_>, whole_vm: bool)
     if xml::is(document.root_element(), "domain") && !whole_vm {
         return Ok(());
     }
-    for interface in nic::all(document)? {
+    for interface in interface::all(document)? {
         for filter in xml::children(interface, "filterref") {
-            if xml::attr(filter, "filter") == Some(nic::VDSM_FILTER) {
+            if xml::attr(filter, "filter") == Some(interface::VDSM_FILTER) {
                 edits.remove(filter);
             }
         }

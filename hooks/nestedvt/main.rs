@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{fs, str};
 
+use vdsm_hooks::libvirt::{cpu, domain};
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Error, Result, cpu, domain, hook, program};
+use vdsm_hooks::{Error, Result, hook, program};
 
 /// Modules, and the feature of the processors that they are for.
 const MODULES: [(&str, &str); 2] = [("kvm_intel", "vmx"), ("kvm_amd", "svm")];

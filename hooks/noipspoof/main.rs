@@ -13,8 +13,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Result, hook, nic, program, props};
+use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "noipspoof";
 const EXAMPLE: &str = "192.0.2.9,192.0.2.10";
@@ -49,7 +50,7 @@ fn run() -> Result {
 fn parse(value: &str) -> Result<Vec<&str>> {
     let mut addresses = Vec::new();
     for item in value.split(',') {
-        if nic::unicast_ipv4(item).is_none() {
+        if interface::unicast_ipv4(item).is_none() {
             let problem =
                 format!("{item:?} is no machine's IPv4 address, expected a list such as {EXAMPLE}");
             return Err(props::wrong(PROPERTY, value, problem));
@@ -73,26 +74,26 @@ fn tighten(
     value: &str,
     addresses: &[&str],
 ) -> Result {
-    for interface in nic::all(document)? {
+    for interface in interface::all(document)? {
         // libvirt takes the first of several.
         let filter = xml::child(interface, "filterref");
         if filter.is_some_and(|filter| is_done(filter, addresses)) {
             continue;
         }
-        if filter.and_then(|filter| xml::attr(filter, "filter")) != Some(nic::VDSM_FILTER) {
+        if filter.and_then(|filter| xml::attr(filter, "filter")) != Some(interface::VDSM_FILTER) {
             log::warn!(
                 "{PROPERTY}: {} has no {} filter, left alone",
-                nic::label(interface),
-                nic::VDSM_FILTER
+                interface::label(interface),
+                interface::VDSM_FILTER
             );
             continue;
         }
-        if let Some(why) = nic::why_not_filterable(interface) {
-            let problem = format!("{} cannot be filtered ({why})", nic::label(interface));
+        if let Some(why) = interface::why_not_filterable(interface) {
+            let problem = format!("{} cannot be filtered ({why})", interface::label(interface));
             return Err(props::wrong(PROPERTY, value, problem));
         }
         for filter in xml::children(interface, "filterref") {
-            if xml::attr(filter, "filter") == Some(nic::VDSM_FILTER) {
+            if xml::attr(filter, "filter") == Some(interface::VDSM_FILTER) {
                 replace(filter, edits, addresses);
             }
         }
@@ -102,7 +103,7 @@ fn tighten(
 
 /// Whether an earlier event has brought the NIC here with this filter.
 fn is_done(filter: Node<'_, '_>, addresses: &[&str]) -> bool {
-    let parameters = nic::filter_parameters(filter);
+    let parameters = interface::filter_parameters(filter);
     let present = parameters.iter().filter(|(name, _)| *name == ADDRESS);
     xml::attr(filter, "filter") == Some(FILTER) && present.map(|(_, value)| value).eq(addresses)
 }

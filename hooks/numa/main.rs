@@ -13,8 +13,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use vdsm_hooks::host::cpu_set::IdSet;
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "numa";
 const ONLINE: &str = "/sys/devices/system/node/online";

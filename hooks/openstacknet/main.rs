@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::Program;
-use vdsm_hooks::network_choice::{self, PROVIDER};
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
+use vdsm_hooks::vdsm::integration_bridge;
+use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, hook, nic, ovs, paused_start, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, paused_start, program, props};
 
 mod tap;
 
@@ -79,7 +81,7 @@ fn prepare(starts: bool) -> Result {
 }
 
 fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: bool) -> Result {
-    let nic = ovs::one_nic(document, "a port of OpenStack's")?;
+    let nic = integration_bridge::one_nic(document, "a port of OpenStack's")?;
     let (interface, source) = nic.ok_or_else(|| {
         let name = document.root_element().tag_name().name();
         Error::new(format!("the document is <{name}>, expected <interface>"))
@@ -90,13 +92,13 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
             // A tap on a bridge of Linux keeps its filter.
             false => Ok(()),
         })
-        .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
+        .context(format!("{PROVIDER}: {}", interface::label(interface)))?;
     match xml::child(interface, "target") {
         Some(target) => edits.set_attr(target, "dev", &tap_of(id)),
         None => edits.append(interface, &El::new("target").attr("dev", &tap_of(id))),
     }
     if on_ovs {
-        ovs::connect(interface, source, edits, "an Open vSwitch port", id)?;
+        integration_bridge::connect(interface, source, edits, "an Open vSwitch port", id)?;
     } else {
         edits.set_attr(source, "bridge", tap::PARKED);
     }
@@ -118,7 +120,7 @@ fn report_host() -> Result {
         return Ok(());
     }
     match name_of_host() {
-        Ok(Some(id)) => ovs::bind_host(&ON_OVS, &id),
+        Ok(Some(id)) => integration_bridge::bind_host(&ON_OVS, &id),
         Ok(None) => Ok(()),
         Err(error) => {
             log::warn!(
@@ -138,9 +140,9 @@ fn name_of_host() -> Result<Option<String>> {
         return Ok(None);
     }
     // For both.
-    let end = Instant::now() + ovs::PATIENCE;
-    let ask = |key, deadline| ovs::external_id(&OPTIONS, key, deadline).map(Some);
-    match ask("odl_os_hostconfig_hostid", ovs::PATIENCE) {
+    let end = Instant::now() + integration_bridge::PATIENCE;
+    let ask = |key, deadline| integration_bridge::external_id(&OPTIONS, key, deadline).map(Some);
+    match ask("odl_os_hostconfig_hostid", integration_bridge::PATIENCE) {
         Err(_) if Instant::now() < end => {
             ask("hostname", end.saturating_duration_since(Instant::now()))
         }

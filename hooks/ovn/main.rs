@@ -11,10 +11,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vdsm_hooks::network_choice::{self, PROVIDER};
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
+use vdsm_hooks::vdsm::integration_bridge;
+use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, nic, ovs, program, props, storage};
+use vdsm_hooks::{Context, Error, Result, hook, program, props, storage};
 
 const PLUGIN: &str = "OVIRT_PROVIDER_OVN";
 /// What the vNIC becomes.
@@ -52,11 +54,11 @@ fn run() -> Result {
 }
 
 fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str) -> Result {
-    if let Some((interface, source)) = ovs::one_nic(document, PORT)? {
+    if let Some((interface, source)) = integration_bridge::one_nic(document, PORT)? {
         network_choice::check_alone(PROVIDER, interface)
             .and_then(|()| UNFILTERED.check_properties())
-            .context(format!("{PROVIDER}: {}", nic::label(interface)))?;
-        ovs::connect(interface, source, edits, PORT, id)?;
+            .context(format!("{PROVIDER}: {}", interface::label(interface)))?;
+        integration_bridge::connect(interface, source, edits, PORT, id)?;
     }
     Ok(())
 }
@@ -65,8 +67,8 @@ fn report_host() -> Result {
     if !Path::new(SOCKET).exists() {
         return Ok(());
     }
-    match ovs::external_id(&[], "system-id", ovs::PATIENCE) {
-        Ok(id) => ovs::bind_host(&[PLUGIN], &id),
+    match integration_bridge::external_id(&[], "system-id", integration_bridge::PATIENCE) {
+        Ok(id) => integration_bridge::bind_host(&[PLUGIN], &id),
         Err(error) => {
             log::warn!("the engine does not learn by which id OVN knows this host: {error}");
             Ok(())

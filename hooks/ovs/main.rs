@@ -16,9 +16,11 @@ use std::process::{Command, ExitCode};
 
 use vdsm_hooks::host::bridge::Bridges;
 use vdsm_hooks::host::command;
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
+use vdsm_hooks::vdsm::networks;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, hook, network_setup, nic, program};
+use vdsm_hooks::{Context, Error, Result, hook, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
 mod network;
@@ -62,7 +64,7 @@ fn run() -> Result {
 fn is_asked() -> Result<bool> {
     let mut is_asked = Path::new(CUT_OFF).exists();
     hook::read_json(|document| {
-        is_asked |= network_setup::mentions(document, "ovs")?;
+        is_asked |= networks::mentions(document, "ovs")?;
         Ok(())
     })?;
     Ok(is_asked)
@@ -80,12 +82,12 @@ fn become_setup(event: &str) -> Error {
 }
 
 fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
-    let interface = match nic::all(document)?[..] {
+    let interface = match interface::all(document)?[..] {
         [] => return Ok(()),
         [interface] => interface,
         [..] => return Err(Error::new("expected one interface")),
     };
-    let source = xml::child(interface, "source").filter(|_| nic::kind(interface) == "bridge");
+    let source = xml::child(interface, "source").filter(|_| interface::kind(interface) == "bridge");
     let Some((source, bridge)) = source.and_then(|node| Some((node, xml::attr(node, "bridge")?)))
     else {
         return Ok(());
@@ -108,14 +110,14 @@ fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         None => return Ok(()),
     };
     edits.set_attr(source, "bridge", new);
-    let label = nic::label(interface);
+    let label = interface::label(interface);
     let is_stripped = UNFILTERED.strip(interface, edits).context(format!(
         "{label} is on {bridge:?}, a bridge of Open vSwitch"
     ))?;
     if is_stripped {
         log::warn!(
             "{label}: libvirt refuses network filters on Open vSwitch: without {}",
-            nic::VDSM_FILTER
+            interface::VDSM_FILTER
         );
     }
     if ports.is_empty() {

@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 use vdsm_hooks::host::bridge;
-use vdsm_hooks::{Result, network_setup, props};
+use vdsm_hooks::vdsm::networks;
+use vdsm_hooks::{Result, props};
 
 pub(crate) struct Network {
     pub(crate) name: String,
@@ -22,7 +23,7 @@ impl Network {
         if !bridge::is_name(name) {
             return Ok(None);
         }
-        let Some(attributes) = network_setup::configured(name)? else {
+        let Some(attributes) = networks::configured(name)? else {
             return Ok(None);
         };
         let text = |name| match &attributes[name] {
@@ -47,7 +48,7 @@ impl Network {
 
     /// All that are on Open vSwitch, by name.
     pub(crate) fn all() -> Result<Vec<Network>> {
-        let names = network_setup::all_configured()?;
+        let names = networks::all_configured()?;
         let networks = names.iter().map(|name| Network::find(name));
         let networks: Result<Vec<Network>> = networks.filter_map(Result::transpose).collect();
         let mut networks = networks?;

@@ -17,7 +17,8 @@ use vdsm_hooks::hook::Program;
 use vdsm_hooks::host::state::{self, Lock, Records};
 use vdsm_hooks::host::transaction::Files;
 use vdsm_hooks::host::{command, transaction};
-use vdsm_hooks::{Context, Error, Result, hook, network_setup, program};
+use vdsm_hooks::vdsm::networks;
+use vdsm_hooks::{Context, Error, Result, hook, program};
 
 mod caps;
 mod links;
@@ -135,7 +136,7 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
 }
 
 fn change(files: &Files) -> Result<bool> {
-    transaction::change(files, Some(Path::new(network_setup::STAGING)))
+    transaction::change(files, Some(Path::new(networks::STAGING)))
 }
 
 fn content(path: &Path) -> Result<Option<String>> {
@@ -165,7 +166,7 @@ fn go_back(lock: &Lock) -> Result {
     let file = |(path, old): (&String, &Value)| {
         let text = old.as_str().map(str::to_owned);
         let path = PathBuf::from(path);
-        match network_setup::is_configuration(&path) {
+        match networks::is_configuration(&path) {
             true => Ok((path, text)),
             false => Err(Error::new(format!(
                 "the state before the set-up: {}: expected a file of VDSM's running configuration",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use vdsm_hooks::json::{Edits, Node, Object};
-use vdsm_hooks::network_setup::{self, Kind};
+use vdsm_hooks::vdsm::networks::{self, Kind};
 use vdsm_hooks::{Error, Result, hook, props};
 
 use crate::plan::{Bond, Network, Switch};
@@ -44,12 +44,12 @@ impl Configured {
     pub(crate) fn now() -> Result<Configured> {
         let mut all = Configured::default();
         // One that cannot be is VDSM's.
-        for name in network_setup::all_configured()? {
-            let value = network_setup::configured(&name)?.unwrap_or_default();
+        for name in networks::all_configured()? {
+            let value = networks::configured(&name)?.unwrap_or_default();
             all.add(Kind::Network, &name, &value).unwrap_or_default();
         }
-        for name in network_setup::all_bonds()? {
-            let value = network_setup::configured_bond(&name)?.unwrap_or_default();
+        for name in networks::all_bonds()? {
+            let value = networks::configured_bond(&name)?.unwrap_or_default();
             all.add(Kind::Bond, &name, &value).unwrap_or_default();
         }
         Ok(all)
@@ -168,7 +168,7 @@ impl<'a> Request<'a> {
         let was = self.to.remove(kind, name);
         let is = !goes && self.to.add(kind, name, value).map_err(wrong)?;
         if was || is {
-            let path = network_setup::configuration(kind, name)?;
+            let path = networks::configuration(kind, name)?;
             self.files.insert(path, is.then(|| value.to_string()));
         }
         // One that leaves Open vSwitch is VDSM's from now on.
@@ -330,5 +330,5 @@ fn text(value: &Value) -> Option<String> {
 
 /// A device of the host, by its name in the kernel.
 pub(crate) fn has_nic(name: &str) -> bool {
-    network_setup::is_interface(name) && Path::new("/sys/class/net").join(name).exists()
+    networks::is_interface(name) && Path::new("/sys/class/net").join(name).exists()
 }

@@ -12,8 +12,9 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::host::cpu_set::IdSet;
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, Node};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "pincpu";
 const ONLINE: &str = "/sys/devices/system/cpu/online";

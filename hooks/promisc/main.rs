@@ -14,8 +14,10 @@ use std::process::ExitCode;
 
 use vdsm_hooks::host::state::Records;
 use vdsm_hooks::host::sudo::Program;
+use vdsm_hooks::libvirt::interface;
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result, hook, nic, phase, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 mod pair;
 
@@ -43,7 +45,7 @@ fn run() -> Result {
 }
 
 fn start(items: &[Item], value: &str) -> Result {
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     hook::read(|document| {
         let taps = taps(document);
         if taps.is_empty() {
@@ -67,7 +69,7 @@ fn start(items: &[Item], value: &str) -> Result {
 
 /// What there is to take down stands in the record.
 fn stop() -> Result {
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     let taken_down = match Records::of(HOOK)?.read(&vm)? {
         Some(_) => ask(&format!("{STOP} {vm}\n")),
         None => Ok(()),
@@ -84,7 +86,7 @@ fn ask(request: &str) -> Result {
 fn taps(document: &Document<'_>) -> Vec<String> {
     xml::devices(document, "interface")
         .into_iter()
-        .filter(|interface| nic::kind(*interface) == "bridge")
+        .filter(|interface| interface::kind(*interface) == "bridge")
         .filter_map(|interface| xml::attr(xml::child(interface, "target")?, "dev"))
         .map(str::to_owned)
         .collect()

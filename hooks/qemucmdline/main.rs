@@ -11,8 +11,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "qemu_cmdline";
 const EXAMPLE: &str = r#"["-fw_cfg", "name=opt/a,string=b"]"#;

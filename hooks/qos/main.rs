@@ -12,9 +12,10 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::props::Mac;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, hook, nic, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "qos";
 const EXAMPLE: &str = "52:54:00:00:00:01=in{'average':'1000'}^out{'average':'500'}";
@@ -41,11 +42,11 @@ fn run() -> Result {
 }
 
 fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwidth)]) -> Result {
-    let interfaces = nic::all(document)?;
+    let interfaces = interface::all(document)?;
     // An event of one NIC says nothing about the others.
     let is_domain = xml::is(document.root_element(), "domain");
     for (mac, bandwidth) in entries {
-        let has_mac = |interface: &&Node<'_, '_>| nic::mac(**interface) == Some(*mac);
+        let has_mac = |interface: &&Node<'_, '_>| interface::mac(**interface) == Some(*mac);
         let mut found = interfaces.iter().filter(has_mac).peekable();
         if is_domain && found.peek().is_none() {
             let problem = "the VM has no NIC with this MAC address";
@@ -60,7 +61,7 @@ fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwi
 }
 
 fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, asked: &Bandwidth) -> Result {
-    let (label, kind) = (nic::label(interface), nic::kind(interface));
+    let (label, kind) = (interface::label(interface), interface::kind(interface));
     // On the others libvirt does nothing, without a word.
     if !["bridge", "network", "ethernet", "direct"].contains(&kind) {
         return Err(Error::new(format!(

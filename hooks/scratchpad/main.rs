@@ -12,11 +12,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vdsm_hooks::disk::Targets;
 use vdsm_hooks::host::rollback::Undo;
+use vdsm_hooks::libvirt::disk::Targets;
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::scratch::{self, Made, Storage};
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, domain, hook, phase, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "scratchpad";
 const FORM: &str = "expected SIZE,PATH, as in 20G,/var/lib/libvirt/images/scratch1";
@@ -51,7 +53,7 @@ fn run() -> Result {
 }
 
 fn start(value: &str) -> Result {
-    if phase::is_resume()? {
+    if start::is_resume()? {
         log::warn!("the VM wakes up from a saved state, its scratch disks are not made again");
         return Ok(());
     }
@@ -70,7 +72,7 @@ fn add(
     undo: &mut Undo<'_>,
 ) -> Result {
     let devices = domain::devices(document)?;
-    let vm = phase::vm_id()?;
+    let vm = start::vm_id()?;
     let mut storage = Storage::default();
     let is_ours = |entry: &Entry<'_>| disk_on(document, entry.path).map(is_scratch);
     if entries.iter().all(|entry| is_ours(entry) == Some(true)) {
@@ -134,7 +136,7 @@ fn is_scratch(disk: Node<'_, '_>) -> bool {
 
 fn destroy(value: &str) -> Result {
     let mut storage = Storage::default();
-    let made = Made::by(&phase::vm_id()?)?;
+    let made = Made::by(&start::vm_id()?)?;
     let named = made.paths();
     let mut failures = made
         .delete(&mut storage)

@@ -8,8 +8,9 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "smartcard";
 

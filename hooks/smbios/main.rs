@@ -10,9 +10,10 @@
 
 use std::process::ExitCode;
 
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::props::Literal;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "smbios";
 const EXAMPLE: &str = "{'serial': 'X1'}^{'vendor': 'Acme'}";

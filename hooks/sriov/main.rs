@@ -15,11 +15,13 @@ use std::process::ExitCode;
 use vdsm_hooks::host::files;
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::host::state::Records;
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::libvirt::sriov::{Function, Presence};
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::Mac;
-use vdsm_hooks::unfiltered::Unfiltered;
-use vdsm_hooks::vf::{Function, Presence};
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result, domain, hook, phase, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "sriov";
 const UNFILTERED: Unfiltered = Unfiltered {
@@ -164,14 +166,14 @@ fn release() -> Result {
         Ok(())
     };
     match props::text("vmId")? {
-        Some(_) => remove(&phase::vm_id()?),
+        Some(_) => remove(&start::vm_id()?),
         None => hook::read(|document| remove(&vm_of(document)?)),
     }
 }
 
 fn vm_of(document: &Document<'_>) -> Result<String> {
     if props::text("vmId")?.is_some() {
-        return phase::vm_id();
+        return start::vm_id();
     }
     let uuid = xml::child(document.root_element(), "uuid").map(xml::text);
     let uuid = uuid

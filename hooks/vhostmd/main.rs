@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::host::{files, worker};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "sap_agent";
 const CONFIGURATION: &str = "/etc/vhostmd/vhostmd.conf";

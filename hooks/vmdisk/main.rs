@@ -12,10 +12,11 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::disk::{self, Targets};
-use vdsm_hooks::image::{self, Image};
+use vdsm_hooks::image::source::{self, Image};
+use vdsm_hooks::libvirt::disk::{self, Targets};
+use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{Document, Edits, El};
-use vdsm_hooks::{Error, Result, domain, hook, program, props};
+use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmdisk";
 
@@ -27,7 +28,7 @@ struct Item<'a> {
 }
 
 fn main() -> ExitCode {
-    if let Some(status) = image::serve() {
+    if let Some(status) = source::serve() {
         return status;
     }
     hook::run(program!(), run)
@@ -108,7 +109,7 @@ fn find<'a>(parsed: Vec<(&'a str, &'static str)>) -> Result<Vec<Item<'a>>> {
     let mut items: Vec<Item<'_>> = Vec::new();
     for (path, format) in parsed {
         let wrong = |problem| props::wrong(PROPERTY, path, problem);
-        let image = image::find(path).map_err(wrong)?;
+        let image = source::find(path).map_err(wrong)?;
         if items.iter().any(|item| item.image.path == image.path) {
             return Err(wrong(Error::new("listed twice, expected each image once")));
         }

@@ -10,11 +10,12 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::network_choice::Choices;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::{domain, interface, vmfex_pool};
 use vdsm_hooks::props::{Literal, Mac};
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::vdsm::network_choice::Choices;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, domain, hook, nic, program, props, vmfex_pool};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
@@ -54,7 +55,7 @@ fn run() -> Result {
             check(*interface, &entry.profile)
                 .and_then(|()| choices.check_none_for(*interface))
                 .and_then(|()| connect(*interface, edits, &entry.profile))
-                .context(nic::label(*interface))
+                .context(interface::label(*interface))
                 .map_err(|error| props::wrong(PROPERTY, &value, error))?;
         }
         make_ready_for(&chosen)
@@ -75,7 +76,7 @@ fn chosen<'a, 'i, 'e>(
     entries: &'e [Entry],
 ) -> Result<Vec<(Node<'a, 'i>, &'e Entry)>> {
     domain::root(document)?;
-    let nics = nic::with_macs(document);
+    let nics = interface::with_macs(document);
     let mut chosen = Vec::new();
     for entry in entries {
         let before = chosen.len();
@@ -90,7 +91,7 @@ fn chosen<'a, 'i, 'e>(
 
 /// Whether the NIC is one that can be given the profile.
 fn check(interface: Node<'_, '_>, profile: &str) -> Result {
-    let kind = nic::kind(interface);
+    let kind = interface::kind(interface);
     if !["bridge", "network"].contains(&kind) {
         return Err(Error::new(format!(
             "a NIC of type {kind:?} cannot use VM-FEX, expected bridge or network"

@@ -5,7 +5,8 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::{Error, hook, program, vmfex_pool};
+use vdsm_hooks::libvirt::vmfex_pool;
+use vdsm_hooks::{Error, hook, program};
 
 fn main() -> ExitCode {
     hook::run_helper(

@@ -10,10 +10,11 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::network_choice;
-use vdsm_hooks::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::unfiltered::Unfiltered;
+use vdsm_hooks::libvirt::{interface, vmfex_pool};
+use vdsm_hooks::vdsm::network_choice;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
-use vdsm_hooks::{Context, Error, Result, hook, nic, program, props, vmfex_pool};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
 /// libvirt's limit, in bytes.
@@ -71,12 +72,12 @@ fn check(profile: &str) -> Result {
 
 fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Result {
     let cannot = |why: &str| {
-        let nic = nic::label(interface);
+        let nic = interface::label(interface);
         Error::new(format!(
             "{PROPERTY}={profile:?}: {nic} cannot use VM-FEX: {why}, expected one on a bridge"
         ))
     };
-    let kind = nic::kind(interface);
+    let kind = interface::kind(interface);
     if ["hostdev", "direct"].contains(&kind) {
         return Err(cannot(&format!("it is of type {kind}")));
     }
@@ -102,7 +103,7 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
     }
     network_choice::check_alone(PROPERTY, interface)
         .and_then(|()| UNFILTERED.strip(interface, edits))
-        .context(nic::label(interface))
+        .context(interface::label(interface))
         .map_err(|error| props::wrong(PROPERTY, profile, error))?;
     // libvirt refuses these beside the port.
     for name in ["vlan", "port"] {

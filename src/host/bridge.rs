@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, ovs};
+use crate::vdsm::integration_bridge;
+use crate::{Error, Result};
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
@@ -78,8 +79,11 @@ impl Bridges {
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
 /// device. The command is fixed to the word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
-    let output = ovs::VSCTL
-        .run(&[ovs::TIMEOUT, "list-br"], ovs::PATIENCE)?
+    let output = integration_bridge::VSCTL
+        .run(
+            &[integration_bridge::TIMEOUT, "list-br"],
+            integration_bridge::PATIENCE,
+        )?
         .success()?;
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()

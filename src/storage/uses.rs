@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::is_uuid;
 use crate::Result;
-use crate::vdsm_conf::VdsmConf;
+use crate::vdsm::conf::VdsmConf;
 use crate::xml::{self, Document, Node};
 
 /// The namespace of what oVirt keeps in a domain's metadata.

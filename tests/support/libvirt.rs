@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use vdsm_hooks::parts::Comparison;
-use vdsm_hooks::{domain, xml};
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::libvirt::parts::Comparison;
+use vdsm_hooks::xml;
 
 use super::{is_root, root};
 

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use vdsm_hooks::describe::Hook;
-use vdsm_hooks::events::{self, Environment};
+use vdsm_hooks::vdsm::events::{self, Environment};
 
 use host::{Host, Root};
 

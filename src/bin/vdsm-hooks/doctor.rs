@@ -16,7 +16,8 @@ use vdsm_hooks::describe::Hook;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
-use vdsm_hooks::{Context as _, Result, events};
+use vdsm_hooks::vdsm::events;
+use vdsm_hooks::{Context as _, Result};
 
 use crate::diff::printable;
 use crate::directory::{self, Entry, Origin};

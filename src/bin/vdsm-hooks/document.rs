@@ -6,9 +6,10 @@ use std::path::Path;
 
 use roxmltree::Node;
 
-use vdsm_hooks::events::{Data, Environment, Event};
 use vdsm_hooks::host::files;
-use vdsm_hooks::{Context as _, Error, Result, domain, json, xml};
+use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::vdsm::events::{Data, Environment, Event};
+use vdsm_hooks::{Context as _, Error, Result, json, xml};
 
 use crate::environment::Variables;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vdsm_hooks::events::{Environment, Event};
+use vdsm_hooks::vdsm::events::{Environment, Event};
 use vdsm_hooks::{Context as _, Error, Result};
 
 /// systemd's search path for services.

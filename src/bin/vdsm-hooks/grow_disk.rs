@@ -7,7 +7,7 @@ use std::path::{self, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::grow::{self, Failure, Format, Image};
+use vdsm_hooks::image::grow::{self, Failure, Format, Image};
 use vdsm_hooks::{Context as _, Result};
 
 use crate::print;

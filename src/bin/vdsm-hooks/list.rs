@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use vdsm_hooks::describe::{Group, Hook, Retired};
-use vdsm_hooks::{Context as _, Error, Result, events};
+use vdsm_hooks::vdsm::events;
+use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
 use crate::directory::{self, Entry, Origin};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use vdsm_hooks::Result;
-use vdsm_hooks::grow;
+use vdsm_hooks::image::grow;
 use vdsm_hooks::storage::probe;
 
 mod catalog;

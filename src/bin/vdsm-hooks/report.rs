@@ -12,8 +12,8 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::events::Event;
 use vdsm_hooks::host::command::shell_quoted;
+use vdsm_hooks::vdsm::events::Event;
 
 use crate::diff::{coloured, printable};
 use crate::directory::Entry;

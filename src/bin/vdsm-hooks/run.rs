@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 
-use vdsm_hooks::events::{self, Data, Environment, Event, Failure};
 use vdsm_hooks::host::{command, files};
+use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::directory::{self, Entry};

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use vdsm_hooks::host::command;
-use vdsm_hooks::{Context as _, Error, Result, parts};
+use vdsm_hooks::libvirt::parts;
+use vdsm_hooks::{Context as _, Error, Result};
 
 const PROGRAM: &str = "virt-xml-validate";
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use std::slice;
 
 use vdsm_hooks::Result;
 use vdsm_hooks::describe::{Hook, HostFile, Scope};
-use vdsm_hooks::events::{self, Data, Environment};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::vdsm::events::{self, Data, Environment};
 
 use crate::custom_properties::Definition;
 use crate::{catalog, engine_config, print};

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use vdsm_hooks::events::{Event, Failure};
+use vdsm_hooks::vdsm::events::{Event, Failure};
 
 /// How one hook ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,7 @@ fn python_bytes(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vdsm_hooks::events;
+    use vdsm_hooks::vdsm::events;
 
     fn outcome(name: &str, end: End, problem: Option<&str>) -> Outcome {
         Outcome {

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::host::sudo::Program;
 use crate::json::Edits as JsonEdits;
+use crate::libvirt::interface;
 use crate::xml::{self, Document, Edits, El};
-use crate::{Error, Result, hook, nic};
+use crate::{Error, Result, hook};
 
 /// The bridge that OVN and Neutron's agents wire.
 pub const INTEGRATION_BRIDGE: &str = "br-int";
@@ -35,12 +36,12 @@ pub fn one_nic<'a, 'i>(
     document: &'a Document<'i>,
     port: &str,
 ) -> Result<Option<(Node<'a, 'i>, Node<'a, 'i>)>> {
-    let interface = match nic::all(document)?[..] {
+    let interface = match interface::all(document)?[..] {
         [] => return Ok(None),
         [interface] => interface,
         [..] => return Err(Error::new("expected one interface")),
     };
-    let kind = nic::kind(interface);
+    let kind = interface::kind(interface);
     if kind != "bridge" {
         let remedy = match kind {
             "hostdev" | "direct" => ": use a vNIC profile without passthrough",
@@ -54,7 +55,7 @@ pub fn one_nic<'a, 'i>(
     let [source] = sources[..] else {
         return Err(Error::new(format!(
             "{} has {} <source> elements, expected one",
-            nic::label(interface),
+            interface::label(interface),
             sources.len()
         )));
     };
@@ -74,17 +75,17 @@ pub fn connect(
     port: &str,
     id: &str,
 ) -> Result {
-    if nic::is_isolated(interface) {
+    if interface::is_isolated(interface) {
         return Err(Error::new(format!(
             "{}: its port is isolated, which libvirt refuses on Open vSwitch: use a vNIC profile without port isolation",
-            nic::label(interface)
+            interface::label(interface)
         )));
     }
     for filter in xml::children(interface, "filterref") {
         // No error: a hook that comes later may take it away.
         log::warn!(
             "{}: libvirt refuses the network filter {:?} on {port}: set the filter of its profile to none",
-            nic::label(interface),
+            interface::label(interface),
             xml::attr(filter, "filter").unwrap_or_default()
         );
     }

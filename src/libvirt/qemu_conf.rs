@@ -18,7 +18,7 @@ const QEMU: &str = "qemu";
 ///
 /// # Errors
 /// The settings are there and cannot be read to their end.
-pub fn label() -> Result<String> {
+pub(super) fn label() -> Result<String> {
     // On Enterprise Linux the directory is open to root alone, and hooks run as vdsm.
     let text = match File::open(FILE) {
         Ok(_) => {

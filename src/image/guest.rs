@@ -2,7 +2,7 @@
 
 //! The guest on a disk: which system it is, its file systems, and a file in them.
 
-use crate::guestfish::{Appliance, word};
+use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
 const SELINUX: &str = "/etc/selinux/config";

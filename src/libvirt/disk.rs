@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 
+use crate::libvirt::{domain, qemu_conf};
 use crate::xml::{self, Document, El, Node};
-use crate::{Error, Result, domain, qemu_conf};
+use crate::{Error, Result};
 
 /// The names that a VM's disks have, `<target dev="..."/>`.
 pub struct Targets(HashSet<String>);

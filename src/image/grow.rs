@@ -13,8 +13,8 @@ mod plan;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::guestfish::{Access, Appliance};
 use crate::host::worker;
+use crate::image::appliance::{Access, Appliance};
 use crate::{Context, Error, Result};
 
 pub use image::{Format, Image, work};

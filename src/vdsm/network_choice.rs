@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::libvirt::interface;
 use crate::props::{Literal, Mac};
 use crate::xml::Node;
-use crate::{Error, Result, nic, props};
+use crate::{Error, Result, props};
 
 /// Properties of a vNIC whose mere presence is a choice.
 const OF_A_VNIC: [&str; 2] = ["equivnets", "extnet"];
@@ -48,7 +49,7 @@ impl Choices {
     /// # Errors
     /// Another one does, too.
     pub fn check_none_for(&self, interface: Node<'_, '_>) -> Result {
-        let mac = nic::mac(interface);
+        let mac = interface::mac(interface);
         let is_for_it = |nics: &Option<BTreeSet<Mac>>| match nics {
             None => true,
             Some(nics) => mac.is_some_and(|mac| nics.contains(&mac)),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::plan::{
     Content, DISK, FileSystem, Found, Kind, Partition, Pv, Role, Table, Volume, last,
 };
-use crate::guestfish::{Appliance, word};
+use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
 /// Between the fields of LVM's answers: no name of it can hold this.

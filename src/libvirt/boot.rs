@@ -4,8 +4,9 @@
 
 use roxmltree::Node;
 
+use crate::libvirt::domain;
 use crate::xml::{self, Document, Edits};
-use crate::{Error, Result, domain, props};
+use crate::{Error, Result, props};
 
 /// Properties that make a device the first one.
 const FIRST: [&str; 2] = ["boot_hostdev", "httpsisoboot"];

@@ -9,8 +9,8 @@ use std::time::Duration;
 use roxmltree::Node;
 
 use crate::host::{command, files};
-use crate::hostdev::{Address, spelt};
-use crate::nic;
+use crate::libvirt::hostdev::{Address, spelt};
+use crate::libvirt::interface;
 use crate::props::Mac;
 use crate::xml::{self, Document, El};
 
@@ -140,7 +140,7 @@ impl Function {
         device.has_tag_name("interface")
             && xml::attr(device, "managed") == Some("yes")
             && driver == Some("vfio")
-            && (self.mac.is_none() || self.mac == nic::mac(device))
+            && (self.mac.is_none() || self.mac == interface::mac(device))
     }
 }
 

@@ -3,8 +3,9 @@
 //! Ports that libvirt puts no network filter on. What makes a NIC one of them takes protection
 //! away, so it must look first whether somebody has asked for that.
 
+use crate::libvirt::interface;
 use crate::xml::{self, Edits, Node};
-use crate::{Error, Result, nic, props};
+use crate::{Error, Result, props};
 
 /// Properties of a VM that ask for a filter on its NICs.
 const ASKING: [&str; 2] = ["isolatedprivatevlan", "noipspoof"];
@@ -45,11 +46,11 @@ impl Unfiltered {
         let mut found = false;
         for filter in xml::children(interface, "filterref") {
             let name = xml::attr(filter, "filter").unwrap_or_default();
-            if name != nic::VDSM_FILTER {
+            if name != interface::VDSM_FILTER {
                 let Unfiltered { port, instead } = self;
                 return Err(Error::new(format!(
                     "the network filter {name:?} is chosen for it, which libvirt puts on no {port}: choose no filter or {} in the vNIC profile, or {instead}",
-                    nic::VDSM_FILTER
+                    interface::VDSM_FILTER
                 )));
             }
             edits.remove(filter);
