@@ -12,6 +12,7 @@ pub mod command;
 pub mod cpu_set;
 pub mod cpuinfo;
 pub mod files;
+pub mod openvswitch;
 pub mod rollback;
 pub mod state;
 pub mod sudo;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::command;
+use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
@@ -140,9 +141,9 @@ fn name_of_host() -> Result<Option<String>> {
         return Ok(None);
     }
     // For both.
-    let end = Instant::now() + integration_bridge::PATIENCE;
+    let end = Instant::now() + openvswitch::PATIENCE;
     let ask = |key, deadline| integration_bridge::external_id(&OPTIONS, key, deadline).map(Some);
-    match ask("odl_os_hostconfig_hostid", integration_bridge::PATIENCE) {
+    match ask("odl_os_hostconfig_hostid", openvswitch::PATIENCE) {
         Err(_) if Instant::now() < end => {
             ask("hostname", end.saturating_duration_since(Instant::now()))
         }

@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
@@ -67,7 +68,7 @@ fn report_host() -> Result {
     if !Path::new(SOCKET).exists() {
         return Ok(());
     }
-    match integration_bridge::external_id(&[], "system-id", integration_bridge::PATIENCE) {
+    match integration_bridge::external_id(&[], "system-id", openvswitch::PATIENCE) {
         Ok(id) => integration_bridge::bind_host(&[PLUGIN], &id),
         Err(error) => {
             log::warn!("the engine does not learn by which id OVN knows this host: {error}");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::host::command;
+use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::json::{Edits, Node};
-use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::{Context, Error, Result, hook};
 
 use crate::plan::{Bond, Network, Switch};
@@ -19,7 +19,7 @@ use crate::request::has_nic;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The line that sudo allows.
 const PORTS: [&str; 5] = [
-    integration_bridge::TIMEOUT,
+    openvswitch::TIMEOUT,
     "--format=json",
     "--columns=name,bond_active_slave",
     "list",
@@ -154,8 +154,8 @@ fn ask(words: &[&str]) -> Result<Value> {
 
 /// Names of ports, and the address of the NIC that is in use.
 fn active_nics() -> Result<Vec<(String, String)>> {
-    let output = integration_bridge::VSCTL
-        .run(&PORTS, integration_bridge::PATIENCE)?
+    let output = openvswitch::VSCTL
+        .run(&PORTS, openvswitch::PATIENCE)?
         .success()?;
     let table: Value = serde_json::from_slice(&output.stdout).context("the answer of ovs-vsctl")?;
     let rows = table["data"].as_array();

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::vdsm::integration_bridge;
+use super::openvswitch::{PATIENCE, TIMEOUT, VSCTL};
 use crate::{Error, Result};
 
 const NET_DEVICES: &str = "/sys/class/net";
@@ -79,12 +79,7 @@ impl Bridges {
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
 /// device. The command is fixed to the word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
-    let output = integration_bridge::VSCTL
-        .run(
-            &[integration_bridge::TIMEOUT, "list-br"],
-            integration_bridge::PATIENCE,
-        )?
-        .success()?;
+    let output = VSCTL.run(&[TIMEOUT, "list-br"], PATIENCE)?.success()?;
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_owned)

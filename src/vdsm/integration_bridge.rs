@@ -8,7 +8,7 @@ use std::time::Duration;
 use roxmltree::Node;
 use serde_json::{Value, json};
 
-use crate::host::sudo::Program;
+use crate::host::openvswitch::{TIMEOUT, VSCTL};
 use crate::json::Edits as JsonEdits;
 use crate::libvirt::interface;
 use crate::xml::{self, Document, Edits, El};
@@ -19,12 +19,6 @@ pub const INTEGRATION_BRIDGE: &str = "br-int";
 /// Where the engine looks for the host's ids.
 const BINDINGS: &str = "openstack_binding_host_ids";
 const PORT: &str = "openvswitch";
-/// ovs-vsctl, which VDSM's user may only run as root.
-pub const VSCTL: Program<'_> = Program::of_host("/usr/bin/ovs-vsctl", &[PATIENCE.as_secs()]);
-/// After five seconds ovs-vsctl ends by itself.
-pub const TIMEOUT: &str = "--timeout=5";
-/// More than that, should it not even do so. In sudoers too.
-pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The one vNIC of an event, and its source; none for devices of other kinds. `port` is what it is
 /// to be, for an error: `an OVN port`.
