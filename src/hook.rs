@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use crate::error::one_line;
-use crate::host::{command, files, worker};
+use crate::host::{command, files, temporary, worker};
 use crate::xml::{Document, Edits};
 use crate::{Context, Error, Result, json, xml};
 
@@ -349,5 +349,5 @@ fn read_document(wanted: &str, other: &str) -> Result<Option<(PathBuf, String)>>
 
 /// Replaces the data file, if there is anything new.
 fn save(path: &Path, new: Option<String>) -> Result {
-    new.map_or(Ok(()), |new| files::replace_file(path, new.as_bytes()))
+    new.map_or(Ok(()), |new| temporary::replace_file(path, new.as_bytes()))
 }

@@ -16,6 +16,6 @@ pub mod openvswitch;
 pub mod rollback;
 pub mod state;
 pub mod sudo;
-pub(crate) mod temporary;
+pub mod temporary;
 pub mod transaction;
 pub mod worker;

@@ -14,9 +14,12 @@ use std::process::ExitCode;
 use vdsm_hooks::host::block::Device;
 use vdsm_hooks::host::files;
 use vdsm_hooks::libvirt::{disk, domain, hostdev};
-use vdsm_hooks::scsi_bus::ScsiBus;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
+
+mod scsi_bus;
+
+use scsi_bus::ScsiBus;
 
 const PROPERTY: &str = "hostdev_scsi";
 /// What the engine writes, and nothing beside it.

@@ -4,16 +4,16 @@
 
 use roxmltree::Node;
 
-use crate::Result;
-use crate::libvirt::disk::Targets;
-use crate::libvirt::{domain, hostdev};
-use crate::xml::{self, Document};
+use vdsm_hooks::Result;
+use vdsm_hooks::libvirt::disk::Targets;
+use vdsm_hooks::libvirt::{domain, hostdev};
+use vdsm_hooks::xml::{self, Document};
 
 /// Controller, bus, target, unit.
 type Place = [u32; 4];
 
 /// The names and places that are taken.
-pub struct ScsiBus {
+pub(crate) struct ScsiBus {
     targets: Targets,
     places: Vec<Place>,
 }
@@ -23,7 +23,7 @@ impl ScsiBus {
     ///
     /// # Errors
     /// The document is no domain with devices.
-    pub fn of(document: &Document<'_>) -> Result<ScsiBus> {
+    pub(crate) fn of(document: &Document<'_>) -> Result<ScsiBus> {
         let devices = domain::devices(document)?.children().filter(is_on_bus);
         Ok(ScsiBus {
             targets: Targets::of(document),
@@ -36,7 +36,7 @@ impl ScsiBus {
 
     /// The address of a device on the bus, if it has one and no other device has the same: libvirt
     /// refuses two in one place.
-    pub fn address_of<'a, 'i>(&self, device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
+    pub(crate) fn address_of<'a, 'i>(&self, device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
         drive_address(device).filter(|address| {
             let own = place(*address);
             self.places
@@ -48,13 +48,13 @@ impl ScsiBus {
     }
 
     /// Takes a free name for a disk with an address.
-    pub fn take_name(&mut self) -> String {
+    pub(crate) fn take_name(&mut self) -> String {
         self.targets.take_next("sd")
     }
 
     /// Takes a free name for a disk without an address. libvirt makes the address from the name, and
     /// refuses one that is taken.
-    pub fn take_name_for_place(&mut self) -> String {
+    pub(crate) fn take_name_for_place(&mut self) -> String {
         let is_free = |number| !self.places.contains(&place_of_name(number));
         self.targets.take_next_with("sd", is_free)
     }

@@ -13,11 +13,15 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::host::rollback::Undo;
-use vdsm_hooks::huge_pages::{self, Pool};
 use vdsm_hooks::libvirt::{domain, memory};
 use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
+
+mod pool;
+mod reserve;
+
+use pool::Pool;
 
 const PROPERTIES: [&str; 2] = ["hugepages_count", "hugepages"];
 
@@ -30,7 +34,7 @@ fn run() -> Result {
         return Ok(());
     };
     match hook::event()?.as_str() {
-        "after_vm_destroy" => huge_pages::release(&start::vm_id()?),
+        "after_vm_destroy" => reserve::release(&start::vm_id()?),
         "before_vm_migrate_destination" => hook::read(|document| {
             let pages = backing(domain::root(document)?).and_then(huge_pages_of);
             let is_native = pages.is_some_and(has_page);
@@ -109,18 +113,18 @@ fn reserve(
     undo: &mut Undo<'static>,
 ) -> Result {
     let vm = start::vm_id()?;
-    let pool = Pool::default_size()?;
+    let pool = reserve::default_pool()?;
     let wanted = parse(domain::root(document)?, pool, value)
         .map_err(|problem| props::wrong(property, value, format!("bad page count, {problem}")))?;
-    if !pool.is_mounted()? {
+    if !reserve::is_mounted(pool)? {
         return Err(Error::new(format!(
             "no hugetlbfs mount with pages of {} KiB, expected one on /dev/hugepages",
             pool.kib
         )));
     }
-    if huge_pages::reserve(&vm, pool, wanted)? {
+    if reserve::reserve(&vm, pool, wanted)? {
         undo.push(format!("{wanted} huge pages of the VM"), move || {
-            huge_pages::release(&vm)
+            reserve::release(&vm)
         });
     }
     Ok(())
@@ -131,7 +135,7 @@ fn parse(root: Node<'_, '_>, pool: Pool, value: &str) -> Result<u64> {
     let is_plain = value.chars().all(|c| c.is_ascii_digit());
     let count: Option<u64> = value.parse().ok().filter(|_| is_plain);
     let needed = memory::size(root).unwrap_or_default().div_ceil(pool.kib);
-    let most = huge_pages::host_memory()? / pool.kib;
+    let most = pool::host_memory()? / pool.kib;
     count
         .filter(|count| (needed.max(1)..=most).contains(count))
         .ok_or_else(|| {

@@ -22,8 +22,9 @@ use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, hook, paused_start, program, props};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
+mod paused_start;
 mod tap;
 
 const PLUGIN: &str = "plugin_type";

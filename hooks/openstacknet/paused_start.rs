@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::host::{command, files};
-use crate::vdsm::conf::VdsmConf;
-use crate::vdsm::start;
-use crate::{Context, Error, Result, props};
+use vdsm_hooks::host::{command, files, temporary};
+use vdsm_hooks::vdsm::conf::VdsmConf;
+use vdsm_hooks::vdsm::start;
+use vdsm_hooks::{Context, Error, Result, props};
 
 /// The flag of a paused start.
 const PAUSED: u32 = 1;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`ask`] has made, so that it can be taken back.
 #[must_use]
-pub struct Asked {
+pub(crate) struct Asked {
     vm: String,
     /// The flags before; none if there was no file.
     before: Option<u32>,
@@ -33,7 +33,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// No `vmId`, flags that are no number, or one of the files cannot be written; nothing is left.
-pub fn ask() -> Result<Option<Asked>> {
+pub(crate) fn ask() -> Result<Option<Asked>> {
     let vm = start::vm_id()?;
     let flags = start::launch_flags(&vm);
     let before = read(&flags)?;
@@ -44,7 +44,7 @@ pub fn ask() -> Result<Option<Asked>> {
     }
     let new = (old | PAUSED).to_string();
     match before {
-        Some(_) => files::replace_file(&flags, new.as_bytes())?,
+        Some(_) => temporary::replace_file(&flags, new.as_bytes())?,
         None => start::make_launch_flags(&vm, &new)?,
     }
     let mark = mark(&vm);
@@ -58,12 +58,13 @@ pub fn ask() -> Result<Option<Asked>> {
 
 impl Asked {
     /// Puts the mark away and the flags back, as far as possible.
-    pub fn take_back(&self) {
+    pub(crate) fn take_back(&self) {
         let _ = fs::remove_file(mark(&self.vm));
         let back = match self.before {
-            Some(flags) => {
-                files::replace_file(&start::launch_flags(&self.vm), flags.to_string().as_bytes())
-            }
+            Some(flags) => temporary::replace_file(
+                &start::launch_flags(&self.vm),
+                flags.to_string().as_bytes(),
+            ),
             None => start::drop_launch_flags(&self.vm),
         };
         if let Err(error) = back {
@@ -76,7 +77,7 @@ impl Asked {
 ///
 /// # Errors
 /// No `vmId`, or VDSM does not resume the VM; the mark stays.
-pub fn end() -> Result {
+pub(crate) fn end() -> Result {
     let vm = start::vm_id()?;
     let mark = mark(&vm);
     let flags = read(&start::launch_flags(&vm))?.unwrap_or_default();

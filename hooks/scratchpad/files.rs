@@ -2,7 +2,7 @@
 
 //! The files of scratch disks: made where nothing is, and deleted only if they are those.
 //!
-//! They may lie on storage that is dead, so a child process looks there first ([`crate::host::worker`]). A
+//! They may lie on storage that is dead, so a child process looks there first ([`vdsm_hooks::host::worker`]). A
 //! program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::host::rollback::Undo;
-use crate::host::state::Records;
-use crate::host::temporary::{self, Temporary};
-use crate::host::{allowlist, command, worker};
-use crate::{Context, Error, Result};
+use vdsm_hooks::host::rollback::Undo;
+use vdsm_hooks::host::state::Records;
+use vdsm_hooks::host::temporary::{self, Temporary};
+use vdsm_hooks::host::{allowlist, command, worker};
+use vdsm_hooks::{Context, Error, Result};
 
 const HOOK: &str = "scratchpad";
 /// The list of the directories where scratch disks may lie.
@@ -40,7 +40,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_CLOEXEC);
 
 /// What `20G` means in bytes: 1024-based, no more than a file can have.
-pub fn bytes(size: &str) -> Option<u64> {
+pub(crate) fn bytes(size: &str) -> Option<u64> {
     let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &size[digits.len()..] {
         "" | "b" => 0,
@@ -59,7 +59,7 @@ pub fn bytes(size: &str) -> Option<u64> {
 
 /// Does a child's work if the program was started as one: it finds out whether the storage of a
 /// directory answers at all. To be called before anything else.
-pub fn serve() -> Option<ExitCode> {
+pub(crate) fn serve() -> Option<ExitCode> {
     worker::serve(|_, arguments| {
         // What is wrong with the directory shows when it is used.
         let _ = statfs(arguments.first()?);
@@ -69,7 +69,7 @@ pub fn serve() -> Option<ExitCode> {
 
 /// Which directories have answered. Each is asked once.
 #[derive(Default)]
-pub struct Storage(HashMap<PathBuf, bool>);
+pub(crate) struct Storage(HashMap<PathBuf, bool>);
 
 impl Storage {
     /// Checks that the storage of a file answers, since nobody can be called back from one that
@@ -77,7 +77,7 @@ impl Storage {
     ///
     /// # Errors
     /// It does not answer.
-    pub fn check(&mut self, path: &Path) -> Result {
+    pub(crate) fn check(&mut self, path: &Path) -> Result {
         let directory = parent(path);
         let answers = match self.0.get(directory) {
             Some(answers) => *answers,
@@ -205,7 +205,7 @@ fn delete_if(
 ///
 /// # Errors
 /// It cannot be deleted, or lies outside of the allowed directories.
-pub fn delete_found(path: &str, storage: &mut Storage) -> Result {
+pub(crate) fn delete_found(path: &str, storage: &mut Storage) -> Result {
     for vm in Records::lasting(HOOK)?.names()? {
         if Made::by(&vm)?.files.iter().any(|file| file.path == path) {
             log::warn!("{path}: made for the VM {vm}, so it is left");
@@ -253,7 +253,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// A file that was just made.
-pub struct File(fs::File);
+pub(crate) struct File(fs::File);
 
 impl File {
     /// Makes it a raw image of this size. qemu-img opens it through us: whatever lies at its path
@@ -261,7 +261,7 @@ impl File {
     ///
     /// # Errors
     /// qemu-img fails.
-    pub fn grow(&self, bytes: u64) -> Result {
+    pub(crate) fn grow(&self, bytes: u64) -> Result {
         let us = std::process::id();
         let image = format!("/proc/{us}/fd/{}", self.0.as_raw_fd());
         let words = ["create", "-f", "raw", &image, &bytes.to_string()];
@@ -316,7 +316,7 @@ impl<'a> Place<'a> {
 /// What this hook has made for one VM: a line for each file, device, inode number and birth before
 /// the path. It says so before there is anything at the path: until then the file has a name of its
 /// own, which is written down before there is such a file, with 0 for all three.
-pub struct Made {
+pub(crate) struct Made {
     records: Records,
     vm: String,
     files: Vec<Identity>,
@@ -327,7 +327,7 @@ impl Made {
     ///
     /// # Errors
     /// The record is broken or cannot be read.
-    pub fn by(vm: &str) -> Result<Made> {
+    pub(crate) fn by(vm: &str) -> Result<Made> {
         let records = Records::lasting(HOOK)?;
         let text = records.read(vm)?.unwrap_or_default();
         let files: Option<Vec<_>> = text.lines().map(parse).collect();
@@ -356,7 +356,7 @@ impl Made {
     }
 
     /// Where they are.
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         let born = self.files.iter().filter(|file| !file.is_unborn());
         born.map(|file| file.path.clone()).collect()
     }
@@ -366,7 +366,7 @@ impl Made {
     ///
     /// # Errors
     /// Something is there, the place is not allowed, or one cannot be made; and which one.
-    pub fn make(
+    pub(crate) fn make(
         &mut self,
         paths: &[&str],
         storage: &mut Storage,
@@ -403,7 +403,7 @@ impl Made {
     }
 
     /// `undo` drops the record, as far as the files are gone.
-    pub fn undo_in(&self, undo: &mut Undo<'_>) {
+    pub(crate) fn undo_in(&self, undo: &mut Undo<'_>) {
         let vm = self.vm.clone();
         undo.push("the record", move || {
             let mut made = Made::by(&vm)?;
@@ -424,7 +424,7 @@ impl Made {
     ///
     /// # Errors
     /// Those that cannot be deleted.
-    pub fn delete(mut self, storage: &mut Storage) -> Result {
+    pub(crate) fn delete(mut self, storage: &mut Storage) -> Result {
         let mut failures = Vec::new();
         self.files.retain(|file| {
             let answers = storage.check(Path::new(&file.path));

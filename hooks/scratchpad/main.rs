@@ -15,10 +15,13 @@ use std::time::Duration;
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::libvirt::disk::Targets;
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::scratch::{self, Made, Storage};
 use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
+
+mod files;
+
+use files::{Made, Storage};
 
 const PROPERTY: &str = "scratchpad";
 const FORM: &str = "expected SIZE,PATH, as in 20G,/var/lib/libvirt/images/scratch1";
@@ -34,7 +37,7 @@ struct Entry<'a> {
 
 fn main() -> ExitCode {
     let is_asked = || Ok(props::text(PROPERTY)?.is_some());
-    scratch::serve().unwrap_or_else(|| hook::run_apart(program!(), DEADLINE, is_asked, run))
+    files::serve().unwrap_or_else(|| hook::run_apart(program!(), DEADLINE, is_asked, run))
 }
 
 fn run() -> Result {
@@ -170,7 +173,7 @@ fn without_record(path: &str, storage: &mut Storage) -> Result {
         Ok(())
     })?;
     match had_it {
-        Some(true) => return scratch::delete_found(path, storage),
+        Some(true) => return files::delete_found(path, storage),
         Some(false) => log::warn!("{path}: not made for this VM, so it is left as it is"),
         // There has been no VM.
         None => {}
@@ -203,7 +206,7 @@ fn entry(text: &str) -> Result<Entry<'_>> {
             && !path.contains([',', '\0'])
             && !path.contains(char::is_control)
             && path.split('/').all(|part| part != ".." && part != ".");
-        Some((scratch::bytes(size)?, path)).filter(|_| is_good)
+        Some((files::bytes(size)?, path)).filter(|_| is_good)
     });
     let (bytes, path) = parts.ok_or_else(|| Error::new(FORM))?;
     Ok(Entry { bytes, path })

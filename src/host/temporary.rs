@@ -9,10 +9,10 @@
 //! ever removed, or, in directories of our own, what a process has left that was killed
 //! ([`clear`]).
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::host::files;
+use crate::{Context, Result};
 
 /// Another one with the same 64 random bits is improbable enough once.
 const TRIES: usize = 8;
@@ -30,14 +31,14 @@ const MOST_OF_NAME: usize = 50;
 const END: &str = ".new";
 
 /// The directory, to make files there and to name them.
-pub(crate) fn directory(path: &Path) -> io::Result<OwnedFd> {
+pub fn directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(open(path, flags, Mode::empty())?)
 }
 
 /// A file under a name of its own. Dropped before it got another one, it is removed.
 #[must_use]
-pub(crate) struct Temporary<'d> {
+pub struct Temporary<'d> {
     directory: BorrowedFd<'d>,
     name: String,
     file: File,
@@ -48,12 +49,12 @@ pub(crate) struct Temporary<'d> {
 
 impl<'d> Temporary<'d> {
     /// A new file in the directory, mode 0600, to become `name`.
-    pub(crate) fn new(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+    pub fn new(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
         several(|| Temporary::at(directory, self::name(name)?))
     }
 
     /// The same where others [`clear`] the directory.
-    pub(crate) fn held(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
+    pub fn held(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
         several(|| {
             let mut new = Temporary::new(directory, name)?;
             new._held = match Flock::lock(new.file.try_clone()?, FlockArg::LockExclusiveNonblock) {
@@ -71,7 +72,7 @@ impl<'d> Temporary<'d> {
     }
 
     /// A new file under a name that [`name()`] has made.
-    pub(crate) fn at(directory: BorrowedFd<'d>, name: String) -> io::Result<Temporary<'d>> {
+    pub fn at(directory: BorrowedFd<'d>, name: String) -> io::Result<Temporary<'d>> {
         let new =
             OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(directory, name.as_str(), new, Mode::S_IRUSR | Mode::S_IWUSR)?;
@@ -80,7 +81,7 @@ impl<'d> Temporary<'d> {
 
     /// A second name, in `directory`, of the file `name` in `old`, or of the link: should it have to
     /// come back, then with owner and mode.
-    pub(crate) fn second(
+    pub fn second(
         directory: BorrowedFd<'d>,
         old: BorrowedFd<'_>,
         name: &str,
@@ -107,25 +108,26 @@ impl<'d> Temporary<'d> {
         }
     }
 
-    pub(crate) fn file(&mut self) -> &mut File {
+    /// The file, to be written.
+    pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
     /// Gives it its name, in place of what had that.
-    pub(crate) fn replace(self, name: &Path) -> io::Result<()> {
+    pub fn replace(self, name: &Path) -> io::Result<()> {
         let here = self.directory;
         self.replace_in(here, name)
     }
 
     /// The same in another directory of the same file system.
-    pub(crate) fn replace_in(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    pub fn replace_in(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
         renameat(self.directory, self.name.as_str(), directory, name)?;
         self.is_placed = true;
         Ok(())
     }
 
     /// Gives it its name if nothing has that.
-    pub(crate) fn put(mut self, name: &Path) -> io::Result<File> {
+    pub fn put(mut self, name: &Path) -> io::Result<File> {
         let (from, here) = (self.name.as_str(), self.directory);
         let file = self.file.try_clone()?;
         match renameat2(here, from, here, name, RenameFlags::RENAME_NOREPLACE) {
@@ -171,7 +173,7 @@ fn several<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
 /// A name that nobody can foresee, for what is to become `name`. It begins with a dot, by which most
 /// programs that read a directory know what is not meant for them. Where one takes whatever it finds,
 /// the file has to be made elsewhere.
-pub(crate) fn name(name: &str) -> io::Result<String> {
+pub fn name(name: &str) -> io::Result<String> {
     let random = getrandom::u64().map_err(io::Error::other)?;
     Ok(format!("{}{random:016x}{END}", start(name)))
 }
@@ -201,7 +203,7 @@ fn is_for(entry: &str, name: Option<&str>) -> bool {
 
 /// Removes what processes that are gone have left in a directory that only we write to, of files
 /// that were to become `name`, or of all. Those that somebody holds are in use.
-pub(crate) fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
+pub fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
     // Nobody is stopped by what stays.
     for entry in entries(directory).unwrap_or_default() {
         if !is_for(&entry, name) {
@@ -231,6 +233,40 @@ fn remove(directory: BorrowedFd<'_>, name: &str, file: &File) -> io::Result<()> 
         true => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
         false => Ok(()),
     }
+}
+
+/// Replaces the content of an existing file: all of it or nothing.
+///
+/// The new content goes to a temporary file in the same directory, with the same owner, group and
+/// mode, and is renamed over the old one, so that neither a full disk nor a kill leaves half a
+/// file. A symbolic link stays and its target is replaced. The temporary has a name that no other
+/// user can foresee, and is removed on every error.
+///
+/// It is not synced: what hooks rewrite does not outlive the host's next boot.
+///
+/// # Errors
+/// The directory cannot be written, the disk is full, or the owner cannot be kept. The file is
+/// then what it was.
+pub fn replace_file(path: &Path, content: &[u8]) -> Result {
+    let real = fs::canonicalize(path).context(path.display())?;
+    let old = fs::metadata(&real).context(path.display())?;
+    let replace = || {
+        let directory = directory(real.parent().unwrap_or(&real))?;
+        let name = real.file_name().unwrap_or_default();
+        let mut new = Temporary::new(directory.as_fd(), &name.to_string_lossy())?;
+        write_like(&old, new.file(), content)?;
+        new.replace(Path::new(name))
+    };
+    replace().context(format!("cannot replace {}", path.display()))
+}
+
+fn write_like(old: &fs::Metadata, new: &mut File, content: &[u8]) -> io::Result<()> {
+    let own = new.metadata()?;
+    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        fchown(&*new, Some(old.uid()), Some(old.gid()))?;
+    }
+    new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+    new.write_all(content)
 }
 
 #[cfg(test)]

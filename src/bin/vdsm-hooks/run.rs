@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 
-use vdsm_hooks::host::{command, files};
+use vdsm_hooks::host::{command, files, temporary};
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 use vdsm_hooks::{Context as _, Error, Result};
 
@@ -435,7 +435,7 @@ fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> 
     };
     let text = document::read_back(data)?;
     match fs::metadata(file) {
-        Ok(old) if old.is_file() => files::replace_file(file, text.as_bytes())?,
+        Ok(old) if old.is_file() => temporary::replace_file(file, text.as_bytes())?,
         // A terminal or a pipe cannot be replaced.
         Ok(_) => fs::write(file, text).context(&shown)?,
         Err(_) => {
