@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "src/describe.rs"]
-mod describe;
+#[path = "src/hook/manifest.rs"]
+mod manifest;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // A new hook changes the manifest as well. Not the whole of hooks/: no need to build everything
     // anew for a program.
-    for changed in ["build.rs", "Cargo.toml", "src/describe.rs"] {
+    for changed in ["build.rs", "Cargo.toml", "src/hook/manifest.rs"] {
         println!("cargo::rerun-if-changed={changed}");
     }
     let mut files: Vec<PathBuf> = fs::read_dir("hooks")?
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", file.display());
         let text = fs::read_to_string(file)?;
         let hook =
-            describe::Hook::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+            manifest::Hook::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         write_program(&out, &hook.name, &hook.help(), &text)?;
         for helper in &hook.helpers {
             write_program(&out, helper, &hook.help_of_helper(helper), &text)?;

@@ -6,7 +6,6 @@
 //! Nothing in here knows a hook by name. A hook is `hooks/<name>/main.rs`: it checks its custom
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
-pub mod describe;
 mod error;
 pub mod hook;
 pub mod host;

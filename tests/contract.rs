@@ -26,7 +26,7 @@ use support::random::{self, Bounds};
 use support::{
     Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
 };
-use vdsm_hooks::describe::{Hook, Property, Scope};
+use vdsm_hooks::hook::manifest::{Hook, Property, Scope};
 use vdsm_hooks::json::to_ascii;
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Failure};
 

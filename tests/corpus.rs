@@ -29,7 +29,7 @@ use std::thread;
 use support::host::{Host, Root};
 use support::libvirt::{Change, Libvirt, RELEASES};
 use support::{Firing, hooks, not_run, private_host, root};
-use vdsm_hooks::describe::{Hook, Scope};
+use vdsm_hooks::hook::manifest::{Hook, Scope};
 use vdsm_hooks::libvirt::parts;
 use vdsm_hooks::vdsm::events::{self, Data, Event};
 use vdsm_hooks::xml;

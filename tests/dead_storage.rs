@@ -20,7 +20,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{data_variable, hooks, is_root, not_run, program};
-use vdsm_hooks::describe::Scope;
+use vdsm_hooks::hook::manifest::Scope;
 use vdsm_hooks::paths::HELPERS;
 use vdsm_hooks::vdsm::events::{self, Data};
 

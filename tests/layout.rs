@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::describe::{Group, Hook, HostFile, Scope};
+use vdsm_hooks::hook::manifest::{Group, Hook, HostFile, Scope};
 use vdsm_hooks::host::sudo::in_sudoers;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
 use vdsm_hooks::vdsm::events::{self, Event};

@@ -19,7 +19,7 @@ use std::thread;
 
 use support::chain::{self, Turn};
 use support::{Firing, hooks, not_run, private_host, root};
-use vdsm_hooks::describe::{Hook, Scope};
+use vdsm_hooks::hook::manifest::{Hook, Scope};
 use vdsm_hooks::xml::{self, Node};
 
 /// Hooks that touch one element.

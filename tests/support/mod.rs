@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use vdsm_hooks::describe::Hook;
+use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::vdsm::events::{self, Environment};
 
 use host::{Host, Root};

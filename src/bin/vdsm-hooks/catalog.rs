@@ -2,7 +2,7 @@
 
 //! The hooks of the suite: what their `hook.json` said when the tool was built.
 
-use vdsm_hooks::describe::Hook;
+use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::{Context as _, Error, Result};
 
 const DESCRIPTIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

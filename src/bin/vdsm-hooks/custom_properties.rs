@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use vdsm_hooks::describe::{Property, Scope};
+use vdsm_hooks::hook::manifest::{Property, Scope};
 use vdsm_hooks::{Error, Result};
 
 /// Where `engine-config` keeps a list.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::describe::Hook;
+use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
 use vdsm_hooks::paths::{DAEMONS, HELPERS};

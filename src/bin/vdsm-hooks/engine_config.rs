@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use vdsm_hooks::describe::Hook;
+use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::{Context as _, Error, Result};
 

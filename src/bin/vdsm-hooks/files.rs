@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::describe::Hook;
+use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
 
 use crate::directory::HOOKS;

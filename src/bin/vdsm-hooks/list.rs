@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use vdsm_hooks::describe::{Group, Hook, Retired};
+use vdsm_hooks::hook::manifest::{Group, Hook, Retired};
 use vdsm_hooks::vdsm::events;
 use vdsm_hooks::{Context as _, Error, Result};
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::slice;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::describe::{Hook, HostFile, Scope};
+use vdsm_hooks::hook::manifest::{Hook, HostFile, Scope};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment};
