@@ -19,3 +19,5 @@ pub mod vdsm;
 pub mod xml;
 
 pub use error::{Context, Error, Result};
+/// The calling program's [`hook::Program`], made from its `hook.json` when it is built.
+pub use vdsm_hooks_manifest::program;

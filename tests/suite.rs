@@ -40,6 +40,7 @@ mod layout;
 mod left_behind;
 mod ovs;
 mod pairs;
+mod rooms;
 mod scratchpad;
 mod scripts;
 mod sdcheck;

@@ -10,8 +10,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::libvirt::unfiltered::Unfiltered;
-use vdsm_hooks::libvirt::{domain, interface, vmfex_pool};
+use vdsm_hooks::libvirt::{domain, interface, unfiltered, vmfex_pool};
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::vdsm::network_choice::Choices;
 use vdsm_hooks::xml::{self, Document, Edits, El, Node};
@@ -22,7 +21,7 @@ const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
 /// libvirt's limit, in bytes.
 const LONGEST_PROFILE: usize = 39;
 const PORT: &str = "802.1Qbh";
-const UNFILTERED: Unfiltered = Unfiltered {
+const UNFILTERED: unfiltered::Unfiltered = unfiltered::Unfiltered {
     port: "VM-FEX port",
     instead: "leave the NIC out of vmfex",
 };

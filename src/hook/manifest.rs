@@ -3,7 +3,7 @@
 //! What a hook says about itself: `hooks/<name>/hook.json`.
 //!
 //! The file is the single source for `--describe`, `--help`, the installer, the packages, the
-//! documentation and the administrator's tool. It is parsed when the suite is built (`build.rs`
+//! documentation and the administrator's tool. It is parsed when the suite is built (`src/manifest`
 //! includes this file) and by the tool; a hook carries finished texts.
 
 use std::fmt::Write as _;

@@ -13,7 +13,7 @@ use crate::error::one_line;
 use crate::host::{command, worker};
 use crate::{Error, Result};
 
-/// What a hook program knows of itself; [`program!`](crate::program) makes it.
+/// What a hook program knows of itself; [`program!`](crate::program!) makes it.
 #[derive(Clone, Copy)]
 pub struct Program {
     /// Folder, program, and prefix of every message.
@@ -24,14 +24,6 @@ pub struct Program {
     pub help: &'static str,
     /// The text of `--describe`, JSON.
     pub description: &'static str,
-}
-
-/// The calling program's [`Program`], made from its `hook.json` when it was built.
-#[macro_export]
-macro_rules! program {
-    () => {
-        include!(concat!(env!("OUT_DIR"), "/", env!("CARGO_BIN_NAME"), ".rs"))
-    };
 }
 
 /// Runs a hook program: answers `--help`, `--version` and `--describe`, else calls `body` and

@@ -5,7 +5,7 @@
 use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::{Context as _, Error, Result};
 
-const DESCRIPTIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+const DESCRIPTIONS: &[&str] = vdsm_hooks_manifest::catalog!();
 
 /// All hooks, in name order.
 pub(crate) fn all() -> Result<Vec<Hook>> {

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Turns `hooks/<name>/hook.json` into what its programs print and what the administrator's tool
+//! knows, so that no hook carries a JSON parser to answer `--help`.
+//!
+//! Macros instead of a build script: when that runs again, every program is built again. A program
+//! that uses a macro depends on the files that the macro has read, and on no others.
+
+use std::env;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use proc_macro::TokenStream;
+use serde_json::Value;
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../hook/manifest.rs"]
+mod manifest;
+
+use manifest::Hook;
+
+/// The calling program's `vdsm_hooks::hook::Program`: a hook, one of its root helpers, or its daemon.
+#[proc_macro]
+pub fn program(_: TokenStream) -> TokenStream {
+    tokens(program_here())
+}
+
+/// The text of every `hook.json`, in the order of the hooks' names: `&[&str]`.
+#[proc_macro]
+pub fn catalog(_: TokenStream) -> TokenStream {
+    tokens(catalog_here())
+}
+
+fn tokens(code: Result<String, Box<dyn Error>>) -> TokenStream {
+    let code = code.unwrap_or_else(|error| format!("compile_error!({:?})", error.to_string()));
+    code.parse().unwrap_or_default()
+}
+
+fn program_here() -> Result<String, Box<dyn Error>> {
+    let name = env::var("CARGO_BIN_NAME").map_err(|_| "program!() is for programs")?;
+    let version = env::var("CARGO_PKG_VERSION")?;
+    for file in files()? {
+        let text = std::fs::read_to_string(&file)?;
+        let at = |error: serde_json::Error| format!("{}: {error}", file.display());
+        // The others may be broken: their programs say so.
+        let is_ours = folder_has(&file, &name);
+        if !is_ours {
+            continue;
+        }
+        let hook = Hook::parse(&text).map_err(at)?;
+        let help = if hook.name == name {
+            hook.help()
+        } else if hook.helpers.contains(&name) {
+            hook.help_of_helper(&name)
+        } else if hook.daemons.contains(&name) {
+            hook.help_of_daemon(&name)
+        } else {
+            return Err(format!("{} does not name the program {name}", file.display()).into());
+        };
+        let mut description: Value = serde_json::from_str(&text).map_err(at)?;
+        description["version"] = version.clone().into();
+        let description = format!("{description:#}\n");
+        return Ok(format!(
+            "{{ {}; ::vdsm_hooks::hook::Program {{ \
+             name: {name:?}, version: {version:?}, help: {help:?}, description: {description:?} }} }}",
+            depends_on(&file)
+        ));
+    }
+    Err(format!("no folder in hooks/ has the program {name}").into())
+}
+
+fn catalog_here() -> Result<String, Box<dyn Error>> {
+    let texts: Vec<_> = files()?
+        .iter()
+        .map(|file| format!("include_str!({file:?})"))
+        .collect();
+    // A new hook is a new line of the manifest.
+    let manifest = root()?.join("Cargo.toml");
+    Ok(format!(
+        "{{ {}; &[{}] }}",
+        depends_on(&manifest),
+        texts.join(", ")
+    ))
+}
+
+/// What makes the compiler build the caller again when `file` changes.
+fn depends_on(file: &Path) -> String {
+    format!("const _: &[u8] = include_bytes!({file:?})")
+}
+
+/// Whether the program `name` is built from the folder of this `hook.json`.
+fn folder_has(file: &Path, name: &str) -> bool {
+    let folder = file.parent().unwrap_or(file);
+    folder.ends_with(name) || folder.join(name).with_extension("rs").exists()
+}
+
+/// All `hook.json`, sorted.
+fn files() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let folders = std::fs::read_dir(root()?.join("hooks"))?;
+    let mut files: Vec<PathBuf> = folders
+        .map(|folder| Ok(folder?.path().join("hook.json")))
+        .collect::<Result<_, std::io::Error>>()?;
+    files.retain(|file| file.exists());
+    files.sort();
+    Ok(files)
+}
+
+/// The directory of the package that is being built.
+fn root() -> Result<PathBuf, Box<dyn Error>> {
+    Ok(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?))
+}
