@@ -67,8 +67,9 @@ bootstrap() {
         cp /etc/resolv.conf "$work/root/etc/resolv.conf" || return
     # What was added to this machine's, for a network that needs it.
     mkdir -p "$work/root/usr/local/share/ca-certificates" &&
-        find /usr/local/share/ca-certificates -name '*.crt' \
-            -exec cp -t "$work/root/usr/local/share/ca-certificates" {} + &&
+        { [ ! -d /usr/local/share/ca-certificates ] ||
+            find /usr/local/share/ca-certificates -name '*.crt' \
+                -exec cp -t "$work/root/usr/local/share/ca-certificates" {} +; } &&
         chroot "$work/root" update-ca-certificates >/dev/null 2>&1
 }
 

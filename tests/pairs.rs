@@ -395,9 +395,13 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
                 false => (first, second),
             };
             if of_vnic.shares_a_property(of_vm) {
-                // The vNIC's covers the VM's, until the VM starts.
-                let result = in_two_events(of_vnic, of_vm, &of_vnic.variables());
-                return says_why(&result.expect_err(&what));
+                // VDSM hands over the VM's in place of the vNIC's of the same name. And where the VM got
+                // its own later, the NIC is wired by the time that the VM starts.
+                for variables in [of_vm.variables(), of_vnic.variables()] {
+                    let result = in_two_events(of_vnic, of_vm, &variables);
+                    says_why(&result.expect_err(&what));
+                }
+                return;
             }
             for event in of_vnic.events() {
                 let result = chain::fire(&[&of_vnic.turn], event, &document(event), &variables);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use vdsm_hooks::host::worker;
 use vdsm_hooks::libvirt::console_log::{self, Wanted};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "log_firmware";
@@ -74,6 +74,15 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wante
         .iter()
         .any(|argument| argument.split(',').any(|part| part == ID))
     {
+        return Ok(());
+    }
+    // QEMU's debug console for a serial port (isa-debugcon) is at 0x402 as ours.
+    let is_debug_port = |serial: &Node<'_, '_>| {
+        xml::child(*serial, "target").and_then(|target| xml::attr(target, "type"))
+            == Some("isa-debug")
+    };
+    if xml::devices(document, "serial").iter().any(is_debug_port) {
+        log::warn!("{PROPERTY}: the debug port is taken by a <serial>, nothing is logged");
         return Ok(());
     }
     if let Some(problem) = problem_of(&directory) {

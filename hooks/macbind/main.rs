@@ -123,6 +123,16 @@ fn bind_one(
             edits.remove(port);
         }
     }
+    if !binding.is_ovs
+        && xml::children(interface, "virtualport").any(|port| is_ovs_port(&port))
+        && xml::child(interface, "filterref").is_none()
+    {
+        log::warn!(
+            "{PROPERTY}: {}: the vNIC comes from Open vSwitch and has no network filter, so on {:?} nothing keeps the VM from using other addresses",
+            binding.mac,
+            binding.bridge
+        );
+    }
     if binding.is_ovs && !has_ovs_port {
         edits.append(
             interface,

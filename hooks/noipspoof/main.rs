@@ -77,10 +77,9 @@ fn tighten(
     for interface in interface::all(document)? {
         // libvirt takes the first of several.
         let filter = xml::child(interface, "filterref");
-        if filter.is_some_and(|filter| is_done(filter, addresses)) {
-            continue;
-        }
-        if filter.and_then(|filter| xml::attr(filter, "filter")) != Some(interface::VDSM_FILTER) {
+        let is_done = filter.is_some_and(|filter| is_done(filter, addresses));
+        let name = filter.and_then(|filter| xml::attr(filter, "filter"));
+        if !is_done && name != Some(interface::VDSM_FILTER) {
             log::warn!(
                 "{PROPERTY}: {} has no {} filter, left alone",
                 interface::label(interface),
@@ -91,6 +90,9 @@ fn tighten(
         if let Some(why) = interface::why_not_filterable(interface) {
             let problem = format!("{} cannot be filtered ({why})", interface::label(interface));
             return Err(props::wrong(PROPERTY, value, problem));
+        }
+        if is_done {
+            continue;
         }
         for filter in xml::children(interface, "filterref") {
             if xml::attr(filter, "filter") == Some(interface::VDSM_FILTER) {

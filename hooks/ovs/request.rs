@@ -105,12 +105,12 @@ impl Configured {
 }
 
 /// The three members that every request has.
-pub(crate) fn options<'a>(document: Node<'a>) -> Result<Object<'a>> {
+pub(crate) fn options(document: Node<'_>) -> Result<Object<'_>> {
     let options = request(document)?.get("options").and_then(Node::object);
     options.ok_or_else(|| hook::unexpected_json("an object request.options"))
 }
 
-pub(crate) fn request<'a>(document: Node<'a>) -> Result<Object<'a>> {
+pub(crate) fn request(document: Node<'_>) -> Result<Object<'_>> {
     let request = document
         .object()
         .and_then(|all| all.get("request")?.object());

@@ -61,6 +61,12 @@ fn check(profile: &str) -> Result {
     if (1..=LONGEST_PROFILE).contains(&profile.len()) && profile.chars().all(fine) {
         return Ok(());
     }
+    // VDSM hands over the VM's properties in place of the vNIC's of the same name.
+    if profile.trim_start().starts_with('{') {
+        let problem = "the VM's own vmfex, a dictionary for all of its NICs, hides that of the vNIC \
+                       profile: set one of them";
+        return Err(props::wrong(PROPERTY, profile, problem));
+    }
     Err(props::wrong(
         PROPERTY,
         profile,

@@ -97,6 +97,17 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     }
 }
 
+/// A directory for what another program keeps between runs, in which nobody else can put anything:
+/// only VDSM's user, or only root, whoever we are. It outlasts a boot.
+///
+/// # Errors
+/// A directory on the way is a link, or cannot be made.
+pub fn cache(program: &str) -> Result<PathBuf> {
+    let way = if geteuid().is_root() { OWN_WAY } else { WAY };
+    let (_, path) = directory(Path::new(LASTING), way, program, Life::Boot)?;
+    Ok(path)
+}
+
 /// The texts that a hook keeps, by name: a vmId, a PCI address, an interface. Who changes what
 /// another start may change too takes the [`lock`] first.
 pub struct Records {
@@ -412,7 +423,8 @@ mod tests {
         let run = tempfile::tempdir()?;
         Records::below(run.path(), WAY, "one", Life::Boot)?.write("vm", "")?;
         let here = run.path().join("vdsm/hooks/one");
-        let left = [".vm.4711.new", ".vm.0123456789abcdef.new"].map(|name| here.join(name));
+        let left =
+            [".vm.0123456789abcdef.new", ".other.0123456789abcdef.new"].map(|name| here.join(name));
         for open in [
             || -> fn(&Path) -> Result {
                 |run| Records::below(run, WAY, "one", Life::Boot).map(drop)

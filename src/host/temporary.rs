@@ -17,7 +17,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, renameat, renameat2};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::host::files;
@@ -184,12 +184,11 @@ fn start(name: &str) -> String {
     format!(".{name}.")
 }
 
-/// Whether a file of this name was to become `name`, or whatever else without one. Numbers of
-/// processes are what earlier versions took.
+/// Whether a file of this name was to become `name`, or whatever else without one.
 fn is_for(entry: &str, name: Option<&str>) -> bool {
-    let unforeseen = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_hexdigit());
-    // The second ending is theirs as well.
-    let rest = entry.strip_suffix(END).or(entry.strip_suffix(".old"));
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let unforeseen = |rest: &str| rest.len() == 16 && rest.chars().all(hex);
+    let rest = entry.strip_suffix(END);
     match name {
         Some(name) => rest
             .and_then(|rest| rest.strip_prefix(&*start(name)))
@@ -209,6 +208,11 @@ pub fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
         if !is_for(&entry, name) {
             continue;
         }
+        // A link that was to be a second name of another one, which nobody can hold.
+        if fstatat(directory, entry.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(is_link) {
+            let _ = unlinkat(directory, entry.as_str(), UnlinkatFlags::NoRemoveDir);
+            continue;
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = openat(directory, entry.as_str(), flags, Mode::empty()).map(File::from);
         let held = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
@@ -216,6 +220,10 @@ pub fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
             let _ = remove(directory, &entry, &held);
         }
     }
+}
+
+fn is_link(found: FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK
 }
 
 fn entries(directory: BorrowedFd<'_>) -> crate::Result<Vec<String>> {
@@ -339,6 +347,9 @@ mod tests {
         Ok(())
     }
 
+    const OTHER: &str = ".other.0000000000000077.new";
+    const DIRECTORY: &str = ".vm.0000000000000005.new";
+
     #[test]
     fn what_is_left_is_cleared_and_what_is_in_use_or_of_others_is_not() -> Result {
         let place = tempfile::tempdir()?;
@@ -350,16 +361,19 @@ mod tests {
             ".new".to_owned(),
             ".vm.new".to_owned(),
             ".vm.stranger.new".to_owned(),
-            "vm.123.new".to_owned(),
+            "vm.00112233aabbccdd.new".to_owned(),
+            // What an administrator may have called a copy.
+            ".vm.1.new".to_owned(),
+            ".vm.20261101.old".to_owned(),
+            ".vm.00112233AABBCCDD.new".to_owned(),
         ];
         for name in &kept[1..] {
             fs::write(place.path().join(name), "")?;
         }
-        for name in [".vm.123.new", ".vm.00112233aabbccdd.new", ".vm.4.old"] {
-            fs::write(place.path().join(name), "")?;
-        }
-        fs::write(place.path().join(".other.77.new"), "")?;
-        fs::create_dir(place.path().join(".vm.5.new"))?;
+        fs::write(place.path().join(".vm.00112233aabbccdd.new"), "")?;
+        symlink("/etc/passwd", place.path().join(".vm.00112233aabbccde.new"))?;
+        fs::write(place.path().join(OTHER), "")?;
+        fs::create_dir(place.path().join(DIRECTORY))?;
         clear(here.as_fd(), Some("vm"));
         let is = |more: &[&str]| -> Result {
             let mut wanted: Vec<&str> = kept.iter().map(String::as_str).collect();
@@ -368,9 +382,9 @@ mod tests {
             assert_eq!(names(place.path())?, wanted);
             Ok(())
         };
-        is(&[".other.77.new", ".vm.5.new"])?;
+        is(&[OTHER, DIRECTORY])?;
         clear(here.as_fd(), None);
-        is(&[".vm.5.new"])?;
+        is(&[DIRECTORY])?;
         held.replace(Path::new("vm"))?;
         assert!(place.path().join("vm").exists());
         Ok(())

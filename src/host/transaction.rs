@@ -133,7 +133,7 @@ impl<'a> Place<'a> {
         self.workshop.as_ref().unwrap_or(&self.directory).as_fd()
     }
 
-    /// Beside the file too: earlier versions made all of them there.
+    /// Beside the file too, where others may have no workshop.
     fn clear(&self) {
         temporary::clear(self.directory(), Some(&self.name));
         temporary::clear(self.workshop(), Some(&self.name));
@@ -255,7 +255,12 @@ mod tests {
         let files: Files = ["one/same", "two/same"]
             .map(|name| (workshop.join(name), Some(name.to_owned())))
             .into();
-        let old = ["one/same", "two/same", "one/.same.4711.new", ".same.a1.new"];
+        let old = [
+            "one/same",
+            "two/same",
+            "one/.same.0123456789abcdef.new",
+            ".same.0123456789abcdea.new",
+        ];
         for name in old.map(|name| workshop.join(name)) {
             fs::create_dir_all(name.parent().unwrap_or(workshop))?;
             fs::write(name, "old")?;

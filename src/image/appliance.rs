@@ -9,8 +9,8 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{Read, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -19,19 +19,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, mkdtemp};
 
-use crate::host::command;
+use crate::host::{command, files, state};
 use crate::{Context, Error, Result};
 
 /// For programs that libguestfs runs by name.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// Where the appliance is kept between runs.
-const CACHE: &str = "/var/tmp";
+/// Where the appliance is kept between runs, see [`state::cache`]. Not `/var/tmp` as libguestfs would
+/// have it (1.48 lib/appliance.c): there it takes any directory of the right name for its own, and
+/// gives up if that is somebody else's.
+const CACHE: &str = "libguestfs";
 /// Runs where the host's processor cannot help; the only setting that is passed on.
 const SETTINGS: (&str, &str) = ("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+/// How the directories of running appliances begin.
+const WORKSHOP: &str = "run.";
+const TRIES: usize = 8;
 /// An answer is a few lines.
 const LONGEST: usize = 4 << 20;
 /// How long a killed appliance may take to vanish.
@@ -56,7 +62,57 @@ pub struct Appliance {
     mark: String,
     end: Instant,
     /// The temporary files of libguestfs.
-    directory: PathBuf,
+    _workshop: Workshop,
+}
+
+/// A directory that goes with its process; at the latest when the next one makes its own.
+struct Workshop {
+    path: PathBuf,
+    /// Tells that the process lives.
+    _held: Flock<File>,
+}
+
+impl Workshop {
+    fn new(cache: &Path) -> Result<Workshop> {
+        for name in files::entries(cache)? {
+            let path = cache.join(&name);
+            if name.starts_with(WORKSHOP) && hold(&path).is_ok() {
+                // What stays is in nobody's way.
+                let _ = fs::remove_dir_all(path);
+            }
+        }
+        // Before it is held another process may take it for one that was left.
+        for _ in 1..TRIES {
+            if let Some(workshop) = Workshop::make(cache)? {
+                return Ok(workshop);
+            }
+        }
+        Err(Error::new(format!(
+            "{}: no directory stays there",
+            cache.display()
+        )))
+    }
+
+    fn make(cache: &Path) -> Result<Option<Workshop>> {
+        let template = cache.join(format!("{WORKSHOP}XXXXXX"));
+        let path = mkdtemp(&template).context(template.display())?;
+        let held = hold(&path).ok();
+        Ok(held
+            .filter(|_| path.exists())
+            .map(|held| Workshop { path, _held: held }))
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Locks a directory, if nobody else has.
+fn hold(directory: &Path) -> io::Result<Flock<File>> {
+    let directory = File::open(directory)?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
 }
 
 impl Appliance {
@@ -72,18 +128,16 @@ impl Appliance {
             ))
         })?;
         let mark = getrandom::u64().context("the system's random source")?;
-        let directory = env::temp_dir().join("vdsm-hooks.XXXXXX");
-        let directory = mkdtemp(&directory).context(directory.display())?;
+        let cache = state::cache(CACHE)?;
+        let workshop = Workshop::new(&cache)?;
         let mut command = Command::new(program);
         command
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C")])
-            .envs([
-                ("LIBGUESTFS_BACKEND", "direct"),
-                ("LIBGUESTFS_CACHEDIR", CACHE),
-            ])
-            .env("TMPDIR", &directory)
-            .env("XDG_RUNTIME_DIR", &directory)
+            .env("LIBGUESTFS_BACKEND", "direct")
+            .env("LIBGUESTFS_CACHEDIR", &cache)
+            .env("TMPDIR", &workshop.path)
+            .env("XDG_RUNTIME_DIR", &workshop.path)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -98,10 +152,7 @@ impl Appliance {
         }
         command.arg(format!("--format={format}"));
         command.args([OsStr::new("-a"), image.as_os_str()]);
-        let spawned = command.spawn().inspect_err(|_| {
-            let _ = fs::remove_dir(&directory);
-        });
-        let mut child = spawned.context("guestfish")?;
+        let mut child = command.spawn().context("guestfish")?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             return Err(Error::new("guestfish: no pipes"));
@@ -113,7 +164,7 @@ impl Appliance {
             errors,
             mark: format!("{mark:016x}\n"),
             end,
-            directory,
+            _workshop: workshop,
         };
         appliance
             .ask("run")
@@ -225,7 +276,6 @@ impl Drop for Appliance {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         self.wait_until(Instant::now() + GRACE);
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
