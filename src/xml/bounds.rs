@@ -24,7 +24,7 @@ const MOST_DECLARATIONS: usize = 10_000;
 /// The most `<`, and the most `=`: the parser makes room for as many nodes and attributes before
 /// it reads. libvirt takes no document of more than 4 MiB (`REMOTE_STRING_MAX`), which in the
 /// density of those that it writes is a quarter of that.
-const MOST_MARKS: usize = 1_000_000;
+pub(super) const MOST_MARKS: usize = 1_000_000;
 
 /// Refuses a document that would take long to read. One that is not well-formed is left to the
 /// parser, which gets no further than this function does. `allow_dtd`: see
@@ -41,7 +41,7 @@ pub(super) fn check(text: &str, allow_dtd: bool) -> Result {
     Scan::new(text, allow_dtd).run()
 }
 
-fn too_many(most: usize, what: &str) -> Error {
+pub(super) fn too_many(most: usize, what: &str) -> Error {
     Error::new(format!(
         "more than {most} {what}, which is more than any such document has"
     ))

@@ -9,6 +9,7 @@ use std::ops::Range;
 use roxmltree::{Document, Node, NodeId};
 
 use super::El;
+use super::bounds::{self, MOST_MARKS};
 use crate::{Error, Result};
 
 /// How long an indentation may be, with its line break: that of 256 elements inside each other at
@@ -26,7 +27,9 @@ pub struct Edits<'a> {
     changes: BTreeMap<usize, Change>,
     /// Prefixes that this edit declares on the root.
     bound: Vec<(String, String)>,
-    /// The first value that XML cannot carry.
+    /// The `<` of all new elements.
+    marks: usize,
+    /// The first value that XML cannot carry; or more elements than may be.
     refused: Option<Error>,
 }
 
@@ -67,6 +70,7 @@ impl<'a> Edits<'a> {
             document,
             changes: BTreeMap::new(),
             bound: Vec::new(),
+            marks: 0,
             refused: None,
         }
     }
@@ -218,8 +222,17 @@ impl<'a> Edits<'a> {
     }
 
     fn fragment(&mut self, element: &El) -> String {
+        // Of what is refused no more need be made: one value may ask for it once for every device.
+        if self.refused.is_some() {
+            return String::new();
+        }
         let xml = element.to_xml();
         self.check(&xml);
+        self.marks += xml.matches('<').count();
+        if self.marks > MOST_MARKS {
+            let problem = bounds::too_many(MOST_MARKS, "new '<'");
+            self.refused = Some(problem);
+        }
         xml
     }
 
@@ -495,4 +508,25 @@ fn escape(value: &str, quote: Option<char>) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_new_elements_than_may_be_are_not_even_made() -> Result {
+        let document = crate::xml::parse("<a/>")?;
+        let mut edits = Edits::new(&document);
+        // As if a property had asked for that many, in each of very many devices.
+        edits.marks = MOST_MARKS - 1;
+        let mut lengths = Vec::new();
+        for _ in 0..3 {
+            lengths.push(edits.fragment(&El::new("b")).len());
+        }
+        assert_eq!(lengths, [4, 4, 0]);
+        let refused = edits.finish().err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|words| words.starts_with("more than 1000000 new '<'")));
+        Ok(())
+    }
 }
