@@ -296,7 +296,7 @@ fn whatever_ends_the_run_ends_both_lanes() {
         let mut run = checkout.all().stdout(Stdio::null()).spawn().unwrap();
         soon("the lanes do not begin", || checkout.notes().len() == 4);
         let started = checkout.notes();
-        kill(Pid::from_raw(run.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(run.id().try_into().unwrap()), signal).unwrap();
         let status = run.wait().unwrap();
         assert_eq!(status.code(), Some(130));
         for process in &started {

@@ -519,4 +519,15 @@ mod tests {
         }
         Ok(())
     }
+
+    #[test]
+    fn a_cache_is_nobody_elses() -> Result {
+        let lasting = tempfile::tempdir()?;
+        for way in [WAY, OWN_WAY] {
+            let (_, path) = directory(lasting.path(), way, "program", Life::Boot)?;
+            let found = fs::metadata(path)?;
+            assert_eq!(found.mode() & 0o7777, 0o700);
+        }
+        Ok(())
+    }
 }

@@ -345,4 +345,19 @@ mod tests {
             assert!(word(text).is_err(), "{text:?}");
         }
     }
+
+    #[test]
+    fn a_workshop_goes_with_its_process_or_with_the_next_one() -> Result {
+        let cache = tempfile::tempdir()?;
+        let names = || files::entries(cache.path());
+        fs::create_dir(cache.path().join(".guestfs-36"))?;
+        fs::create_dir_all(cache.path().join("run.killed/libguestfs1"))?;
+        let first = Workshop::new(cache.path())?;
+        let second = Workshop::new(cache.path())?;
+        assert_eq!(names()?.len(), 3, "{:?}", names()?);
+        assert!(first.path.exists() && second.path.exists());
+        drop((first, second));
+        assert_eq!(names()?, [".guestfs-36"]);
+        Ok(())
+    }
 }
