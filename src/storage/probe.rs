@@ -20,14 +20,13 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 
 use super::create::{self, Plan};
+use super::metadata::MOST_METADATA;
 use super::survey::{self, Survey, looks_like_domain};
 use super::turns::Turns;
 use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
 use crate::host::worker;
 use crate::{Context, Error, Result};
 
-/// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
-pub const MOST_METADATA: u64 = 64 << 10;
 /// The children that look at the same time. One that is blocked must not keep others waiting.
 static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
 

@@ -11,7 +11,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::inside::Dir;
 use super::mend::Mend;
-use super::probe::MOST_METADATA;
+use super::metadata::MOST_METADATA;
 use super::seal::hex;
 use super::{METADATA_FILE, locks};
 use crate::{Context, Error, Result};

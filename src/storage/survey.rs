@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::inside::{Dir, MOST_ENTRIES};
-use super::probe::{self, MOST_METADATA};
+use super::metadata::MOST_METADATA;
+use super::probe;
 use super::{Metadata, contents, is_uuid, layout, volumes};
 use crate::host::command::shell_quoted;
 use crate::{Error, Result};
