@@ -35,6 +35,7 @@ mod metadata;
 mod name;
 pub mod probe;
 mod problem;
+mod reading;
 mod rewrite;
 mod seal;
 pub mod survey;
@@ -51,9 +52,10 @@ pub use mend::{Mend, Mended};
 pub use metadata::Metadata;
 pub use name::is_uuid;
 pub use problem::{Problem, Weight};
+pub use reading::{Reader, Reading, Verdict};
 pub use seal::{seal, write};
 pub use uses::{Kind, Roots, Use, uses, uses_with};
-pub use verdict::{Judgement, Reader, Reading, Verdict, checksum, judge};
+pub use verdict::{Judgement, checksum, judge};
 
 /// The file of a domain, below its directory, that holds the metadata.
 pub const METADATA_FILE: &str = "dom_md/metadata";

@@ -6,8 +6,8 @@ use sha1::{Digest as _, Sha1};
 
 use super::findings::USUAL;
 use super::metadata::{CHECKSUM, Metadata, code_point, ends_line, is_blank, splits_line};
+use super::reading::{Verdict, read_as_4_3, read_by_line, without_padding};
 use super::seal::{digest, hashed, hex, seal};
-use super::verdict::{Verdict, read_as_4_3, read_by_line, without_padding};
 use crate::props;
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.

@@ -3,7 +3,8 @@
 //! What metadata becomes when it is mended. Nothing is written here.
 
 use super::metadata::{CHECKSUM, Metadata, ends_line, is_blank};
-use super::verdict::{Verdict, judge};
+use super::reading::Verdict;
+use super::verdict::judge;
 use super::write;
 use crate::props::quoted;
 use crate::{Error, Result};

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use super::lvm::{CONFIG, Group};
 use super::metadata::{CHECKSUM, Metadata, ends_line};
+use super::reading::{Reader, Reading, Verdict, lines_as_4_3};
 use super::seal::seal;
 use super::survey::Remark;
-use super::verdict::{Judgement, Reader, Reading, Verdict, judged, lines_as_4_3};
+use super::verdict::{Judgement, judged};
 use crate::host::command::shell_quoted;
 use crate::{Error, Result, props};
 

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::storage::seal::digest;
 use crate::storage::{findings, write};
 
 const EXPORT: &str = include_str!("../../../tests/data/storage/export.metadata");
