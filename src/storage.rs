@@ -12,7 +12,7 @@
 //! * [`findings`]: what the values themselves say wrong.
 //! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
 //! * [`layout`] and [`contents`]: what a file domain has to look like.
-//! * [`survey`]: all of that about one domain, for the administrator.
+//! * [`report`]: all of that about one domain, for the administrator.
 //! * [`volume`]: what the `.meta` of a volume says.
 //! * [`create`]: a new ISO or export domain.
 //! * [`Mend`]: metadata with a right seal, or without an owner.
@@ -36,9 +36,10 @@ mod name;
 pub mod probe;
 mod problem;
 mod reading;
+pub mod report;
 mod rewrite;
 mod seal;
-pub mod survey;
+mod survey;
 pub mod tags;
 pub mod turns;
 mod uses;

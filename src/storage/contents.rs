@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::inside::{Dir, Entry};
-use super::survey::Surveyor;
+use super::report::Surveyor;
 
 /// The directory of an ISO domain's files, below `images`.
 pub const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::metadata::Metadata;
+use super::metadata::{Metadata, integer};
 use super::name::is_uuid;
 use crate::props::quoted;
 
@@ -292,11 +292,6 @@ impl<'m> Findings<'m> {
         }
         value
     }
-}
-
-/// A decimal number as Python's `int()` reads it: a sign and blanks around it are allowed.
-pub(super) fn integer(text: &str) -> Option<i64> {
-    text.trim_matches(super::metadata::is_blank).parse().ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::inside::{Dir, Entry};
 use super::locks::{self, Kind, Safelease, Sanlock};
-use super::survey::{Surveyor, looks_like_domain};
+use super::name::looks_like_domain;
+use super::report::Surveyor;
 
 /// The numbers of the user vdsm and the group kvm. File servers do not know the names.
 pub const OWNER: (u32, u32) = (36, 36);

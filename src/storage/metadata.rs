@@ -154,3 +154,8 @@ pub(super) fn code_point(c: char) -> String {
     };
     format!("U+{:04X}{name}", u32::from(c))
 }
+
+/// A decimal number as Python's `int()` reads it: a sign and blanks around it are allowed.
+pub(super) fn integer(text: &str) -> Option<i64> {
+    text.trim_matches(is_blank).parse().ok()
+}

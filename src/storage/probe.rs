@@ -21,7 +21,9 @@ use nix::fcntl::OFlag;
 
 use super::create::{self, Plan};
 use super::metadata::MOST_METADATA;
-use super::survey::{self, Survey, looks_like_domain};
+use super::name::looks_like_domain;
+use super::report::Survey;
+use super::survey;
 use super::turns::Turns;
 use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
 use crate::host::worker;

@@ -2,8 +2,7 @@
 
 //! The metadata of a volume on file storage: its `.meta`.
 
-use super::findings::integer;
-use super::metadata::is_blank;
+use super::metadata::{integer, is_blank};
 use crate::props::quoted;
 
 /// The most that is read of a `.meta`; VDSM writes 512 bytes at most.

@@ -8,7 +8,7 @@ use super::contents::{ISO_DIRECTORY, REMOVED};
 use super::inside::Dir;
 use super::is_uuid;
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
-use super::survey::{Image, Surveyor};
+use super::report::{Image, Surveyor};
 use super::volume::{MOST_META, Volume};
 
 /// The first bytes of a qcow2 file, and where its incompatible features are.

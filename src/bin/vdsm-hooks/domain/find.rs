@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
-use vdsm_hooks::storage::survey::{Content, Survey};
+use vdsm_hooks::storage::report::{Content, Survey};
 use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
 use vdsm_hooks::{Error, Result};
 

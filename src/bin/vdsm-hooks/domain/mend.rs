@@ -10,7 +10,7 @@ use std::str;
 
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::survey::{Content, Survey};
+use vdsm_hooks::storage::report::{Content, Survey};
 use vdsm_hooks::storage::{Mend, Mended, Metadata, probe, tags};
 use vdsm_hooks::{Context as _, Error, Result};
 

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
-use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};
 use vdsm_hooks::{Error, Result, props};
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vdsm_hooks::storage::survey::Content;
+use vdsm_hooks::storage::report::Content;
 use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, tags};
 use vdsm_hooks::{Error, Result, props};
 
