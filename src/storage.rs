@@ -9,6 +9,7 @@
 //! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal.
 //! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
 //! * [`lvm`]: the volume groups of the host.
+//! * [`group`]: what is wrong with one that is a domain.
 //! * [`findings`]: what the values themselves say wrong.
 //! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
 //! * [`layout`] and [`contents`]: what a file domain has to look like.
@@ -26,6 +27,7 @@ mod check;
 pub mod contents;
 pub mod create;
 mod findings;
+pub mod group;
 mod inside;
 pub mod layout;
 pub mod locks;

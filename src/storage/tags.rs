@@ -4,13 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::lvm::{CONFIG, Group};
 use super::metadata::{CHECKSUM, Metadata, ends_line};
 use super::reading::{Reader, Reading, Verdict, lines_as_4_3};
-use super::report::Remark;
 use super::seal::seal;
 use super::verdict::{Judgement, judged};
-use crate::host::command::shell_quoted;
 use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.
@@ -19,8 +16,6 @@ pub const DOMAIN: &str = "RHAT_storage_domain";
 pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
 /// What the tag of a metadata line begins with.
 const LINE: &str = "MDT_";
-/// The size of the extents of a domain in bytes.
-const EXTENT: u64 = 128 << 20;
 
 /// The tag for a line of the metadata. What LVM does not allow in a tag stands there as `&NNNN&`.
 pub fn encode(line: &str) -> String {
@@ -154,73 +149,6 @@ pub fn change<S: AsRef<str>>(tags: &[S], metadata: &Metadata) -> Vec<String> {
         }
     }
     arguments
-}
-
-/// The command that does what [`change`] says; none if there is nothing to do.
-pub fn command(group: &Group, metadata: &Metadata) -> Option<String> {
-    let change = change(&group.tags, metadata);
-    if change.is_empty() {
-        return None;
-    }
-    let words = ["lvm", "vgchange", "--config", CONFIG].map(str::to_owned);
-    let words = words.into_iter().chain(change).chain([group.name.clone()]);
-    let words: Vec<String> = words.map(|word| shell_quoted(&word)).collect();
-    Some(words.join(" "))
-}
-
-/// What is wrong with a volume group that is a domain with this metadata.
-pub fn remarks(group: &Group, metadata: &Metadata) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    let mut add = |about: &str, problem: String| {
-        remarks.push(Remark {
-            about: about.to_owned(),
-            problem,
-            remedy: None,
-        });
-    };
-    if group.is_unready() {
-        add(
-            "tags",
-            format!("{UNREADY}: VDSM has not finished making it"),
-        );
-    }
-    if let Some(uuid) = metadata.get("VGUUID").filter(|uuid| *uuid != group.uuid) {
-        let uuid = props::quoted(uuid);
-        add(
-            "VGUUID",
-            format!("{uuid}, but that of the volume group is {}", group.uuid),
-        );
-    }
-    if group.extent != EXTENT.to_string() {
-        add(
-            "extents",
-            format!("of {} bytes, expected {EXTENT}", group.extent),
-        );
-    }
-    let kind = metadata.get("TYPE").unwrap_or_default();
-    if !["ISCSI", "FCP", ""].contains(&kind.to_uppercase().as_str()) {
-        let kind = props::quoted(kind);
-        add(
-            "TYPE",
-            format!("{kind}, but the domain is a volume group, expected ISCSI or FCP"),
-        );
-    }
-    for (key, value) in metadata.iter() {
-        let number = key.strip_prefix("PV").unwrap_or_default();
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            continue;
-        }
-        let fields = value.split(',').filter_map(|field| field.split_once(':'));
-        let names: Vec<&str> = fields.map(|(name, _)| name).collect();
-        if names != ["pv", "uuid", "pestart", "pecount", "mapoffset"] {
-            let value = props::quoted(value);
-            add(
-                key,
-                format!("{value}, expected pv:,uuid:,pestart:,pecount:,mapoffset:"),
-            );
-        }
-    }
-    remarks
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
-use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};
+use vdsm_hooks::storage::{
+    Finding, Judgement, Mend, Reading, Verdict, findings, group, judge, tags,
+};
 use vdsm_hooks::{Error, Result, props};
 
 use super::mend;
@@ -71,7 +73,7 @@ impl Report {
     pub(super) fn of_group(group: &Group, warnings: &[Warning]) -> Report {
         let judgement = tags::judge(&group.tags);
         let mut remarks = values(&judgement, Some(&group.name));
-        remarks.extend(tags::remarks(group, &judgement.metadata));
+        remarks.extend(group::remarks(group, &judgement.metadata));
         let own = warnings
             .iter()
             .filter(|warning| warning.text.contains(&group.name));
