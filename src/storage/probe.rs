@@ -7,21 +7,19 @@
 //! A program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
-
 use super::create::{self, Plan};
 use super::metadata::MOST_METADATA;
-use super::name::looks_like_domain;
+use super::metadata_file::{content, ends_in_uuid, entries, find_metadata, is_absent, is_volume};
 use super::report::Survey;
 use super::survey;
 use super::turns::Turns;
@@ -353,10 +351,6 @@ fn unreadable(error: &io::Error) -> Vec<u8> {
     message(b'u', error.to_string().as_bytes())
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
 /// The domain in `directory`.
 fn look(directory: &Path) -> Vec<u8> {
     match fs::metadata(directory) {
@@ -364,12 +358,6 @@ fn look(directory: &Path) -> Vec<u8> {
         Err(error) => unreadable(&error),
         Ok(_) => read(&directory.join(METADATA_FILE)),
     }
-}
-
-/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
-/// the metadata.
-pub(super) fn is_volume(file: &Path) -> bool {
-    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
 }
 
 /// The metadata in `file`.
@@ -405,18 +393,6 @@ fn read(file: &Path) -> Vec<u8> {
         Err(error) if is_absent(&error) => message(b'n', b""),
         Err(error) => unreadable(&error),
     }
-}
-
-pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    // A link may have been put there since.
-    let no_link = OFlag::O_NOFOLLOW.bits();
-    let file = File::options()
-        .read(true)
-        .custom_flags(no_link)
-        .open(file)?;
-    file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
@@ -493,24 +469,6 @@ fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8>
     answer
 }
 
-fn ends_in_uuid(path: &Path) -> bool {
-    path.file_name()
-        .and_then(OsStr::to_str)
-        .is_some_and(is_uuid)
-}
-
-/// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
-/// its own would be 5 KB of program.
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let at = paths.partition_point(|other| other.as_os_str() < path.as_os_str());
-        paths.insert(at, path);
-    }
-    paths
-}
-
 /// Where a link leads, without touching what is there. A path that exists and is no link leads to
 /// itself.
 fn end_of_link(link: &Path) -> Option<PathBuf> {
@@ -520,76 +478,4 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
     }
     let target = fs::read_link(link).ok()?;
     Some(link.parent()?.join(target))
-}
-
-/// The metadata file that an administrator means by `path`.
-fn find_metadata(given: &Path) -> Result<PathBuf> {
-    let mut files = find_all(given)?;
-    match files.len() {
-        0 => Err(no_domain(given)),
-        1 => Ok(files.swap_remove(0)),
-        several => {
-            let domains = files
-                .iter()
-                .filter_map(|file| file.ancestors().nth(2)?.file_name());
-            let names: Vec<_> = domains.map(OsStr::to_string_lossy).collect();
-            Err(Error::new(format!(
-                "{}: {several} storage domains, of which VDSM sees one only; name one of them: {}",
-                given.display(),
-                names.join(", ")
-            )))
-        }
-    }
-}
-
-/// The error of a path at which there is no domain.
-pub fn no_domain(path: &Path) -> Error {
-    Error::new(format!(
-        "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
-        path.display()
-    ))
-}
-
-/// The metadata files that an administrator means by `path`: that of a domain, or those of all
-/// domains in a mount.
-pub(super) fn find_all(given: &Path) -> Result<Vec<PathBuf>> {
-    // A name such as `.` says nothing about the domain.
-    let real = match fs::canonicalize(given) {
-        // The file may be what is missing.
-        Err(error) if is_absent(&error) && given.ends_with(METADATA_FILE) => {
-            let directory = given.parent().unwrap_or(given);
-            fs::canonicalize(directory).map(|directory| directory.join("metadata"))
-        }
-        // A link of that name is not followed.
-        Ok(_) if given.ends_with(METADATA_FILE) => {
-            let directory = given.ancestors().nth(2).unwrap_or(given);
-            fs::canonicalize(directory).map(|directory| directory.join(METADATA_FILE))
-        }
-        other => other,
-    };
-    let path = real.context(given.display())?;
-    if path.ends_with(METADATA_FILE) {
-        return Ok(vec![path]);
-    }
-    if !fs::metadata(&path).context(path.display())?.is_dir() {
-        return Ok(vec![path]);
-    }
-    if path.ends_with("dom_md") {
-        return Ok(vec![path.join("metadata")]);
-    }
-    if path.join("dom_md").is_dir() {
-        return Ok(vec![path.join(METADATA_FILE)]);
-    }
-    let mut domains = entries(&path);
-    domains.retain(|entry| {
-        let name = entry.file_name().unwrap_or_default();
-        looks_like_domain(&name.to_string_lossy()) && entry.join("dom_md").is_dir()
-    });
-    if domains.is_empty() && ends_in_uuid(&path) {
-        domains.push(path);
-    }
-    Ok(domains
-        .iter()
-        .map(|domain| domain.join(METADATA_FILE))
-        .collect())
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::inside::Dir;
 use super::metadata::{MOST_METADATA, Metadata};
 use super::report::{Content, Survey, Surveyor};
-use super::{contents, layout, probe, volumes};
+use super::{contents, layout, metadata_file, volumes};
 use crate::{Error, Result};
 
 /// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// # Errors
 /// It is not there, or cannot be read.
 pub(super) fn survey(path: &Path, with_volumes: bool) -> Result<Vec<Survey>> {
-    let files = probe::find_all(path)?;
+    let files = metadata_file::find_all(path)?;
     Ok(files
         .into_iter()
         .map(|file| Surveyor::run(&file, with_volumes))
@@ -42,7 +42,7 @@ impl Surveyor {
         };
         let domain = Dir::of_domain(&directory);
         survey.metadata = match &domain {
-            Ok(_) if probe::is_volume(file) => Content::Block,
+            Ok(_) if metadata_file::is_volume(file) => Content::Block,
             Ok(domain) => content(domain),
             Err(error) => Content::Unreadable(error.to_string()),
         };
@@ -92,7 +92,7 @@ fn content(domain: &Dir) -> Content {
 
 /// The metadata in a file that is no domain's.
 fn copy(file: &Path) -> Content {
-    bounded(probe::content(file))
+    bounded(metadata_file::content(file))
 }
 
 fn bounded(content: io::Result<Vec<u8>>) -> Content {

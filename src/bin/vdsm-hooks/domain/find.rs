@@ -54,7 +54,7 @@ impl Finder {
             _ => {
                 let seen = self.at(target)?;
                 if seen.is_empty() {
-                    return Err(probe::no_domain(target));
+                    return Err(storage::no_domain(target));
                 }
                 Ok(seen)
             }
