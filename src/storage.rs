@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! oVirt's storage domains on the host: what their metadata says, whether its seal is whole, and
-//! which domains a VM uses. Nothing in here writes to a domain but what [`probe::create`] and
-//! [`probe::mend`] call, which only the administrator's tool does.
+//! which domains a VM uses. Nothing in here writes to a domain but what [`work::create`] and
+//! [`work::mend`] call, which only the administrator's tool does.
 //!
 //! * [`Metadata`]: the keys, read from text the way VDSM reads it.
 //! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
@@ -20,6 +20,7 @@
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
+//! * [`work`]: the same for what only the administrator's tool does.
 //! * [`turns`]: how many do that at the same time.
 
 mod cause;
@@ -49,6 +50,7 @@ mod uses;
 mod verdict;
 pub mod volume;
 mod volumes;
+pub mod work;
 
 pub use check::{Checked, Outcome, Place, check};
 pub use findings::{Finding, findings};
