@@ -7,7 +7,8 @@
 //! * [`Metadata`]: the keys, read from text the way VDSM reads it.
 //! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
 //! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal.
-//! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
+//! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it, and
+//!   [`judge_tags`] the verdict on that.
 //! * [`lvm`]: the volume groups of the host.
 //! * [`group`]: what is wrong with one that is a domain.
 //! * [`findings`]: what the values themselves say wrong.
@@ -45,6 +46,7 @@ mod rewrite;
 mod seal;
 mod survey;
 pub mod tags;
+mod tags_verdict;
 pub mod turns;
 mod uses;
 mod verdict;
@@ -61,6 +63,7 @@ pub use name::is_uuid;
 pub use problem::{Problem, Weight};
 pub use reading::{Reader, Reading, Verdict};
 pub use seal::{seal, write};
+pub use tags_verdict::judge_tags;
 pub use uses::{Kind, Roots, Use, uses, uses_with};
 pub use verdict::{Judgement, checksum, judge};
 

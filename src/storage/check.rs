@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::lvm::{Group, Lvm};
 use super::probe::{self, Answer};
-use super::{Judgement, Kind, METADATA_FILE, Roots, Use, Verdict, judge, tags};
+use super::{Judgement, Kind, METADATA_FILE, Roots, Use, Verdict, judge, judge_tags};
 use crate::host::command;
 use crate::props;
 
@@ -192,7 +192,7 @@ fn in_group(id: &str, lvm: &Lvm) -> Checked {
 
 fn of_group(group: &Group) -> Outcome {
     if group.is_domain() {
-        Outcome::Judged(Box::new(tags::judge(&group.tags)))
+        Outcome::Judged(Box::new(judge_tags(&group.tags)))
     } else if group.is_unready() {
         Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")
     } else {

@@ -312,7 +312,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::storage::Verdict;
+    use crate::storage::{Verdict, judge_tags};
 
     #[test]
     fn reports() {
@@ -400,7 +400,7 @@ mod tests {
                 let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
                 let domain = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
                 assert_eq!(names, [&[domain], others].concat(), "{name}");
-                let judgement = tags::judge(&groups[0].tags);
+                let judgement = judge_tags(&groups[0].tags);
                 assert_eq!(judgement.reading.verdict, Verdict::Ok, "{name}");
             }
         }

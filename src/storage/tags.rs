@@ -5,9 +5,7 @@
 use std::fmt::Write as _;
 
 use super::metadata::{CHECKSUM, Metadata, ends_line};
-use super::reading::{Reader, Reading, Verdict, lines_as_4_3};
 use super::seal::seal;
-use super::verdict::{Judgement, judged};
 use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.
@@ -86,43 +84,6 @@ pub fn text<S: AsRef<str>>(tags: &[S]) -> Result<String> {
     Ok(text)
 }
 
-/// Judges the metadata in the tags of a volume group. Lines are not split and not padded there,
-/// and scripts for files do not read them.
-pub fn judge<S: AsRef<str>>(tags: &[S]) -> Judgement {
-    let mut lines = Vec::new();
-    let mut undecodable = None;
-    for tag in tags {
-        match decode(tag.as_ref()) {
-            Ok(line) => lines.extend(line),
-            Err(error) => undecodable = undecodable.or(Some(error.to_string())),
-        }
-    }
-    let (metadata, declared) = Metadata::from_lines(lines.iter().map(String::as_str));
-    if undecodable.is_some() {
-        return Judgement {
-            reading: Reading::without_digests(Verdict::Undecodable),
-            metadata,
-            cause: undecodable,
-            others: Vec::new(),
-        };
-    }
-    // As a file would have it; nothing in a tag ends a line.
-    let mut text = String::new();
-    for line in &lines {
-        text.extend(
-            line.chars()
-                .map(|c| if ends_line(c) { '\u{fffd}' } else { c }),
-        );
-        text.push('\n');
-    }
-    judged(&text, metadata, declared, || {
-        vec![(
-            Reader::Vdsm43,
-            lines_as_4_3(lines.iter().map(String::as_str)),
-        )]
-    })
-}
-
 /// The arguments for `vgchange` that give a volume group with `tags` the metadata `metadata` and
 /// its seal; none if that is what it has. VDSM too deletes and adds in one go.
 pub fn change<S: AsRef<str>>(tags: &[S], metadata: &Metadata) -> Vec<String> {
@@ -156,11 +117,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::storage::findings;
+    use crate::storage::judge_tags;
 
     const BLOCK_V5: &str = include_str!("../../tests/data/storage/block-v5.metadata");
     const BLOCK_V5_TAGS: &str = include_str!("../../tests/data/storage/block-v5.tags");
-    const ID: &str = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
 
     fn tags() -> Vec<String> {
         BLOCK_V5_TAGS.lines().map(str::to_owned).collect()
@@ -172,24 +132,6 @@ mod tests {
             Ok(None) => "none".to_owned(),
             Err(error) => error.to_string(),
         }
-    }
-
-    #[test]
-    fn the_example_in_both_directions() {
-        let of_lines: Vec<String> = BLOCK_V5.lines().map(encode).collect();
-        let mut with_mark = of_lines.clone();
-        with_mark.push(DOMAIN.to_owned());
-        assert_eq!(with_mark, tags());
-        let judgement = judge(&tags());
-        assert_eq!(judgement.reading.verdict, Verdict::Ok);
-        assert_eq!(judgement.others, []);
-        assert_eq!(judgement.metadata, Metadata::read(BLOCK_V5).0);
-        assert_eq!(findings(&judgement.metadata, Some(ID)), []);
-        // In whatever order.
-        let backwards: Vec<String> = tags().into_iter().rev().collect();
-        assert_eq!(judge(&backwards), judgement);
-        let seal = "7f8ac41fc2f2a83bf9f459eb2034f34169644cf4";
-        assert_eq!(judgement.reading.computed.as_deref(), Some(seal));
     }
 
     #[test]
@@ -228,39 +170,6 @@ mod tests {
         );
     }
 
-    /// The tags of the example after `change`, which replaces a text everywhere.
-    fn changed(from: &str, to: &str) -> Judgement {
-        let tags: Vec<String> = tags().iter().map(|tag| tag.replace(from, to)).collect();
-        judge(&tags)
-    }
-
-    #[test]
-    fn verdicts() {
-        let without_seal: Vec<_> = tags()
-            .into_iter()
-            .filter(|tag| !tag.contains(CHECKSUM))
-            .collect();
-        assert_eq!(judge(&without_seal).reading.verdict, Verdict::Unsealed);
-        assert_eq!(judge(&[DOMAIN]).reading.verdict, Verdict::Empty);
-        assert_eq!(
-            judge(&[DOMAIN, "MDT__SHA_CKSUM=1"]).reading.verdict,
-            Verdict::Empty
-        );
-        assert_eq!(judge::<&str>(&[]).reading.verdict, Verdict::Empty);
-        let undecodable = changed("&225&", "&55296&");
-        assert_eq!(undecodable.reading.verdict, Verdict::Undecodable);
-        assert_eq!(undecodable.metadata.get("SDUUID"), Some(ID));
-        // The digest is that of the line, not of the tag.
-        let line = judge(&["MDT_DESCRIPTION=m&225&s"]).reading.computed;
-        assert_eq!(
-            line,
-            judge(&["MDT_DESCRIPTION=m&225&s", "other"])
-                .reading
-                .computed
-        );
-        assert_ne!(line, judge(&["MDT_DESCRIPTION=mas"]).reading.computed);
-    }
-
     #[test]
     fn version_4_of_the_example() {
         let mut version_4 = Metadata::read(BLOCK_V5).0;
@@ -284,47 +193,7 @@ mod tests {
                  --addtag MDT__SHA_CKSUM={seal}"
             )
         );
-        assert_eq!(change(&tags(), &judge(&tags()).metadata), [""; 0]);
-    }
-
-    #[test]
-    fn causes_and_other_readers() {
-        for (from, to, cause) in [
-            (
-                "_SHA_CKSUM=7f8ac",
-                "_SHA_CKSUM=7F8AC",
-                "the digest is written in upper case",
-            ),
-            (
-                "&32&m&225&s",
-                "&32&m&225&s&32&",
-                "a stray U+0020 (blank) at the end of the value of DESCRIPTION",
-            ),
-            (
-                "ROLE=Regular",
-                "ROLE=Master",
-                "the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"",
-            ),
-            // Nothing splits a line here.
-            (
-                "fc&32&data",
-                "fc&32&da&8232&ta",
-                "the line of DESCRIPTION was edited: it says \"fc da\\u{2028}ta & más\", the seal is that of \"fc data & más\"",
-            ),
-        ] {
-            let judgement = changed(from, to);
-            assert_eq!(judgement.reading.verdict, Verdict::Broken, "{to}");
-            assert_eq!(judgement.cause.as_deref(), Some(cause), "{to}");
-        }
-        // VDSM 4.3 strips values and sees no seal behind a blank.
-        let padded = judge(&["MDT_A=1&32&"]);
-        assert_eq!(padded.others.len(), 1);
-        let spaced = judge(&[
-            "MDT_A=1",
-            "MDT_&32&_SHA_CKSUM=dd4eaa2b3bbf9e4d1b8ad0bb4b7b3d7b3ba0a30b",
-        ]);
-        assert_eq!(spaced.reading.verdict, Verdict::Broken);
-        assert_eq!(spaced.others[0].1.verdict, Verdict::Unsealed);
+        assert_eq!(change(&tags(), &judge_tags(&tags()).metadata), [""; 0]);
     }
 
     proptest! {
@@ -341,9 +210,5 @@ mod tests {
             prop_assert_eq!(decode(&encode(&line)), Ok(Some(line)));
         }
 
-        #[test]
-        fn any_tags_are_judged(tags in prop::collection::vec("(MDT_)?[A-C=&0-9_]{0,20}", 0..8)) {
-            judge(&tags);
-        }
     }
 }

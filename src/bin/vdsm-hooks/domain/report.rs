@@ -11,7 +11,7 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{
-    Finding, Judgement, Mend, Reading, Verdict, findings, group, judge, tags,
+    Finding, Judgement, Mend, Reading, Verdict, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Error, Result, props};
 
@@ -71,7 +71,7 @@ impl Report {
 
     /// On a domain on block storage. Of what LVM warned about, what names its group belongs to it.
     pub(super) fn of_group(group: &Group, warnings: &[Warning]) -> Report {
-        let judgement = tags::judge(&group.tags);
+        let judgement = judge_tags(&group.tags);
         let mut remarks = values(&judgement, Some(&group.name));
         remarks.extend(group::remarks(group, &judgement.metadata));
         let own = warnings
