@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What metadata becomes when it is mended. Nothing is written here.
+
+use crate::props::quoted;
+use crate::storage::format::metadata::{CHECKSUM, Metadata, ends_line, is_blank};
+use crate::storage::format::reading::Verdict;
+use crate::storage::format::seal::write;
+use crate::storage::verdict::judge::judge;
+use crate::{Error, Result};
+
+/// A way to mend the metadata of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// A right seal, over text as VDSM writes it.
+    Seal,
+    /// No data centre owns the domain any more.
+    Release,
+}
+
+/// Metadata that has been mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// The whole file.
+    pub text: Vec<u8>,
+    /// What is to be told about it: what cannot be known from the file, and what was left out.
+    pub notes: Vec<String>,
+}
+
+impl Mend {
+    /// The word for it: the command of the tool.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mend::Seal => "seal",
+            Mend::Release => "release",
+        }
+    }
+
+    /// The way that [`Mend::word`] means.
+    pub(super) fn of_word(word: &str) -> Option<Mend> {
+        [Mend::Seal, Mend::Release]
+            .into_iter()
+            .find(|mend| mend.word() == word)
+    }
+
+    /// Mends the content of a metadata file. It stays as it is where nothing is to be done.
+    ///
+    /// # Errors
+    /// It cannot be mended this way, and which way it can.
+    pub fn apply(self, content: &[u8]) -> Result<Mended> {
+        match self {
+            Mend::Seal => seal(content),
+            Mend::Release => release(content),
+        }
+    }
+}
+
+fn seal(content: &[u8]) -> Result<Mended> {
+    let judgement = judge(Some(content));
+    let cause = judgement.cause.unwrap_or_default();
+    let text = match judgement.reading.verdict {
+        Verdict::Empty => {
+            return Err(Error::new(
+                "there is no key to seal; expected the metadata, from a copy",
+            ));
+        }
+        _ => std::str::from_utf8(content).map_err(|_| {
+            Error::new(format!(
+                "not UTF-8, {cause}; which character was meant is not known, expected it as UTF-8"
+            ))
+        })?,
+    };
+    let mut notes = Vec::new();
+    if judgement.reading.verdict == Verdict::Broken {
+        notes.push(format!(
+            "whether the values are as they were meant is not known; likely cause of the broken seal: {cause}"
+        ));
+    }
+    let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if unmarked != text {
+        notes.push("the byte order mark at the start is left out".to_owned());
+    }
+    let lines = Lines::of(unmarked);
+    lines.remark(&mut notes);
+    let (metadata, _) = Metadata::read(unmarked.trim_end_matches('\0'));
+    let mut bare = Metadata::default();
+    for (key, value) in metadata.iter() {
+        let trimmed = value.trim_matches(is_blank);
+        if trimmed != value {
+            notes.push(format!(
+                "the blanks around the value of {key} are left out; VDSM 4.3 does not count them, VDSM 4.4 does"
+            ));
+        }
+        if key.starts_with('#') {
+            notes.push(format!(
+                "{} is no comment but a key, because of its '=', and stays",
+                quoted(key)
+            ));
+        }
+        bare.put(key, trimmed);
+    }
+    let text = write(&bare);
+    if text.starts_with('\u{feff}') {
+        // At the start of the file nobody could tell it from a mark of the file's.
+        return Err(Error::new(
+            "a key begins with a byte order mark (U+FEFF), expected it without",
+        ));
+    }
+    let text = text.into_bytes();
+    Ok(Mended { text, notes })
+}
+
+/// The lines of metadata, with their numbers in an editor.
+struct Lines<'t> {
+    keys: Vec<(&'t str, Vec<(usize, &'t str)>)>,
+    others: Vec<(usize, &'t str)>,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Lines<'t> {
+        let mut lines = Lines {
+            keys: Vec::new(),
+            others: Vec::new(),
+        };
+        for (number, line) in (1..).zip(text.trim_end_matches('\0').split('\n')) {
+            for line in line.split(ends_line) {
+                lines.add(number, line);
+            }
+        }
+        lines
+    }
+
+    fn add(&mut self, number: usize, line: &'t str) {
+        let Some((key, value)) = line.split_once('=') else {
+            if !line.trim_matches(is_blank).is_empty() {
+                self.others.push((number, line));
+            }
+            return;
+        };
+        let key = key.trim_matches(is_blank);
+        match self.keys.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push((number, value)),
+            None => self.keys.push((key, vec![(number, value)])),
+        }
+    }
+
+    fn remark(&self, notes: &mut Vec<String>) {
+        for (number, line) in &self.others {
+            notes.push(format!(
+                "line {number}, {}, has no '=' and is left out",
+                quoted(line)
+            ));
+        }
+        for (key, values) in &self.keys {
+            let differ = values.iter().any(|(_, value)| *value != values[0].1);
+            if *key == CHECKSUM || !differ {
+                continue;
+            }
+            let places = values.iter();
+            let places = places.map(|(number, value)| format!("line {number} {}", quoted(value)));
+            notes.push(format!(
+                "which {key} was meant is not known: {}; the last one stays, as VDSM reads it",
+                places.collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+}
+
+fn release(content: &[u8]) -> Result<Mended> {
+    let judgement = judge(Some(content));
+    let verdict = judgement.reading.verdict;
+    if !matches!(verdict, Verdict::Ok | Verdict::Unsealed) {
+        let cause = judgement.cause.map(|cause| format!(" ({cause})"));
+        return Err(Error::new(format!(
+            "the metadata is {}{}, expected it sound; first: vdsm-hooks domain seal",
+            verdict.words(),
+            cause.unwrap_or_default()
+        )));
+    }
+    let mut metadata = judgement.metadata;
+    match metadata.get("CLASS") {
+        Some("Backup" | "Iso") => {}
+        Some("Data") => {
+            return Err(Error::new(
+                "a data domain, expected an export or ISO domain; the engine itself releases a data domain when it imports it",
+            ));
+        }
+        class => {
+            return Err(Error::new(format!(
+                "CLASS is {}, expected Backup or Iso",
+                quoted(class.unwrap_or_default())
+            )));
+        }
+    }
+    let mut notes = Vec::new();
+    let pools = metadata.get("POOL_UUID").unwrap_or_default();
+    if let several @ 2.. = pools.split(',').count() {
+        notes.push(format!(
+            "{several} data centres lose the domain, not only one"
+        ));
+    }
+    let mut changed = false;
+    for (key, value) in [
+        ("POOL_UUID", ""),
+        ("MASTER_VERSION", "0"),
+        ("ROLE", "Regular"),
+    ] {
+        if metadata.get(key).is_some_and(|old| old != value) {
+            metadata.put(key, value);
+            changed = true;
+        }
+    }
+    let text = if changed {
+        write(&metadata).into_bytes()
+    } else {
+        content.to_vec()
+    };
+    Ok(Mended { text, notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EXPORT: &str = include_str!("../../../tests/data/storage/export.metadata");
+    const ISO: &str = include_str!("../../../tests/data/storage/iso.metadata");
+    const DATA: &str = include_str!("../../../tests/data/storage/nfs-v5.metadata");
+    const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
+
+    /// The text and the notes.
+    fn mend(mend: Mend, text: &str) -> std::result::Result<(String, Vec<String>), String> {
+        let mended = mend.apply(text.as_bytes());
+        let mended = mended.map_err(|error| error.to_string())?;
+        Ok((String::from_utf8(mended.text).unwrap(), mended.notes))
+    }
+
+    #[test]
+    fn what_is_whole_stays() {
+        for text in [EXPORT, ISO, DATA] {
+            assert_eq!(mend(Mend::Seal, text), Ok((text.to_owned(), vec![])));
+        }
+        for text in [EXPORT, ISO] {
+            assert_eq!(mend(Mend::Release, text), Ok((text.to_owned(), vec![])));
+        }
+    }
+
+    #[test]
+    fn sealing() {
+        let broken = "whether the values are as they were meant is not known; likely cause of the broken seal: ";
+        let cases: Vec<(String, &str, Vec<String>)> = vec![
+            (EXPORT.replace('\n', "\r\n") + "\0\0", EXPORT, vec![]),
+            (
+                EXPORT.replace("ROLE=", " ROLE ="),
+                EXPORT,
+                vec![],
+            ),
+            (
+                EXPORT.replace("=Export\n", "=Export \n"),
+                EXPORT,
+                vec![
+                    format!("{broken}a stray U+0020 (blank) at the end of the value of DESCRIPTION"),
+                    "the blanks around the value of DESCRIPTION are left out; VDSM 4.3 does not count them, VDSM 4.4 does".to_owned(),
+                ],
+            ),
+            (
+                format!("\u{feff}{EXPORT}"),
+                EXPORT,
+                vec![
+                    format!("{broken}a byte order mark (U+FEFF) at the start of the file"),
+                    "the byte order mark at the start is left out".to_owned(),
+                ],
+            ),
+            (
+                EXPORT.replace("ROLE=", "ROLE=Master\nNOTE hello\nROLE="),
+                EXPORT,
+                vec![
+                    "line 12, \"NOTE hello\", has no '=' and is left out".to_owned(),
+                    "which ROLE was meant is not known: line 11 \"Master\", line 13 \"Regular\"; the last one stays, as VDSM reads it".to_owned(),
+                ],
+            ),
+            (EXPORT.replace("ROLE=", "VERSION=0\nROLE="), EXPORT, vec![]),
+        ];
+        for (text, expected, notes) in cases {
+            let (sealed, said) = mend(Mend::Seal, &text).unwrap();
+            assert_eq!((sealed.as_str(), said), (expected, notes), "{text:?}");
+        }
+        // A commented line with a '=' is a key for VDSM.
+        let (sealed, notes) = mend(Mend::Seal, &EXPORT.replace("_SHA", "#_SHA")).unwrap();
+        assert!(
+            sealed.ends_with("\n_SHA_CKSUM=7697118614bc404984f602d193fa5fbc90250d23\n"),
+            "{sealed}"
+        );
+        assert_eq!(
+            notes,
+            ["\"#_SHA_CKSUM\" is no comment but a key, because of its '=', and stays"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_sealed() {
+        assert_eq!(
+            mend(Mend::Seal, "\n_SHA_CKSUM=x\n"),
+            Err("there is no key to seal; expected the metadata, from a copy".to_owned())
+        );
+        // The mark in the second line would come to stand at the start of the file.
+        assert_eq!(
+            mend(Mend::Seal, "x\n\u{feff}A=1\n"),
+            Err("a key begins with a byte order mark (U+FEFF), expected it without".to_owned())
+        );
+        let error = Mend::Seal.apply(b"A=\xe9").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "not UTF-8, byte 2, in line 1, is 0xe9; which character was meant is not known, expected it as UTF-8"
+        );
+    }
+
+    #[test]
+    fn releasing() {
+        let orphan = |text: &str, pools: &str, seal: &str| {
+            let (old, _) = text.trim_end().rsplit_once('=').unwrap();
+            let attached = old.replace("POOL_UUID=", &format!("POOL_UUID={pools}"));
+            format!("{attached}={seal}\n")
+        };
+        let attached = orphan(EXPORT, POOL, "6e39683f46182b2520a541086f822f0ee0169154");
+        assert_eq!(
+            mend(Mend::Release, &attached),
+            Ok((EXPORT.to_owned(), vec![]))
+        );
+        let two = format!("{POOL},84fab540-fbf2-11ea-a568-5254002fb5cc");
+        let attached = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
+        assert_eq!(
+            mend(Mend::Release, &attached),
+            Ok((
+                ISO.to_owned(),
+                vec!["2 data centres lose the domain, not only one".to_owned()]
+            ))
+        );
+        // Without a seal; and a key that is not there does not appear.
+        let (keys, _) = EXPORT.split_once("_SHA_CKSUM").unwrap();
+        let bare = keys
+            .replace("ROLE=Regular", "ROLE=Master")
+            .replace("MASTER_VERSION=0\n", "");
+        let (released, _) = mend(Mend::Release, &bare).unwrap();
+        assert!(
+            released.contains("\nROLE=Regular\n") && !released.contains("MASTER_VERSION"),
+            "{released}"
+        );
+        assert!(
+            released.ends_with("=cd5051bb4d79fe9d5fe6772335acf2f388fe09b5\n"),
+            "{released}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_released() {
+        for (text, message) in [
+            (
+                DATA.to_owned(),
+                "a data domain, expected an export or ISO domain; the engine itself releases a data domain when it imports it",
+            ),
+            (
+                "CLASS=data\n".to_owned(),
+                "CLASS is \"data\", expected Backup or Iso",
+            ),
+            ("A=\n".to_owned(), "CLASS is \"\", expected Backup or Iso"),
+            (
+                EXPORT.replace("ROLE=Regular", "ROLE=Master"),
+                "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal",
+            ),
+            (
+                String::new(),
+                "the metadata is empty, expected it sound; first: vdsm-hooks domain seal",
+            ),
+        ] {
+            assert_eq!(mend(Mend::Release, &text), Err(message.to_owned()));
+        }
+    }
+
+    proptest! {
+        /// Whatever is sealed is whole then, for every version of VDSM, and stays as it is.
+        #[test]
+        fn sealed_text_is_sound(text in "([ #A-C\u{a0}]{0,2}=[ a\u{b}\u{2028}\u{1f}é\0]{0,3}[\r\n]{0,2}){0,6}") {
+            if let Ok(mended) = Mend::Seal.apply(text.as_bytes()) {
+                let judgement = judge(Some(&mended.text));
+                prop_assert_eq!(judgement.reading.verdict, Verdict::Ok);
+                let again = Mend::Seal.apply(&mended.text).unwrap();
+                prop_assert_eq!(again.text, mended.text);
+            }
+        }
+    }
+}

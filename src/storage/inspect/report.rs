@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What is reported of a file domain to the administrator, and the pen of those that fill it in.
+//! What there is to look at is not known here.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::dir::{Dir, MOST_ENTRIES};
+use crate::host::command::shell_quoted;
+use crate::storage::format::metadata::{METADATA_FILE, Metadata, integer};
+
+/// The most remarks that are made about one domain.
+pub const MOST_REMARKS: usize = 200;
+
+/// One thing that is wrong with a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The file below the domain's directory, or the key of the metadata.
+    pub about: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+    /// The command that mends it, if there is one.
+    pub remedy: Option<String>,
+}
+
+/// The metadata of a domain, or of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// The whole file.
+    Found(Vec<u8>),
+    /// There is none.
+    Missing,
+    /// It is in the tags of a volume group.
+    Block,
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+/// A volume whose virtual size is to be compared with its metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its name below the domain's directory.
+    pub name: String,
+    /// Whether it is qcow2; else it is raw.
+    pub qcow2: bool,
+    /// The virtual size that its metadata says.
+    pub capacity: u64,
+}
+
+/// What was seen of one domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// The metadata file.
+    pub file: OsString,
+    /// What is in it.
+    pub metadata: Content,
+    /// What is wrong besides the metadata.
+    pub remarks: Vec<Remark>,
+    /// How many remarks more there would be.
+    pub unsaid: usize,
+    /// The lock, and other things that are worth knowing: name and words.
+    pub facts: Vec<(String, String)>,
+    /// Who holds the domain, or why that is not known; nothing if nobody does.
+    pub holders: Vec<String>,
+    /// The volumes, if they were asked for.
+    pub images: Vec<Image>,
+}
+
+impl Survey {
+    /// The domain's directory; none for a copy of metadata somewhere else.
+    pub fn directory(&self) -> Option<&Path> {
+        let file = Path::new(&self.file);
+        let inside = file.ends_with(METADATA_FILE);
+        inside.then(|| file.ancestors().nth(2)).flatten()
+    }
+}
+
+/// A domain that is being looked at.
+pub(super) struct Surveyor {
+    pub(super) directory: PathBuf,
+    /// The domain's id: the name of its directory.
+    pub(super) id: String,
+    pub(super) metadata: Metadata,
+    pub(super) survey: Survey,
+}
+
+impl Surveyor {
+    /// The domain's version; none if the metadata does not say.
+    pub(super) fn version(&self) -> Option<i64> {
+        self.number("VERSION")
+    }
+
+    /// A number of the metadata.
+    pub(super) fn number(&self, key: &str) -> Option<i64> {
+        self.metadata.get(key).and_then(integer)
+    }
+
+    /// Whether a value of the metadata is this word, in any case.
+    pub(super) fn says(&self, key: &str, word: &str) -> bool {
+        let value = self.metadata.get(key);
+        value.is_some_and(|value| value.eq_ignore_ascii_case(word))
+    }
+
+    /// A file of the domain, for a shell.
+    pub(super) fn path(&self, name: impl AsRef<Path>) -> String {
+        let name = name.as_ref();
+        let path = if name.as_os_str().is_empty() {
+            self.directory.clone()
+        } else {
+            self.directory.join(name)
+        };
+        shell_quoted(&path.to_string_lossy())
+    }
+
+    pub(super) fn remark(
+        &mut self,
+        about: impl AsRef<Path>,
+        problem: impl Into<String>,
+        remedy: impl Into<Option<String>>,
+    ) {
+        if self.survey.remarks.len() == MOST_REMARKS {
+            self.survey.unsaid += 1;
+            return;
+        }
+        self.survey.remarks.push(Remark {
+            about: about.as_ref().to_string_lossy().into_owned(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    pub(super) fn fact(&mut self, name: &str, words: impl Into<String>) {
+        self.survey.facts.push((name.to_owned(), words.into()));
+    }
+
+    pub(super) fn held(&mut self, by: impl Into<String>) {
+        self.survey.holders.push(by.into());
+    }
+
+    pub(super) fn image(&mut self, image: Image) {
+        self.survey.images.push(image);
+    }
+
+    /// A directory of the domain; a remark and none if it cannot be read.
+    pub(super) fn open(&mut self, parent: &Dir, name: &str) -> Option<Dir> {
+        let error = match parent.dir(name) {
+            Ok(dir) => return Some(dir),
+            Err(error) => error,
+        };
+        let about = parent.name.join(name);
+        let problem = match (parent.look(name), error.kind()) {
+            (_, ErrorKind::NotFound) => "missing".to_owned(),
+            (Ok(Some(entry)), _) if !entry.is_dir() => {
+                format!("{}, expected a directory", entry.words())
+            }
+            _ => error.to_string(),
+        };
+        self.remark(about, problem, None);
+        None
+    }
+
+    /// The names in a directory; a remark and none if it cannot be read, and a remark if there are
+    /// too many.
+    pub(super) fn names(&mut self, dir: &Dir) -> Vec<OsString> {
+        match dir.names() {
+            Ok((names, false)) => names,
+            Ok((names, true)) => {
+                let problem =
+                    format!("more than {MOST_ENTRIES} entries, the others are not looked at");
+                self.remark(&dir.name, problem, None);
+                names
+            }
+            Err(error) => {
+                self.remark(&dir.name, error.to_string(), None);
+                Vec::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The volumes of a file domain: whether each agrees with its metadata and with its place.
+
+use std::collections::BTreeMap;
+
+use super::dir::Dir;
+use super::images::{ISO_DIRECTORY, REMOVED};
+use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
+use super::report::{Image, Surveyor};
+use crate::storage::format::name::is_uuid;
+use crate::storage::format::volume::{MOST_META, Volume};
+
+/// The first bytes of a qcow2 file, and where its incompatible features are.
+const QCOW2: &[u8] = b"QFI\xfb";
+const FEATURES: std::ops::Range<usize> = 72..80;
+/// The feature of a data file of its own, which would be opened wherever it is.
+const DATA_FILE: u64 = 1 << 2;
+const READ_ONLY: u32 = 0o440;
+
+/// Looks at all volumes.
+pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
+    // What the domain has in `images` has been said.
+    let Ok(images) = domain.dir("images") else {
+        return;
+    };
+    let Ok((names, _)) = images.names() else {
+        return;
+    };
+    for name in names.iter().filter_map(|name| name.to_str()) {
+        if name == ISO_DIRECTORY || name.starts_with(REMOVED) {
+            continue;
+        }
+        if !is_uuid(name) {
+            surveyor.remark(images.name.join(name), "not the name of an image", None);
+            continue;
+        }
+        if let Some(image) = surveyor.open(&images, name) {
+            image_of(surveyor, &image, name);
+        }
+    }
+}
+
+fn image_of(surveyor: &mut Surveyor, dir: &Dir, image: &str) {
+    let names = surveyor.names(dir);
+    let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
+    let mut volumes: BTreeMap<&str, Volume> = BTreeMap::new();
+    for name in &names {
+        let id = name.strip_suffix(".meta").unwrap_or(name);
+        if !is_uuid(id) {
+            continue;
+        }
+        let about = dir.name.join(name);
+        if id == *name {
+            if !names.contains(&format!("{id}.meta").as_str()) {
+                surveyor.remark(about, "a volume without its .meta", None);
+            }
+            continue;
+        }
+        if !names.contains(&id) {
+            surveyor.remark(about, "no volume belongs to it", None);
+            continue;
+        }
+        match dir.read(name, 0, MOST_META + 1) {
+            Ok(content) if content.len() as u64 > MOST_META => {
+                surveyor.remark(about, format!("larger than {MOST_META} bytes"), None);
+            }
+            Ok(content) => {
+                volumes.insert(id, Volume::read(&content));
+            }
+            Err(error) => surveyor.remark(about, error.to_string(), None),
+        }
+    }
+    for (id, volume) in &volumes {
+        agrees(surveyor, dir, image, id, volume, &names);
+    }
+}
+
+fn agrees(
+    surveyor: &mut Surveyor,
+    dir: &Dir,
+    image: &str,
+    id: &str,
+    volume: &Volume,
+    names: &[&str],
+) {
+    let meta = dir.name.join(format!("{id}.meta"));
+    for problem in &volume.problems {
+        surveyor.remark(&meta, problem, None);
+    }
+    let domain = surveyor.id.clone();
+    // The volumes of a template are links to it in every image that builds on it.
+    let shared = volume.get("VOLTYPE") == Some("SHARED");
+    for (key, expected) in [("DOMAIN", domain.as_str()), ("IMAGE", image)] {
+        let differs = |value: &&str| *value != expected && !(shared && key == "IMAGE");
+        if let Some(value) = volume.get(key).filter(differs) {
+            let value = value.escape_debug();
+            surveyor.remark(
+                &meta,
+                format!("{key}={value}, but it is in {expected}"),
+                None,
+            );
+        }
+    }
+    if let Some(parent) = volume.parent().filter(|parent| !names.contains(parent)) {
+        let parent = parent.escape_debug();
+        surveyor.remark(
+            &meta,
+            format!("its parent {parent} is not in the image"),
+            None,
+        );
+    }
+    of_vdsm(surveyor, dir, &format!("{id}.meta"), METADATA_MODE);
+    if names.contains(&format!("{id}.lease").as_str()) {
+        of_vdsm(surveyor, dir, &format!("{id}.lease"), FILE_MODE);
+        layout::of_volume(surveyor, dir, id);
+    }
+    // VDSM made what others build on read-only before version 3.
+    let mode = match (dir.look(id), volume.get("VOLTYPE")) {
+        (Ok(Some(entry)), Some("INTERNAL" | "SHARED")) if entry.mode() == READ_ONLY => READ_ONLY,
+        _ => FILE_MODE,
+    };
+    if !of_vdsm(surveyor, dir, id, mode) {
+        return;
+    }
+    let about = dir.name.join(id);
+    let (Some(format), Some(capacity)) = (volume.get("FORMAT"), volume.capacity()) else {
+        return;
+    };
+    let header = match dir.read(id, 0, FEATURES.end as u64) {
+        Ok(header) => header,
+        Err(error) => return surveyor.remark(about, error.to_string(), None),
+    };
+    let qcow2 = format == "COW";
+    if qcow2 && !header.starts_with(QCOW2) {
+        return surveyor.remark(about, "no qcow2 image, which FORMAT=COW says", None);
+    }
+    let features = header.get(FEATURES).and_then(|bytes| bytes.try_into().ok());
+    if qcow2 && header[7] >= 3 && features.map_or(0, u64::from_be_bytes) & DATA_FILE != 0 {
+        let problem = "a qcow2 image with a data file elsewhere, which VDSM never makes";
+        return surveyor.remark(about, problem, None);
+    }
+    surveyor.image(Image {
+        name: about.to_string_lossy().into_owned(),
+        qcow2,
+        capacity,
+    });
+}
+
+/// Whether this is a file; remarks if it is none, or not VDSM's.
+fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
+    let about = dir.name.join(name);
+    let entry = match dir.look(name) {
+        Ok(Some(entry)) if entry.is_file() => entry,
+        Ok(Some(entry)) => {
+            surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
+            return false;
+        }
+        Ok(None) => return false,
+        Err(error) => {
+            surveyor.remark(about, error.to_string(), None);
+            return false;
+        }
+    };
+    if entry.owner() != OWNER {
+        let (user, group) = entry.owner();
+        let remedy = format!("chown 36:36 {}", surveyor.path(&about));
+        let problem = format!("owner {user}:{group}, expected 36:36");
+        surveyor.remark(&about, problem, remedy);
+    }
+    layout::mode(surveyor, &about, &entry, mode);
+    true
+}

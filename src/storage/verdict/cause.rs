@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Why a seal does not fit: found by trying what the seal would fit, not by guessing.
+
+use sha1::{Digest as _, Sha1};
+
+use super::findings::USUAL;
+use crate::props;
+use crate::storage::format::metadata::{
+    CHECKSUM, Metadata, code_point, ends_line, is_blank, splits_line,
+};
+use crate::storage::format::reading::{Verdict, read_as_4_3, read_by_line, without_padding};
+use crate::storage::format::seal::{digest, hashed, hex, seal};
+
+/// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
+const LARGEST_TRIED: usize = 8 << 10;
+/// The same for every other character in every place, which is a hundred times as many: a broken
+/// seal is told within the hook's deadline.
+const LARGEST_TRIED_BY_CHARACTER: usize = 1 << 10;
+
+/// The likely cause in words. `text` is the whole file and `metadata` what was read from it.
+pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> String {
+    let trimmed = declared.trim_matches(is_blank);
+    if trimmed == computed {
+        return "a stray blank beside the digest".to_owned();
+    }
+    if trimmed.eq_ignore_ascii_case(computed) {
+        return "the digest is written in upper case".to_owned();
+    }
+    if trimmed.len() != 40 || !trimmed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return format!(
+            "{CHECKSUM}={} is no digest of 40 hexadecimal digits",
+            props::quoted(declared)
+        );
+    }
+    let splitting = splitting(text);
+    if text.len() > LARGEST_TRIED {
+        return splitting.map_or_else(unknown, |(words, _)| words);
+    }
+    let sealed = Sealed {
+        text: without_padding(text),
+        metadata,
+        digest: &trimmed.to_ascii_lowercase(),
+    };
+    sealed
+        .byte_order_mark()
+        .or_else(|| {
+            splitting.as_ref().and_then(|(words, without)| {
+                (sealed.over_other_lines() || sealed.over(&Metadata::read(without).0))
+                    .then(|| words.clone())
+            })
+        })
+        .or_else(|| sealed.blanks())
+        .or_else(|| sealed.added_line())
+        .or_else(|| sealed.repeated_key())
+        .or_else(|| sealed.other_rules())
+        .or_else(|| sealed.usual_value())
+        .or_else(|| match text.len() {
+            0..=LARGEST_TRIED_BY_CHARACTER => sealed.one_character(),
+            _ => None,
+        })
+        .or_else(|| {
+            // A file may well end its lines with CR alone, and one with the others by accident.
+            let (words, _) = splitting.filter(|_| text.contains(splits_line))?;
+            Some(format!("{words}, or an edited line"))
+        })
+        .unwrap_or_else(unknown)
+}
+
+fn unknown() -> String {
+    "a line was edited, or the file damaged, after it was sealed".to_owned()
+}
+
+/// Names the first character that splits a line for the judge alone, and gives the text without
+/// any of them.
+fn splitting(text: &str) -> Option<(String, String)> {
+    let lone = |at: usize| !text[at + 1..].starts_with('\n');
+    let (at, c) = text
+        .char_indices()
+        .find(|(at, c)| splits_line(*c) || (*c == '\r' && lone(*at)))?;
+    let line = text[..at].rsplit(['\n', '\r']).next().unwrap_or_default();
+    let place = match line.split_once('=') {
+        Some((key, _)) => props::quoted(key.trim_matches(is_blank)),
+        None => format!("line {}", 1 + text[..at].matches('\n').count()),
+    };
+    let words = format!(
+        "{} in {} splits the line{}",
+        code_point(c),
+        place.trim_matches('"'),
+        if c == '\r' {
+            ""
+        } else {
+            " for VDSM 4.4 and later"
+        }
+    );
+    Some((words, text.replace(splits_line, "")))
+}
+
+/// A file, and the digest that it should fit.
+struct Sealed<'t> {
+    text: &'t str,
+    metadata: &'t Metadata,
+    digest: &'t str,
+}
+
+impl Sealed<'_> {
+    fn over(&self, metadata: &Metadata) -> bool {
+        seal(metadata) == self.digest
+    }
+
+    fn byte_order_mark(&self) -> Option<String> {
+        let rest = self.text.strip_prefix('\u{feff}')?;
+        self.over(&Metadata::read(rest).0)
+            .then(|| "a byte order mark (U+FEFF) at the start of the file".to_owned())
+    }
+
+    /// Sealed over lines that end at LF (and CR) only.
+    fn over_other_lines(&self) -> bool {
+        let ends: [&[char]; 2] = [&['\n', '\r'], &['\n']];
+        ends.iter()
+            .any(|ends| self.over(&Metadata::from_lines(self.text.split(*ends)).0))
+    }
+
+    /// Sealed over values without the blanks around them, or over one with a blank at its end.
+    fn blanks(&self) -> Option<String> {
+        let padded: Vec<(&str, &str)> = self
+            .metadata
+            .iter()
+            .filter(|(_, value)| value.trim_matches(is_blank) != *value)
+            .collect();
+        let stripped = padded
+            .iter()
+            .fold(self.metadata.clone(), |metadata, (key, value)| {
+                metadata.with(key, Some(value.trim_matches(is_blank).to_owned()))
+            });
+        if !padded.is_empty() && self.over(&stripped) {
+            let places: Vec<_> = padded
+                .iter()
+                .map(|(key, value)| place(key, value))
+                .collect();
+            return Some(places.join(" and "));
+        }
+        for (key, value) in padded {
+            let stripped = value.trim_matches(is_blank).to_owned();
+            if self.over(&self.metadata.with(key, Some(stripped))) {
+                return Some(place(key, value));
+            }
+        }
+        self.metadata.iter().find_map(|(key, value)| {
+            self.over(&self.metadata.with(key, Some(format!("{value} "))))
+                .then(|| format!("the value of {key} has lost the blank at its end"))
+        })
+    }
+
+    /// Sealed without one of the lines, or without those that look like comments.
+    fn added_line(&self) -> Option<String> {
+        let is_comment = |key: &str| key.starts_with(['#', ';']);
+        let comments: Vec<_> = self
+            .metadata
+            .iter()
+            .filter(|(key, _)| is_comment(key))
+            .collect();
+        let bare = comments
+            .iter()
+            .fold(self.metadata.clone(), |metadata, (key, _)| {
+                metadata.with(key, None)
+            });
+        if let Some((key, value)) = comments.first() {
+            if self.over(&bare) {
+                return Some(format!(
+                    "the line {} is no comment for VDSM: one with '=' counts",
+                    props::quoted(&format!("{key}={value}"))
+                ));
+            }
+        }
+        self.metadata.iter().find_map(|(key, value)| {
+            self.over(&self.metadata.with(key, None)).then(|| {
+                format!(
+                    "the line {} was added after sealing",
+                    props::quoted(&format!("{key}={value}"))
+                )
+            })
+        })
+    }
+
+    /// Sealed over an earlier one of several lines with the same key.
+    fn repeated_key(&self) -> Option<String> {
+        let mut seen = Metadata::default();
+        for line in self.text.split(ends_line) {
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
+            let key = key.trim_matches(is_blank);
+            let Some(earlier) = seen.put(key, value) else {
+                continue;
+            };
+            if key != CHECKSUM && self.over(&self.metadata.with(key, Some(earlier))) {
+                return Some(format!(
+                    "{key} stands there twice, and the later line counts"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Sealed over the right lines in a wrong way.
+    fn other_rules(&self) -> Option<String> {
+        let lines: Vec<String> = self.metadata.lines().collect();
+        let mut whole: Vec<&str> = lines.iter().map(String::as_str).collect();
+        whole.sort_unstable();
+        let in_file: Vec<&str> = self
+            .text
+            .split(ends_line)
+            .filter(|line| line.contains('=') && !line.starts_with(CHECKSUM))
+            .collect();
+        let fits = |digest: String| digest == self.digest;
+        let with_ends = lines.join("\n") + "\n";
+        let file_with_ends = in_file.join("\n") + "\n";
+        let older = read_as_4_3(self.text).verdict == Verdict::Ok;
+        let script = read_by_line(self.text).verdict == Verdict::Ok;
+        let made = if fits(digest(&whole.concat())) {
+            "over lines sorted as a whole, not by their key"
+        } else if fits(digest(&with_ends)) || fits(digest(&file_with_ends)) {
+            "over the line ends too"
+        } else if fits(digest(&in_file.concat())) {
+            "over the lines in the order of the file, not sorted"
+        } else if fits(hex(&Sha1::digest(lines.concat().as_bytes()))) {
+            "over UTF-8 and not over character references"
+        } else if older {
+            "by the rules of VDSM 4.3 and older"
+        } else if script {
+            "by a script that works line by line"
+        } else {
+            return None;
+        };
+        Some(format!("the digest was made {made}"))
+    }
+
+    /// Sealed while one key had another of its usual values.
+    fn usual_value(&self) -> Option<String> {
+        for (key, values) in USUAL {
+            for value in *values {
+                let then = self.metadata.with(key, Some((*value).to_owned()));
+                if self.over(&then) {
+                    return Some(match self.metadata.get(key) {
+                        None => format!("the line {key}={value} has been lost"),
+                        Some(now) => edited(key, now, value),
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Sealed while one value had one character more, less, or another one.
+    fn one_character(&self) -> Option<String> {
+        let lines: Vec<String> = self.metadata.lines().collect();
+        let mut before = Sha1::new();
+        for (number, (key, value)) in self.metadata.iter().enumerate() {
+            let after = lines[number + 1..].concat();
+            let fits = |candidate: &str| {
+                let mut sha = before.clone();
+                sha.update(hashed(&format!("{key}={candidate}")).as_bytes());
+                sha.update(hashed(&after).as_bytes());
+                hex(&sha.finalize()) == self.digest
+            };
+            if let Some(then) = neighbours(value).find(|candidate| fits(candidate)) {
+                return Some(edited(key, value, &then));
+            }
+            before.update(hashed(&lines[number]).as_bytes());
+        }
+        None
+    }
+}
+
+/// Every text that differs from `value` by one character that a keyboard has.
+fn neighbours(value: &str) -> impl Iterator<Item = String> {
+    let ends = value
+        .char_indices()
+        .map(|(at, c)| (at, at + c.len_utf8()))
+        .chain([(value.len(), value.len())]);
+    ends.flat_map(move |(start, end)| {
+        let (before, c, after) = (&value[..start], &value[start..end], &value[end..]);
+        let without = [format!("{before}{after}")];
+        without
+            .into_iter()
+            .chain((' '..='~').flat_map(move |other| {
+                [
+                    format!("{before}{other}{after}"),
+                    format!("{before}{other}{c}{after}"),
+                ]
+            }))
+    })
+}
+
+fn place(key: &str, value: &str) -> String {
+    let first = value.chars().next().filter(|c| is_blank(*c));
+    let last = value.chars().next_back().filter(|c| is_blank(*c));
+    match (first, last) {
+        (Some(c), _) => format!("a stray {} after {key}=", code_point(c)),
+        (None, last) => format!(
+            "a stray {} at the end of the value of {key}",
+            code_point(last.unwrap_or(' '))
+        ),
+    }
+}
+
+fn edited(key: &str, now: &str, then: &str) -> String {
+    format!(
+        "the line of {key} was edited: it says {}, the seal is that of {}",
+        props::quoted(now),
+        props::quoted(then)
+    )
+}
