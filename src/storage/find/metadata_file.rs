@@ -105,6 +105,33 @@ pub(in crate::storage) fn content(file: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// What `read` reads of a domain's metadata, tried again if the file was stale.
+///
+/// # Errors
+/// As `read`, the second time.
+pub(in crate::storage) fn again_if_stale(
+    read: impl Fn() -> io::Result<Vec<u8>>,
+) -> io::Result<Vec<u8>> {
+    match read() {
+        // The SPM has just replaced the file on an NFS server; the new one is whole.
+        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => read(),
+        other => other,
+    }
+}
+
+/// Content of which at most one byte more than [`MOST_METADATA`] was read.
+///
+/// # Errors
+/// There is more than that.
+pub(in crate::storage) fn bounded(content: Vec<u8>) -> io::Result<Vec<u8>> {
+    if content.len() as u64 > MOST_METADATA {
+        return Err(io::Error::other(format!(
+            "larger than {MOST_METADATA} bytes"
+        )));
+    }
+    Ok(content)
+}
+
 /// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
 /// its own would be 5 KB of program.
 pub(super) fn entries(directory: &Path) -> Vec<PathBuf> {

@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::metadata_file::{content, ends_in_uuid, entries, is_absent, is_volume};
+use super::metadata_file::{
+    again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
+};
 use super::turns::Turns;
 use super::uses::{Roots, Use};
 use crate::host::worker;
-use crate::storage::format::metadata::{METADATA_FILE, MOST_METADATA};
+use crate::storage::format::metadata::METADATA_FILE;
 use crate::storage::format::name::is_uuid;
 use crate::{Error, Result};
 
@@ -248,16 +250,7 @@ pub(in crate::storage) fn read(file: &Path) -> Vec<u8> {
         Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
         _ => {}
     }
-    let content = match content(file) {
-        // The SPM has just replaced the file on an NFS server; the new one is whole.
-        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => content(file),
-        other => other,
-    };
-    match content {
-        Ok(content) if content.len() as u64 > MOST_METADATA => message(
-            b'u',
-            format!("larger than {MOST_METADATA} bytes").as_bytes(),
-        ),
+    match again_if_stale(|| content(file)).and_then(bounded) {
         Ok(content) => message(b'f', &content),
         Err(error) if is_absent(&error) => message(b'n', b""),
         Err(error) => unreadable(&error),

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::dir::Dir;
 use super::report::{Content, Survey, Surveyor};
 use super::{images, layout, volumes};
-use crate::storage::find::metadata_file;
+use crate::storage::find::metadata_file::{self, again_if_stale, bounded};
 use crate::storage::format::metadata::{MOST_METADATA, Metadata};
 use crate::{Error, Result};
 
@@ -83,24 +83,16 @@ fn content(domain: &Dir) -> Content {
             ))),
         }
     };
-    let content = match read() {
-        // The SPM has just replaced the file on an NFS server; the new one is whole.
-        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => read(),
-        other => other,
-    };
-    bounded(content)
+    content_of(again_if_stale(read))
 }
 
 /// The metadata in a file that is no domain's.
 fn copy(file: &Path) -> Content {
-    bounded(metadata_file::content(file))
+    content_of(metadata_file::content(file))
 }
 
-fn bounded(content: io::Result<Vec<u8>>) -> Content {
-    match content {
-        Ok(content) if content.len() as u64 > MOST_METADATA => {
-            Content::Unreadable(format!("larger than {MOST_METADATA} bytes"))
-        }
+fn content_of(read: io::Result<Vec<u8>>) -> Content {
+    match read.and_then(bounded) {
         Ok(content) => Content::Found(content),
         Err(error) if error.kind() == ErrorKind::NotFound => Content::Missing,
         Err(error) => Content::Unreadable(error.to_string()),
