@@ -1,59 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! oVirt's storage domains on the host: what their metadata says, whether its seal is whole, and
-//! which domains a VM uses. Nothing in here writes to a domain but what [`probe::create`] and
-//! [`probe::mend`] call, which only the administrator's tool does.
+//! which domains a VM uses. Nothing in here writes to a domain but what [`work::create`] and
+//! [`work::mend`] call, which only the administrator's tool does.
+//!
+//! Five rooms, each of which knows those before it and none behind it: `format`, what is written in
+//! a domain:
 //!
 //! * [`Metadata`]: the keys, read from text the way VDSM reads it.
 //! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
-//! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal.
 //! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
-//! * [`lvm`]: the volume groups of the host.
-//! * [`findings`]: what the values themselves say wrong.
-//! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
-//! * [`layout`] and [`contents`]: what a file domain has to look like.
-//! * [`survey`]: all of that about one domain, for the administrator.
 //! * [`volume`]: what the `.meta` of a volume says.
-//! * [`create`]: a new ISO or export domain.
-//! * [`Mend`]: metadata with a right seal, or without an owner.
+//! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
+//!
+//! `verdict`, what that is worth:
+//!
+//! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal;
+//!   [`judge_tags`], that on a volume group's.
+//! * [`findings`]: what the values themselves say wrong.
+//!
+//! `find`, where the domains are:
+//!
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
 //! * [`turns`]: how many do that at the same time.
+//! * [`lvm`]: the volume groups of the host.
+//!
+//! `inspect`, what can be seen of one, for the administrator:
+//!
+//! * [`report`]: what a domain on files has, and what of it is not as it has to be.
+//! * [`group`]: what is wrong with a volume group that is a domain.
+//!
+//! `change`, what the administrator's tool does to one:
+//!
+//! * [`create`]: a new ISO or export domain.
+//! * [`Mend`]: metadata with a right seal, or without an owner.
+//! * [`work`]: the tool's errands in a child process, within a deadline.
 
-mod cause;
-mod check;
-pub mod contents;
-pub mod create;
-mod findings;
-mod inside;
-pub mod layout;
-pub mod locks;
-pub mod lvm;
-mod mend;
-mod metadata;
-mod name;
-pub mod probe;
-mod problem;
-mod rewrite;
-mod seal;
-pub mod survey;
-pub mod tags;
-pub mod turns;
-mod uses;
+mod change;
+mod find;
+mod format;
+mod inspect;
 mod verdict;
-pub mod volume;
-mod volumes;
 
-pub use check::{Checked, Outcome, Place, check};
-pub use findings::{Finding, findings};
-pub use mend::{Mend, Mended};
-pub use metadata::Metadata;
-pub use name::is_uuid;
-pub use problem::{Problem, Weight};
-pub use seal::{seal, write};
-pub use uses::{Kind, Roots, Use, uses, uses_with};
-pub use verdict::{Judgement, Reader, Reading, Verdict, checksum, judge};
-
-/// The file of a domain, below its directory, that holds the metadata.
-pub const METADATA_FILE: &str = "dom_md/metadata";
+pub use change::mend::{Mend, Mended};
+pub use change::{create, work};
+pub use find::check::{Checked, Outcome, Place, check};
+pub use find::metadata_file::no_domain;
+pub use find::problem::{Problem, Weight};
+pub use find::uses::{Kind, Roots, Use, uses, uses_with};
+pub use find::{lvm, probe, turns};
+pub use format::metadata::{METADATA_FILE, Metadata};
+pub use format::name::is_uuid;
+pub use format::reading::{Reader, Reading, Verdict};
+pub use format::seal::{seal, write};
+pub use format::{locks, tags, volume};
+pub use inspect::{group, report};
+pub use verdict::findings::{Finding, findings};
+pub use verdict::judge::{Judgement, checksum, judge};
+pub use verdict::tags::judge_tags;

@@ -6,10 +6,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vdsm_hooks::storage::tags;
+use vdsm_hooks::storage::{self, tags};
 
 fuzz_target!(|all: Vec<&str>| {
-    tags::judge(&all);
+    storage::judge_tags(&all);
     if let Ok(text) = tags::text(&all) {
         assert!(text.is_empty() || text.ends_with('\n'));
     }

@@ -135,7 +135,7 @@ impl Root {
             .filter(|one| one.name == hook)
             .flat_map(|hook| &hook.helpers)
         {
-            let at = root.make_way(&format!("{}/{helper}", HELPERS));
+            let at = root.make_way(&format!("{HELPERS}/{helper}"));
             symlink(program(helper), at).unwrap();
         }
         for path in &host.dirs {

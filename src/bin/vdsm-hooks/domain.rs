@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::storage::Roots;
-use vdsm_hooks::storage::probe::{self, Answer};
+use vdsm_hooks::storage::probe::Answer;
+use vdsm_hooks::storage::{Roots, work};
 use vdsm_hooks::{Error, Result};
 
 mod check;
@@ -95,7 +95,7 @@ fn say(error: &Error) {
 
 /// The metadata file that `path` means, and its content, none if it is missing.
 fn read(path: &Path, end: Instant) -> Result<(PathBuf, Option<Vec<u8>>)> {
-    let (file, answer) = probe::meant(path, end)?;
+    let (file, answer) = work::meant(path, end)?;
     let wrong = |what: &str| Err(Error::new(format!("{}: {what}", file.display())));
     match answer {
         Answer::Found(content) => Ok((file, Some(content))),

@@ -9,11 +9,16 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use vdsm_hooks::hook::manifest::Hook;
-use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::custom_properties::{Definition, Found, Key, List};
-use crate::{catalog, print, show};
+use crate::{catalog, print};
+
+use settings::{
+    LEVEL, RESTART, definitions, known_to_the_engine, list_of, setting, settings_of_the_host,
+};
+
+pub(crate) mod settings;
 
 /// Print the engine-config commands that define the properties of hooks
 #[derive(clap::Args)]
@@ -36,9 +41,6 @@ pub(crate) struct Arguments {
     #[arg(long)]
     replace: bool,
 }
-
-/// The level of today's clusters.
-pub(crate) const LEVEL: &str = "4.7";
 
 const HELP: &str = "\
 Nothing is changed: the tool prints commands for a shell on the engine's machine. Comments among
@@ -167,8 +169,8 @@ impl Script {
         }
         let mut beside = String::new();
         for hook in hooks {
-            beside += &show::known_to_the_engine(hook)?;
-            beside += &show::settings_of_the_host(hook)?;
+            beside += &known_to_the_engine(hook)?;
+            beside += &settings_of_the_host(hook)?;
         }
         if !beside.is_empty() {
             self.lines += "\n";
@@ -180,39 +182,8 @@ impl Script {
     }
 }
 
-/// The engine reads its lists when it starts.
-pub(crate) const RESTART: &str = "systemctl restart ovirt-engine";
-
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vdsm-hooks: {message}");
-}
-
-/// What the hooks need defined, by key. Each property once, although hooks share some.
-pub(crate) fn definitions(hooks: &[Hook]) -> Vec<(Key, Vec<Definition>)> {
-    let mut all: Vec<Definition> = Vec::new();
-    for property in hooks.iter().flat_map(|hook| &hook.properties) {
-        all.extend(Definition::of(property).filter(|definition| !all.contains(definition)));
-    }
-    let by_key = Key::ALL.into_iter().map(|key| {
-        let of_key = all.iter().filter(|definition| definition.key == key);
-        (key, of_key.cloned().collect::<Vec<_>>())
-    });
-    by_key.filter(|(_, found)| !found.is_empty()).collect()
-}
-
-/// A list of nothing but `definitions`.
-pub(crate) fn list_of(definitions: &[Definition]) -> List {
-    let mut list = List::default();
-    for definition in definitions {
-        list.define(definition, false);
-    }
-    list
-}
-
-/// The command that makes `value` the list of `key`.
-pub(crate) fn setting(key: Key, value: impl std::fmt::Display, level: &str) -> String {
-    let setting = shell_quoted(&format!("{}={value}", key.name()));
-    format!("engine-config -s {setting} --cver={level}")
 }
 
 /// What `engine-config -g` said.

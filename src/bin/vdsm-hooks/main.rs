@@ -10,7 +10,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use vdsm_hooks::Result;
 use vdsm_hooks::image::grow;
-use vdsm_hooks::storage::probe;
+use vdsm_hooks::storage::work;
 
 mod catalog;
 mod custom_properties;
@@ -82,7 +82,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // Work on storage, by a child of 'domain' or 'grow-disk'.
-    if let Some(status) = probe::serve_tool(grow::work) {
+    if let Some(status) = work::serve_tool(grow::work) {
         return status;
     }
     let tool = match Tool::try_parse() {

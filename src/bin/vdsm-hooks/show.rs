@@ -12,8 +12,8 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{DAEMONS, HELPERS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment};
 
-use crate::custom_properties::Definition;
-use crate::{catalog, engine_config, print};
+use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
+use crate::{catalog, print};
 
 /// Explain a hook: what it does when, its properties, and how to turn them on in the engine
 #[derive(clap::Args)]
@@ -137,16 +137,16 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
 /// How the properties get to the host, by scope.
 fn turn_on(hook: &Hook) -> Result<String> {
     let mut text = String::new();
-    let definitions = engine_config::definitions(slice::from_ref(hook));
+    let definitions = settings::definitions(slice::from_ref(hook));
     if !definitions.is_empty() {
         text += "\nDefine the properties in the engine\n";
         for (key, definitions) in &definitions {
-            let list = engine_config::list_of(definitions);
-            let setting = engine_config::setting(*key, list, engine_config::LEVEL);
+            let list = settings::list_of(definitions);
+            let setting = settings::setting(*key, list, settings::LEVEL);
             writeln!(text, "  engine-config -g {}", key.name())?;
             writeln!(text, "  {setting}")?;
         }
-        writeln!(text, "  {}", engine_config::RESTART)?;
+        writeln!(text, "  {}", settings::RESTART)?;
         writeln!(
             text,
             "Each -s replaces a whole list, and the other properties are gone. To keep them, give\n\
@@ -159,49 +159,6 @@ fn turn_on(hook: &Hook) -> Result<String> {
         if !part.is_empty() {
             write!(text, "\n{part}")?;
         }
-    }
-    Ok(text)
-}
-
-/// Properties that nobody has to define.
-pub(crate) fn known_to_the_engine(hook: &Hook) -> Result<String> {
-    let mut text = String::new();
-    for property in &hook.properties {
-        let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
-        if !of_the_host && Definition::of(property).is_none() {
-            writeln!(text, "The engine knows {} of itself.", property.name)?;
-        }
-    }
-    Ok(text)
-}
-
-/// What to put where on the host.
-pub(crate) fn settings_of_the_host(hook: &Hook) -> Result<String> {
-    let of = |scope: Scope| {
-        let properties = hook.properties.iter();
-        properties.filter(move |property| property.scope == scope)
-    };
-    let mut text = String::new();
-    if of(Scope::Host).next().is_some() {
-        text += "Set a default for the whole host, in /etc/sysconfig/vdsm\n";
-        for property in of(Scope::Host) {
-            let value = property.example.replace('\\', "\\\\").replace('"', "\\\"");
-            writeln!(text, "  {}=\"{value}\"", property.name)?;
-        }
-        text += "  systemctl restart vdsmd\n";
-    }
-    if of(Scope::VdsmConf).next().is_some() {
-        let name = &hook.name;
-        writeln!(
-            text,
-            "Set it for the whole host, in /etc/vdsm/vdsm.conf.d/50_{name}.conf\n  [vars]"
-        )?;
-        for property in of(Scope::VdsmConf) {
-            // A single one begins a reference.
-            let value = property.example.replace('%', "%%");
-            writeln!(text, "  {} = {value}", property.name)?;
-        }
-        text += "Hooks read it at every run; nothing has to be restarted.\n";
     }
     Ok(text)
 }

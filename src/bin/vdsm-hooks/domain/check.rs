@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::host::command;
-use vdsm_hooks::storage::survey::Survey;
+use vdsm_hooks::storage::report::Survey;
 use vdsm_hooks::storage::turns::Turns;
 use vdsm_hooks::{Error, Result};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vdsm_hooks::storage::create::{Class, Plan, random_id};
-use vdsm_hooks::storage::probe;
+use vdsm_hooks::storage::work;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         &remote_path,
         arguments.owner,
     )?;
-    let (domain, wrong) = probe::create(&arguments.directory, &plan, arguments.host.end())?;
+    let (domain, wrong) = work::create(&arguments.directory, &plan, arguments.host.end())?;
     let made = match Finder::new(&arguments.host, false)?.one(&domain)? {
         Seen::File(survey) => Report::of_survey(*survey)?,
         Seen::Group(group) => Report::of_group(&group, &[]),

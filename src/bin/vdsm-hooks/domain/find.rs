@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
-use vdsm_hooks::storage::survey::{Content, Survey};
-use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe};
+use vdsm_hooks::storage::report::{Content, Survey};
+use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe, work};
 use vdsm_hooks::{Error, Result};
 
 use super::Host;
@@ -54,7 +54,7 @@ impl Finder {
             _ => {
                 let seen = self.at(target)?;
                 if seen.is_empty() {
-                    return Err(probe::no_domain(target));
+                    return Err(storage::no_domain(target));
                 }
                 Ok(seen)
             }
@@ -102,7 +102,7 @@ impl Finder {
     /// What is at a path. Of a domain on block storage there are only links.
     pub(super) fn at(&self, path: &Path) -> Result<Vec<Seen>> {
         let mut seen = Vec::new();
-        for survey in probe::survey(path, self.with_volumes, self.end)? {
+        for survey in work::survey(path, self.with_volumes, self.end)? {
             let id = survey.directory().and_then(Path::file_name);
             let id = id.map(|id| id.to_string_lossy().into_owned());
             match (&survey.metadata, id) {

@@ -10,8 +10,8 @@ use std::str;
 
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::survey::{Content, Survey};
-use vdsm_hooks::storage::{Mend, Mended, Metadata, probe, tags};
+use vdsm_hooks::storage::report::{Content, Survey};
+use vdsm_hooks::storage::{Mend, Mended, Metadata, group, tags, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -88,7 +88,7 @@ fn file(out: &mut impl Write, mend: Mend, survey: &Survey, options: &Options) ->
     if options.dry_run {
         return Ok(());
     }
-    let copy = probe::mend(file, mend, content, options.host.end())?;
+    let copy = work::mend(file, mend, content, options.host.end())?;
     writeln!(out, "written: {place}\nold file: {}", copy.display())?;
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(super) fn of_group(mend: Mend, group: &Group) -> Result<(String, Mended, Opt
     let text = tags::text(&group.tags).context(about())?;
     let mended = mend.apply(text.as_bytes()).context(about())?;
     let (metadata, _) = Metadata::read(str::from_utf8(&mended.text).context(about())?);
-    let command = tags::command(group, &metadata);
+    let command = group::command(group, &metadata);
     Ok((text, mended, command))
 }
 

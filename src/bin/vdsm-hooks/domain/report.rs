@@ -9,8 +9,10 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
-use vdsm_hooks::storage::survey::{Content, MOST_REMARKS, Remark, Survey};
-use vdsm_hooks::storage::{Finding, Judgement, Mend, Reading, Verdict, findings, judge, tags};
+use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::{
+    Finding, Judgement, Mend, Reading, Verdict, findings, group, judge, judge_tags,
+};
 use vdsm_hooks::{Error, Result, props};
 
 use super::mend;
@@ -69,9 +71,9 @@ impl Report {
 
     /// On a domain on block storage. Of what LVM warned about, what names its group belongs to it.
     pub(super) fn of_group(group: &Group, warnings: &[Warning]) -> Report {
-        let judgement = tags::judge(&group.tags);
+        let judgement = judge_tags(&group.tags);
         let mut remarks = values(&judgement, Some(&group.name));
-        remarks.extend(tags::remarks(group, &judgement.metadata));
+        remarks.extend(group::remarks(group, &judgement.metadata));
         let own = warnings
             .iter()
             .filter(|warning| warning.text.contains(&group.name));

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vdsm_hooks::storage::survey::Content;
-use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, tags};
+use vdsm_hooks::storage::report::Content;
+use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, judge_tags};
 use vdsm_hooks::{Error, Result, props};
 
 use super::find::{Finder, Seen};
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     {
         Seen::Group(group) => {
             let place = format!("volume group {}", group.name);
-            (place, tags::judge(&group.tags), Vec::new())
+            (place, judge_tags(&group.tags), Vec::new())
         }
         Seen::File(survey) => {
             let place = Path::new(&survey.file).display().to_string();

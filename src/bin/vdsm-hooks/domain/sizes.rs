@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vdsm_hooks::host::command;
-use vdsm_hooks::storage::survey::{Image, Remark};
+use vdsm_hooks::storage::report::{Image, Remark};
 use vdsm_hooks::storage::turns::Turns;
 use vdsm_hooks::{Error, Result};
 

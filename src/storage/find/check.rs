@@ -9,9 +9,13 @@ use std::time::Instant;
 
 use super::lvm::{Group, Lvm};
 use super::probe::{self, Answer};
-use super::{Judgement, Kind, METADATA_FILE, Roots, Use, Verdict, judge, tags};
+use super::uses::{Kind, Roots, Use};
 use crate::host::command;
 use crate::props;
+use crate::storage::format::metadata::METADATA_FILE;
+use crate::storage::format::reading::Verdict;
+use crate::storage::verdict::judge::{Judgement, judge};
+use crate::storage::verdict::tags::judge_tags;
 
 /// A storage domain and what came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +196,7 @@ fn in_group(id: &str, lvm: &Lvm) -> Checked {
 
 fn of_group(group: &Group) -> Outcome {
     if group.is_domain() {
-        Outcome::Judged(Box::new(tags::judge(&group.tags)))
+        Outcome::Judged(Box::new(judge_tags(&group.tags)))
     } else if group.is_unready() {
         Outcome::NoGroup("its volume group is a domain that VDSM has not finished making")
     } else {

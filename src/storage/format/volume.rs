@@ -2,8 +2,7 @@
 
 //! The metadata of a volume on file storage: its `.meta`.
 
-use super::findings::integer;
-use super::metadata::is_blank;
+use super::metadata::{integer, is_blank};
 use crate::props::quoted;
 
 /// The most that is read of a `.meta`; VDSM writes 512 bytes at most.
@@ -133,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    const V4: &str = include_str!("../../tests/data/storage/volume-v4.meta");
-    const V5: &str = include_str!("../../tests/data/storage/volume-v5.meta");
+    const V4: &str = include_str!("../../../tests/data/storage/volume-v4.meta");
+    const V5: &str = include_str!("../../../tests/data/storage/volume-v5.meta");
 
     #[test]
     fn the_examples() {

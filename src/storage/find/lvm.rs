@@ -5,8 +5,8 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use super::tags;
 use crate::host::sudo::Program;
+use crate::storage::format::tags;
 use crate::{Error, Result, props};
 
 /// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.
@@ -312,7 +312,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::storage::Verdict;
+    use crate::storage::{Verdict, judge_tags};
 
     #[test]
     fn reports() {
@@ -377,12 +377,20 @@ mod tests {
         ($name:literal) => {
             [
                 (
-                    include_str!(concat!("../../tests/data/lvm/2.03.16/", $name, ".json")),
-                    include_str!(concat!("../../tests/data/lvm/2.03.16/", $name, ".stderr")),
+                    include_str!(concat!("../../../tests/data/lvm/2.03.16/", $name, ".json")),
+                    include_str!(concat!(
+                        "../../../tests/data/lvm/2.03.16/",
+                        $name,
+                        ".stderr"
+                    )),
                 ),
                 (
-                    include_str!(concat!("../../tests/data/lvm/2.03.31/", $name, ".json")),
-                    include_str!(concat!("../../tests/data/lvm/2.03.31/", $name, ".stderr")),
+                    include_str!(concat!("../../../tests/data/lvm/2.03.31/", $name, ".json")),
+                    include_str!(concat!(
+                        "../../../tests/data/lvm/2.03.31/",
+                        $name,
+                        ".stderr"
+                    )),
                 ),
             ]
         };
@@ -400,7 +408,7 @@ mod tests {
                 let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
                 let domain = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
                 assert_eq!(names, [&[domain], others].concat(), "{name}");
-                let judgement = tags::judge(&groups[0].tags);
+                let judgement = judge_tags(&groups[0].tags);
                 assert_eq!(judgement.reading.verdict, Verdict::Ok, "{name}");
             }
         }

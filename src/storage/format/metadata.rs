@@ -4,8 +4,12 @@
 
 use crate::{Error, Result, props};
 
+/// The file of a domain, below its directory, that holds the metadata.
+pub const METADATA_FILE: &str = "dom_md/metadata";
 /// The key of the line that carries the seal. It is none of the metadata's keys.
-pub(super) const CHECKSUM: &str = "_SHA_CKSUM";
+pub(in crate::storage) const CHECKSUM: &str = "_SHA_CKSUM";
+/// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
+pub(in crate::storage) const MOST_METADATA: u64 = 64 << 10;
 
 /// Keys and values, ordered by key as the seal wants them (code points; the same as UTF-8 bytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,13 +82,13 @@ impl Metadata {
     }
 
     /// The lines that the seal is made over.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+    pub(in crate::storage) fn lines(&self) -> impl Iterator<Item = String> {
         self.iter().map(|(key, value)| format!("{key}={value}"))
     }
 
     /// The same with `key` as `value`, or without `key`. For trying what the seal was made over,
     /// so nothing is checked.
-    pub(super) fn with(&self, key: &str, value: Option<String>) -> Metadata {
+    pub(in crate::storage) fn with(&self, key: &str, value: Option<String>) -> Metadata {
         let mut other = self.clone();
         match value {
             Some(value) => other.put(key, &value),
@@ -100,7 +104,7 @@ impl Metadata {
     }
 
     /// Sets `key` without a check; gives the value that it had.
-    pub(super) fn put(&mut self, key: &str, value: &str) -> Option<String> {
+    pub(in crate::storage) fn put(&mut self, key: &str, value: &str) -> Option<String> {
         match self.find(key) {
             Ok(at) => Some(std::mem::replace(&mut self.values[at].1, value.to_owned())),
             Err(at) => {
@@ -119,12 +123,12 @@ impl Metadata {
 
 /// Where VDSM 4.4 and later end a line: Python's `str.splitlines`. CR LF ends two, the second of
 /// which is empty and dropped.
-pub(super) fn ends_line(c: char) -> bool {
+pub(in crate::storage) fn ends_line(c: char) -> bool {
     c == '\n' || c == '\r' || splits_line(c)
 }
 
 /// What ends a line for VDSM 4.4 and later, and for nobody else.
-pub(super) fn splits_line(c: char) -> bool {
+pub(in crate::storage) fn splits_line(c: char) -> bool {
     matches!(
         c,
         '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
@@ -132,12 +136,12 @@ pub(super) fn splits_line(c: char) -> bool {
 }
 
 /// What Python's `str.strip` takes for a blank: Unicode's white space and four separators.
-pub(super) fn is_blank(c: char) -> bool {
+pub(in crate::storage) fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
 /// A character by its number, for messages: it is one that cannot be seen.
-pub(super) fn code_point(c: char) -> String {
+pub(in crate::storage) fn code_point(c: char) -> String {
     let name = match c {
         ' ' => " (blank)",
         '\t' => " (tab)",
@@ -151,4 +155,9 @@ pub(super) fn code_point(c: char) -> String {
         _ => "",
     };
     format!("U+{:04X}{name}", u32::from(c))
+}
+
+/// A decimal number as Python's `int()` reads it: a sign and blanks around it are allowed.
+pub(in crate::storage) fn integer(text: &str) -> Option<i64> {
+    text.trim_matches(is_blank).parse().ok()
 }

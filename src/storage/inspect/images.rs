@@ -5,11 +5,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::inside::{Dir, Entry};
-use super::survey::Surveyor;
+use super::dir::{Dir, Entry};
+use super::report::Surveyor;
 
 /// The directory of an ISO domain's files, below `images`.
-pub const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";
+pub(super) const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";
 /// How VDSM marks an image that it deletes.
 pub(super) const REMOVED: &str = "_remove_me_";
 /// The numbers of the groups kvm and qemu.

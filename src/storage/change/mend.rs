@@ -2,10 +2,11 @@
 
 //! What metadata becomes when it is mended. Nothing is written here.
 
-use super::metadata::{CHECKSUM, Metadata, ends_line, is_blank};
-use super::verdict::{Verdict, judge};
-use super::write;
 use crate::props::quoted;
+use crate::storage::format::metadata::{CHECKSUM, Metadata, ends_line, is_blank};
+use crate::storage::format::reading::Verdict;
+use crate::storage::format::seal::write;
+use crate::storage::verdict::judge::judge;
 use crate::{Error, Result};
 
 /// A way to mend the metadata of a domain.
@@ -223,9 +224,9 @@ mod tests {
 
     use super::*;
 
-    const EXPORT: &str = include_str!("../../tests/data/storage/export.metadata");
-    const ISO: &str = include_str!("../../tests/data/storage/iso.metadata");
-    const DATA: &str = include_str!("../../tests/data/storage/nfs-v5.metadata");
+    const EXPORT: &str = include_str!("../../../tests/data/storage/export.metadata");
+    const ISO: &str = include_str!("../../../tests/data/storage/iso.metadata");
+    const DATA: &str = include_str!("../../../tests/data/storage/nfs-v5.metadata");
     const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
 
     /// The text and the notes.

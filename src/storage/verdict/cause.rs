@@ -5,10 +5,12 @@
 use sha1::{Digest as _, Sha1};
 
 use super::findings::USUAL;
-use super::metadata::{CHECKSUM, Metadata, code_point, ends_line, is_blank, splits_line};
-use super::seal::{digest, hashed, hex, seal};
-use super::verdict::{Verdict, read_as_4_3, read_by_line, without_padding};
 use crate::props;
+use crate::storage::format::metadata::{
+    CHECKSUM, Metadata, code_point, ends_line, is_blank, splits_line,
+};
+use crate::storage::format::reading::{Verdict, read_as_4_3, read_by_line, without_padding};
+use crate::storage::format::seal::{digest, hashed, hex, seal};
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
 const LARGEST_TRIED: usize = 8 << 10;

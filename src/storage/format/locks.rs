@@ -137,7 +137,7 @@ pub fn external(index: &[u8]) -> Vec<(usize, String)> {
 }
 
 /// The process that has locked a file with flock(2), as the kernel's table of locks says.
-pub(super) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
+pub(in crate::storage) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
     let (major, minor) = device;
     let file = format!("{major:02x}:{minor:02x}:{inode}");
     table.lines().find_map(|line| {
@@ -185,7 +185,7 @@ mod tests {
     use sha1::{Digest as _, Sha1};
 
     use super::*;
-    use crate::storage::seal::hex;
+    use crate::storage::format::seal::hex;
 
     fn record(start: &[u8]) -> [u8; RECORD] {
         let mut record = [0; RECORD];

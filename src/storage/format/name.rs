@@ -12,6 +12,11 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Whether VDSM would take a directory of this name for a domain, if it has a `dom_md`.
+pub(in crate::storage) fn looks_like_domain(name: &str) -> bool {
+    name.matches('-').count() >= 4 || is_uuid(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

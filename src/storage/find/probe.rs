@@ -7,27 +7,26 @@
 //! A program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
-
-use super::create::{self, Plan};
-use super::survey::{self, Survey, looks_like_domain};
+use super::metadata_file::{
+    again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
+};
 use super::turns::Turns;
-use super::{METADATA_FILE, Mend, Roots, Use, is_uuid, rewrite};
+use super::uses::{Roots, Use};
 use crate::host::worker;
-use crate::{Context, Error, Result};
+use crate::storage::format::metadata::METADATA_FILE;
+use crate::storage::format::name::is_uuid;
+use crate::{Error, Result};
 
-/// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
-pub const MOST_METADATA: u64 = 64 << 10;
 /// The children that look at the same time. One that is blocked must not keep others waiting.
 static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
 
@@ -61,7 +60,7 @@ pub struct Located {
 
 impl Answer {
     /// What a child's message means.
-    fn of(message: &[u8]) -> Answer {
+    pub(in crate::storage) fn of(message: &[u8]) -> Answer {
         match message.split_first() {
             Some((b'f', content)) => Answer::Found(content.to_vec()),
             Some((b'n', _)) => Answer::Missing,
@@ -126,104 +125,6 @@ pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Finds the metadata that an administrator means by `path` (a domain's directory, its `dom_md`, a
-/// metadata file, or a mount with one domain): the file, and what is there.
-///
-/// # Errors
-/// There is nothing of the kind, or no answer until `end`.
-pub fn meant(path: &Path, end: Instant) -> Result<(PathBuf, Answer)> {
-    // The child works in another directory.
-    let path = std::path::absolute(path).context(path.display())?;
-    let message = run(&["meant".as_ref(), path.as_os_str()], end);
-    match message.split_first() {
-        Some((b'f', file)) => {
-            let file = path_of(file);
-            let answer = Answer::of(&run(&["file".as_ref(), file.as_os_str()], end));
-            Ok((file, answer))
-        }
-        Some((b's', _)) => Err(Error::new(format!("{}: no answer in time", path.display()))),
-        _ => Err(Error::new(String::from_utf8_lossy(
-            message.get(1..).unwrap_or_default(),
-        ))),
-    }
-}
-
-/// Everything about the domains that an administrator means by `path`, see [`survey::survey`].
-///
-/// # Errors
-/// It cannot be read, or there is no answer until `end`.
-pub fn survey(path: &Path, with_volumes: bool, end: Instant) -> Result<Vec<Survey>> {
-    // The child works in another directory.
-    let path = std::path::absolute(path).context(path.display())?;
-    let volumes = if with_volumes { "volumes" } else { "" };
-    let message = run(
-        &["survey".as_ref(), path.as_os_str(), volumes.as_ref()],
-        end,
-    );
-    match &message[..] {
-        b"s" => Err(Error::new(format!("{}: no answer in time", path.display()))),
-        [b'u', reason @ ..] => Err(Error::new(String::from_utf8_lossy(reason))),
-        message => survey::of_message(message),
-    }
-}
-
-/// Makes the domain of `plan` in `target`. Gives its directory, and what is wrong with `target`
-/// if something is.
-///
-/// # Errors
-/// There is a domain already, something could not be made, or there is no answer until `end`.
-pub fn create(target: &Path, plan: &Plan, end: Instant) -> Result<(PathBuf, Option<String>)> {
-    let target = std::path::absolute(target).context(target.display())?;
-    let (user, group) = plan.owner;
-    let (text, owner) = (plan.text(), format!("{user}:{group}"));
-    let arguments: [&OsStr; 4] = [
-        "create".as_ref(),
-        target.as_os_str(),
-        text.as_ref(),
-        owner.as_ref(),
-    ];
-    let answer = path_in(&run(&arguments, end), &target)?;
-    let mut parts = answer.as_os_str().as_bytes().splitn(2, |byte| *byte == 0);
-    let domain = path_of(parts.next().unwrap_or_default());
-    let wrong = parts.next().filter(|wrong| !wrong.is_empty());
-    Ok((
-        domain,
-        wrong.map(|wrong| String::from_utf8_lossy(wrong).into_owned()),
-    ))
-}
-
-/// Mends a metadata file that has this content; the copy of the old one.
-///
-/// # Errors
-/// It cannot be mended this way or written, it has another content by now, or there is no answer
-/// until `end`.
-pub fn mend(file: &Path, mend: Mend, content: &[u8], end: Instant) -> Result<PathBuf> {
-    let digest = rewrite::digest(content);
-    let arguments: [&OsStr; 4] = [
-        "mend".as_ref(),
-        file.as_os_str(),
-        mend.word().as_ref(),
-        digest.as_ref(),
-    ];
-    path_in(&run(&arguments, end), file)
-}
-
-/// The path in the message of a child that has worked on `place`.
-fn path_in(message: &[u8], place: &Path) -> Result<PathBuf> {
-    match message.split_first() {
-        Some((b'f', path)) => Ok(path_of(path)),
-        Some((b's', _)) => Err(Error::new(format!(
-            "{0}: no answer in time, and what was done is not known; once it answers: vdsm-hooks domain check {0}",
-            place.display()
-        ))),
-        Some((_, reason)) => Err(Error::new(String::from_utf8_lossy(reason))),
-        None => Err(Error::new(format!(
-            "{}: the child that works there died",
-            place.display()
-        ))),
-    }
-}
-
 /// Looks into several directories side by side. Gives the first domain whose answer is `wanted`,
 /// without waiting for the others; else all answers, in the order of `directories`.
 pub fn first(
@@ -274,12 +175,12 @@ pub(super) fn no_thread(error: &io::Error) -> Answer {
     Answer::Unreadable(format!("no thread can be made: {error}"))
 }
 
-fn path_of(bytes: &[u8]) -> PathBuf {
+pub(in crate::storage) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
 
 /// Runs a child; its message, or one in its place if it does not end until `end`.
-fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
+pub(in crate::storage) fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
     let _turn = CHILDREN.take(end);
     match worker::run(arguments, end) {
         Ok(Some(message)) => message,
@@ -298,34 +199,10 @@ pub fn serve() -> Option<ExitCode> {
     serve_also(|_, _| None)
 }
 
-/// [`serve`], and the work besides that only the administrator's tool asks for, here and as `also`
-/// elsewhere.
-pub fn serve_tool(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
-    serve_also(|what, arguments| match (what, arguments) {
-        ("file", [file]) => Some(read(file)),
-        ("survey", [path, volumes]) => {
-            let with_volumes = !volumes.as_os_str().is_empty();
-            Some(survey::to_message(survey::survey(path, with_volumes)))
-        }
-        ("meant", [path]) => Some(path_or_error(find_metadata(path))),
-        ("create", [target, text, owner]) => {
-            let made = create::serve(target, &text.to_string_lossy(), &owner.to_string_lossy());
-            Some(path_or_error(made.map(|(domain, wrong)| {
-                let mut answer = domain.into_os_string();
-                answer.push(format!("\0{wrong}"));
-                PathBuf::from(answer)
-            })))
-        }
-        ("mend", [file, word, digest]) => {
-            let mend = Mend::of_word(&word.to_string_lossy())?;
-            let copy = rewrite::serve(file, mend, &digest.to_string_lossy());
-            Some(path_or_error(copy))
-        }
-        (what, arguments) => also(what, arguments),
-    })
-}
-
-fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<ExitCode> {
+/// [`serve`], and what `also` does besides.
+pub(in crate::storage) fn serve_also(
+    also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>,
+) -> Option<ExitCode> {
     worker::serve(|what, arguments| match (what, arguments) {
         ("domain", [directory]) => Some(look(directory)),
         ("locate", [repository, run, id, hints @ ..]) => {
@@ -335,25 +212,14 @@ fn serve_also(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Option<
     })
 }
 
-fn message(kind: u8, content: &[u8]) -> Vec<u8> {
+pub(in crate::storage) fn message(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut message = vec![kind];
     message.extend_from_slice(content);
     message
 }
 
-fn path_or_error(path: Result<PathBuf>) -> Vec<u8> {
-    match path {
-        Ok(path) => message(b'f', path.as_os_str().as_bytes()),
-        Err(error) => message(b'e', error.to_string().as_bytes()),
-    }
-}
-
 fn unreadable(error: &io::Error) -> Vec<u8> {
     message(b'u', error.to_string().as_bytes())
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// The domain in `directory`.
@@ -365,14 +231,8 @@ fn look(directory: &Path) -> Vec<u8> {
     }
 }
 
-/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
-/// the metadata.
-pub(super) fn is_volume(file: &Path) -> bool {
-    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
-}
-
 /// The metadata in `file`.
-fn read(file: &Path) -> Vec<u8> {
+pub(in crate::storage) fn read(file: &Path) -> Vec<u8> {
     if is_volume(file) {
         return message(b'b', b"");
     }
@@ -390,32 +250,11 @@ fn read(file: &Path) -> Vec<u8> {
         Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
         _ => {}
     }
-    let content = match content(file) {
-        // The SPM has just replaced the file on an NFS server; the new one is whole.
-        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => content(file),
-        other => other,
-    };
-    match content {
-        Ok(content) if content.len() as u64 > MOST_METADATA => message(
-            b'u',
-            format!("larger than {MOST_METADATA} bytes").as_bytes(),
-        ),
+    match again_if_stale(|| content(file)).and_then(bounded) {
         Ok(content) => message(b'f', &content),
         Err(error) if is_absent(&error) => message(b'n', b""),
         Err(error) => unreadable(&error),
     }
-}
-
-pub(super) fn content(file: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    // A link may have been put there since.
-    let no_link = OFlag::O_NOFOLLOW.bits();
-    let file = File::options()
-        .read(true)
-        .custom_flags(no_link)
-        .open(file)?;
-    file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
@@ -492,24 +331,6 @@ fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8>
     answer
 }
 
-fn ends_in_uuid(path: &Path) -> bool {
-    path.file_name()
-        .and_then(OsStr::to_str)
-        .is_some_and(is_uuid)
-}
-
-/// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
-/// its own would be 5 KB of program.
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let at = paths.partition_point(|other| other.as_os_str() < path.as_os_str());
-        paths.insert(at, path);
-    }
-    paths
-}
-
 /// Where a link leads, without touching what is there. A path that exists and is no link leads to
 /// itself.
 fn end_of_link(link: &Path) -> Option<PathBuf> {
@@ -519,76 +340,4 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
     }
     let target = fs::read_link(link).ok()?;
     Some(link.parent()?.join(target))
-}
-
-/// The metadata file that an administrator means by `path`.
-fn find_metadata(given: &Path) -> Result<PathBuf> {
-    let mut files = find_all(given)?;
-    match files.len() {
-        0 => Err(no_domain(given)),
-        1 => Ok(files.swap_remove(0)),
-        several => {
-            let domains = files
-                .iter()
-                .filter_map(|file| file.ancestors().nth(2)?.file_name());
-            let names: Vec<_> = domains.map(OsStr::to_string_lossy).collect();
-            Err(Error::new(format!(
-                "{}: {several} storage domains, of which VDSM sees one only; name one of them: {}",
-                given.display(),
-                names.join(", ")
-            )))
-        }
-    }
-}
-
-/// The error of a path at which there is no domain.
-pub fn no_domain(path: &Path) -> Error {
-    Error::new(format!(
-        "{}: no storage domain, expected one of: its directory, its dom_md, its metadata, the mount it is in",
-        path.display()
-    ))
-}
-
-/// The metadata files that an administrator means by `path`: that of a domain, or those of all
-/// domains in a mount.
-pub(super) fn find_all(given: &Path) -> Result<Vec<PathBuf>> {
-    // A name such as `.` says nothing about the domain.
-    let real = match fs::canonicalize(given) {
-        // The file may be what is missing.
-        Err(error) if is_absent(&error) && given.ends_with(METADATA_FILE) => {
-            let directory = given.parent().unwrap_or(given);
-            fs::canonicalize(directory).map(|directory| directory.join("metadata"))
-        }
-        // A link of that name is not followed.
-        Ok(_) if given.ends_with(METADATA_FILE) => {
-            let directory = given.ancestors().nth(2).unwrap_or(given);
-            fs::canonicalize(directory).map(|directory| directory.join(METADATA_FILE))
-        }
-        other => other,
-    };
-    let path = real.context(given.display())?;
-    if path.ends_with(METADATA_FILE) {
-        return Ok(vec![path]);
-    }
-    if !fs::metadata(&path).context(path.display())?.is_dir() {
-        return Ok(vec![path]);
-    }
-    if path.ends_with("dom_md") {
-        return Ok(vec![path.join("metadata")]);
-    }
-    if path.join("dom_md").is_dir() {
-        return Ok(vec![path.join(METADATA_FILE)]);
-    }
-    let mut domains = entries(&path);
-    domains.retain(|entry| {
-        let name = entry.file_name().unwrap_or_default();
-        looks_like_domain(&name.to_string_lossy()) && entry.join("dom_md").is_dir()
-    });
-    if domains.is_empty() && ends_in_uuid(&path) {
-        domains.push(path);
-    }
-    Ok(domains
-        .iter()
-        .map(|domain| domain.join(METADATA_FILE))
-        .collect())
 }

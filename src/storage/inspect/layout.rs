@@ -4,20 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::inside::{Dir, Entry};
-use super::locks::{self, Kind, Safelease, Sanlock};
-use super::survey::{Surveyor, looks_like_domain};
+use super::dir::{Dir, Entry};
+use super::report::Surveyor;
+use crate::storage::format::locks::{self, Kind, Safelease, Sanlock};
+use crate::storage::format::name::looks_like_domain;
 
 /// The numbers of the user vdsm and the group kvm. File servers do not know the names.
-pub const OWNER: (u32, u32) = (36, 36);
+pub(super) const OWNER: (u32, u32) = (36, 36);
 /// The mode of the files for locks and mails.
-pub const FILE_MODE: u32 = 0o660;
+pub(in crate::storage) const FILE_MODE: u32 = 0o660;
 /// The mode of the metadata.
-pub const METADATA_MODE: u32 = 0o644;
+pub(in crate::storage) const METADATA_MODE: u32 = 0o644;
 /// The mode of directories; old VDSM made some 0775.
-pub const DIRECTORY_MODE: u32 = 0o755;
+pub(in crate::storage) const DIRECTORY_MODE: u32 = 0o755;
 /// The size of a mailbox in bytes.
-pub const MAILBOX: u64 = 16 << 20;
+pub(in crate::storage) const MAILBOX: u64 = 16 << 20;
 /// How many hosts a data centre can have.
 const HOSTS: usize = 250;
 /// What an empty `xleases` has behind its first unit.

@@ -5,14 +5,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::storage::format::seal::digest;
 use crate::storage::{findings, write};
 
-const EXPORT: &str = include_str!("../../../tests/data/storage/export.metadata");
-const ISO: &str = include_str!("../../../tests/data/storage/iso.metadata");
-const NFS_V5: &str = include_str!("../../../tests/data/storage/nfs-v5.metadata");
-const LOCAL_4K: &str = include_str!("../../../tests/data/storage/local-4k.metadata");
-const MASTER_V3: &str = include_str!("../../../tests/data/storage/master-v3.metadata");
-const BLOCK_V5: &str = include_str!("../../../tests/data/storage/block-v5.metadata");
+const EXPORT: &str = include_str!("../../../../tests/data/storage/export.metadata");
+const ISO: &str = include_str!("../../../../tests/data/storage/iso.metadata");
+const NFS_V5: &str = include_str!("../../../../tests/data/storage/nfs-v5.metadata");
+const LOCAL_4K: &str = include_str!("../../../../tests/data/storage/local-4k.metadata");
+const MASTER_V3: &str = include_str!("../../../../tests/data/storage/master-v3.metadata");
+const BLOCK_V5: &str = include_str!("../../../../tests/data/storage/block-v5.metadata");
 const EXPORT_SEAL: &str = "5737f1270bf93fdd660fea819655b01a34c315b9";
 
 fn judged(text: &str) -> Judgement {
@@ -476,7 +477,7 @@ fn likely_causes() {
 
 fn hex_sha1(bytes: &[u8]) -> String {
     use sha1::Digest as _;
-    crate::storage::seal::hex(&sha1::Sha1::digest(bytes))
+    crate::storage::format::seal::hex(&sha1::Sha1::digest(bytes))
 }
 
 #[test]

@@ -8,11 +8,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::inside::Dir;
-use super::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
-use super::seal::hex;
-use super::{Metadata, is_uuid, locks, write};
 use crate::props::quoted;
+use crate::storage::format::locks;
+use crate::storage::format::metadata::Metadata;
+use crate::storage::format::name::is_uuid;
+use crate::storage::format::seal::{hex, write};
+use crate::storage::inspect::dir::Dir;
+use crate::storage::inspect::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
 use crate::{Context, Error, Result};
 
 /// Where a domain is built. Too few dashes for VDSM to take it for a domain, and the dot hides it
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn the_export_domain_of_old_recipes() {
         let plan = plan(ID, "Export", "192.168.1.108:/home/nfs_exports").unwrap();
-        let text = include_str!("../../tests/data/storage/export.metadata");
+        let text = include_str!("../../../tests/data/storage/export.metadata");
         assert_eq!(plan.text(), text);
         assert_eq!(Plan::of_text(text, (36, 36)), Ok(plan));
     }

@@ -28,12 +28,12 @@ pub fn write(metadata: &Metadata) -> String {
 
 /// SHA-1 over lines that are joined with nothing between them. What is not ASCII counts as the
 /// decimal reference `&#NNNN;`, although the file holds UTF-8.
-pub(super) fn digest(joined: &str) -> String {
+pub(in crate::storage) fn digest(joined: &str) -> String {
     hex(&Sha1::digest(hashed(joined).as_bytes()))
 }
 
 /// The text that is hashed for `line`.
-pub(super) fn hashed(line: &str) -> Cow<'_, str> {
+pub(in crate::storage) fn hashed(line: &str) -> Cow<'_, str> {
     if line.is_ascii() {
         return Cow::Borrowed(line);
     }
@@ -49,7 +49,7 @@ pub(super) fn hashed(line: &str) -> Cow<'_, str> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::storage) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");

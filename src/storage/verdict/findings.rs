@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use super::metadata::Metadata;
-use super::name::is_uuid;
 use crate::props::quoted;
+use crate::storage::format::metadata::{Metadata, integer};
+use crate::storage::format::name::is_uuid;
 
 /// One thing that is wrong with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -294,11 +294,6 @@ impl<'m> Findings<'m> {
     }
 }
 
-/// A decimal number as Python's `int()` reads it: a sign and blanks around it are allowed.
-pub(super) fn integer(text: &str) -> Option<i64> {
-    text.trim_matches(super::metadata::is_blank).parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +314,7 @@ mod tests {
 
     #[test]
     fn values_beyond_the_seal() {
-        let nfs = include_str!("../../tests/data/storage/nfs-v5.metadata");
+        let nfs = include_str!("../../../tests/data/storage/nfs-v5.metadata");
         let pool = "59c4c3ee-0205-0227-0229-000000000155";
         let two = format!("POOL_UUID={pool},{pool}");
         let iso = "CLASS=Iso|VERSION=0|ALIGNMENT|BLOCK_SIZE|";

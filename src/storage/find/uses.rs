@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::is_uuid;
 use crate::Result;
+use crate::storage::format::name::is_uuid;
 use crate::vdsm::conf::VdsmConf;
 use crate::xml::{self, Document, Node};
 

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha1::{Digest as _, Sha1};
 
-use super::inside::Dir;
 use super::mend::Mend;
-use super::probe::MOST_METADATA;
-use super::seal::hex;
-use super::{METADATA_FILE, locks};
+use crate::storage::format::locks;
+use crate::storage::format::metadata::{METADATA_FILE, MOST_METADATA};
+use crate::storage::format::seal::hex;
+use crate::storage::inspect::dir::Dir;
 use crate::{Context, Error, Result};
 
 /// Nobody takes that long to write a few lines and give them their name.

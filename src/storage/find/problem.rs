@@ -2,8 +2,11 @@
 
 //! What is to be said about a checked domain before a VM may use it.
 
-use super::{Checked, Judgement, Outcome, Place, Roots, Verdict};
+use super::check::{Checked, Outcome, Place};
+use super::uses::Roots;
 use crate::props;
+use crate::storage::format::reading::Verdict;
+use crate::storage::verdict::judge::Judgement;
 
 /// How bad it is, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Everything that can be seen of a file domain, for the administrator: read by a child process in
-//! one go, because any of it may block.
+//! What is reported of a file domain to the administrator, and the pen of those that fill it in.
+//! What there is to look at is not known here.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::inside::{Dir, MOST_ENTRIES};
-use super::probe::{self, MOST_METADATA};
-use super::{Metadata, contents, is_uuid, layout, volumes};
+use super::dir::{Dir, MOST_ENTRIES};
 use crate::host::command::shell_quoted;
-use crate::{Error, Result};
+use crate::storage::format::metadata::{METADATA_FILE, Metadata, integer};
 
 /// The most remarks that are made about one domain.
 pub const MOST_REMARKS: usize = 200;
@@ -76,22 +74,9 @@ impl Survey {
     /// The domain's directory; none for a copy of metadata somewhere else.
     pub fn directory(&self) -> Option<&Path> {
         let file = Path::new(&self.file);
-        let inside = file.ends_with(super::METADATA_FILE);
+        let inside = file.ends_with(METADATA_FILE);
         inside.then(|| file.ancestors().nth(2)).flatten()
     }
-}
-
-/// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
-/// or a copy of it, or a mount with any number of domains.
-///
-/// # Errors
-/// It is not there, or cannot be read.
-pub fn survey(path: &Path, with_volumes: bool) -> Result<Vec<Survey>> {
-    let files = probe::find_all(path)?;
-    Ok(files
-        .into_iter()
-        .map(|file| Surveyor::run(&file, with_volumes))
-        .collect())
 }
 
 /// A domain that is being looked at.
@@ -100,52 +85,10 @@ pub(super) struct Surveyor {
     /// The domain's id: the name of its directory.
     pub(super) id: String,
     pub(super) metadata: Metadata,
-    survey: Survey,
+    pub(super) survey: Survey,
 }
 
 impl Surveyor {
-    fn run(file: &Path, with_volumes: bool) -> Survey {
-        let mut survey = Survey {
-            file: file.as_os_str().to_owned(),
-            metadata: Content::Missing,
-            remarks: Vec::new(),
-            unsaid: 0,
-            facts: Vec::new(),
-            holders: Vec::new(),
-            images: Vec::new(),
-        };
-        let Some(directory) = survey.directory().map(Path::to_owned) else {
-            survey.metadata = copy(file);
-            return survey;
-        };
-        let domain = Dir::of_domain(&directory);
-        survey.metadata = match &domain {
-            Ok(_) if probe::is_volume(file) => Content::Block,
-            Ok(domain) => content(domain),
-            Err(error) => Content::Unreadable(error.to_string()),
-        };
-        let text = match &survey.metadata {
-            Content::Found(content) => String::from_utf8_lossy(content).into_owned(),
-            _ => String::new(),
-        };
-        let name = directory.file_name().unwrap_or_default();
-        let mut surveyor = Surveyor {
-            id: name.to_string_lossy().into_owned(),
-            metadata: Metadata::read(text.trim_end_matches('\0')).0,
-            directory,
-            survey,
-        };
-        let is_file_domain = surveyor.survey.metadata != Content::Block;
-        if let (Ok(domain), true) = (domain, is_file_domain) {
-            layout::look(&mut surveyor, &domain);
-            contents::look(&mut surveyor, &domain);
-            if with_volumes {
-                volumes::look(&mut surveyor, &domain);
-            }
-        }
-        surveyor.survey
-    }
-
     /// The domain's version; none if the metadata does not say.
     pub(super) fn version(&self) -> Option<i64> {
         self.number("VERSION")
@@ -153,7 +96,7 @@ impl Surveyor {
 
     /// A number of the metadata.
     pub(super) fn number(&self, key: &str) -> Option<i64> {
-        self.metadata.get(key).and_then(super::findings::integer)
+        self.metadata.get(key).and_then(integer)
     }
 
     /// Whether a value of the metadata is this word, in any case.
@@ -237,62 +180,4 @@ impl Surveyor {
             }
         }
     }
-}
-
-/// The metadata of a domain.
-fn content(domain: &Dir) -> Content {
-    let read = || {
-        let dom_md = domain.dir("dom_md")?;
-        match dom_md.look("metadata")? {
-            None => Err(ErrorKind::NotFound.into()),
-            Some(entry) if entry.is_file() => dom_md.read("metadata", 0, MOST_METADATA + 1),
-            Some(entry) => Err(io::Error::other(format!(
-                "{}, expected a file",
-                entry.words()
-            ))),
-        }
-    };
-    let content = match read() {
-        // The SPM has just replaced the file on an NFS server; the new one is whole.
-        Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => read(),
-        other => other,
-    };
-    bounded(content)
-}
-
-/// The metadata in a file that is no domain's.
-fn copy(file: &Path) -> Content {
-    bounded(probe::content(file))
-}
-
-fn bounded(content: io::Result<Vec<u8>>) -> Content {
-    match content {
-        Ok(content) if content.len() as u64 > MOST_METADATA => {
-            Content::Unreadable(format!("larger than {MOST_METADATA} bytes"))
-        }
-        Ok(content) => Content::Found(content),
-        Err(error) if error.kind() == ErrorKind::NotFound => Content::Missing,
-        Err(error) => Content::Unreadable(error.to_string()),
-    }
-}
-
-/// The child's message for [`survey`], and what it means.
-pub(super) fn to_message(surveys: Result<Vec<Survey>>) -> Vec<u8> {
-    let answer = surveys.map_err(|error| error.to_string());
-    serde_json::to_vec(&answer).unwrap_or_default()
-}
-
-/// Reads the message of a child.
-///
-/// # Errors
-/// What the child says instead.
-pub(super) fn of_message(message: &[u8]) -> Result<Vec<Survey>> {
-    let answer: std::result::Result<Vec<Survey>, String> = serde_json::from_slice(message)
-        .map_err(|_| Error::new("the child that reads it died, or had too much to say"))?;
-    answer.map_err(Error::new)
-}
-
-/// Whether VDSM would take a directory of this name for a domain, if it has a `dom_md`.
-pub(super) fn looks_like_domain(name: &str) -> bool {
-    name.matches('-').count() >= 4 || is_uuid(name)
 }

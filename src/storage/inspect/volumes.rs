@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use super::contents::{ISO_DIRECTORY, REMOVED};
-use super::inside::Dir;
-use super::is_uuid;
+use super::dir::Dir;
+use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
-use super::survey::{Image, Surveyor};
-use super::volume::{MOST_META, Volume};
+use super::report::{Image, Surveyor};
+use crate::storage::format::name::is_uuid;
+use crate::storage::format::volume::{MOST_META, Volume};
 
 /// The first bytes of a qcow2 file, and where its incompatible features are.
 const QCOW2: &[u8] = b"QFI\xfb";

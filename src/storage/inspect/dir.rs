@@ -20,20 +20,20 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 pub(super) const MOST_ENTRIES: usize = 100_000;
 
 /// An open directory.
-pub(super) struct Dir {
+pub(in crate::storage) struct Dir {
     fd: OwnedFd,
     /// Its name below the domain, for messages; the domain's own is empty.
-    pub(super) name: PathBuf,
+    pub(in crate::storage) name: PathBuf,
 }
 
 /// What a directory has under one name.
-pub(super) struct Entry {
+pub(in crate::storage) struct Entry {
     found: FileStat,
 }
 
 impl Dir {
     /// The directory of a domain, which may be reached through links.
-    pub(super) fn of_domain(path: &Path) -> io::Result<Dir> {
+    pub(in crate::storage) fn of_domain(path: &Path) -> io::Result<Dir> {
         let fd = openat(
             AT_FDCWD,
             path,
@@ -47,7 +47,7 @@ impl Dir {
     }
 
     /// A directory in this one, no link to one.
-    pub(super) fn dir(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
+    pub(in crate::storage) fn dir(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
         let name = Path::new(name.as_ref());
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(Dir {
@@ -57,7 +57,7 @@ impl Dir {
     }
 
     /// What is under `name`, none if nothing is. A link is not followed.
-    pub(super) fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Entry>> {
+    pub(in crate::storage) fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Entry>> {
         let name = Path::new(name.as_ref());
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(Entry { found })),
@@ -67,7 +67,7 @@ impl Dir {
     }
 
     /// At most `most` bytes of a regular file, from `offset` on.
-    pub(super) fn read(
+    pub(in crate::storage) fn read(
         &self,
         name: impl AsRef<OsStr>,
         offset: u64,
@@ -87,7 +87,7 @@ impl Dir {
     }
 
     /// The names in this directory, sorted, and whether there are more than are read.
-    pub(super) fn names(&self) -> io::Result<(Vec<OsString>, bool)> {
+    pub(in crate::storage) fn names(&self) -> io::Result<(Vec<OsString>, bool)> {
         let mut entries = fs::read_dir(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))?;
         let mut names = Vec::new();
         for entry in entries.by_ref().take(MOST_ENTRIES) {
@@ -98,7 +98,7 @@ impl Dir {
     }
 
     /// The directory itself.
-    pub(super) fn itself(&self) -> io::Result<Entry> {
+    pub(in crate::storage) fn itself(&self) -> io::Result<Entry> {
         let found = fstatat(&self.fd, ".", AtFlags::AT_SYMLINK_NOFOLLOW)?;
         Ok(Entry { found })
     }
@@ -108,19 +108,19 @@ impl Dir {
 /// returns.
 impl Dir {
     /// Makes a directory that nobody else can use before [`Dir::finish`].
-    pub(super) fn make_dir(&self, name: &str) -> io::Result<Dir> {
+    pub(in crate::storage) fn make_dir(&self, name: &str) -> io::Result<Dir> {
         mkdirat(&self.fd, name, Mode::S_IRWXU)?;
         self.dir(name)
     }
 
     /// Gives the directory its mode and owner, and has its entries on the disk.
-    pub(super) fn finish(&self, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+    pub(in crate::storage) fn finish(&self, mode: u32, owner: (u32, u32)) -> io::Result<()> {
         let directory = File::from(self.fd.try_clone()?);
         settle(&directory, mode, owner)
     }
 
     /// Makes a file that was not there: `content`, and a hole up to `size` if that is more.
-    pub(super) fn make_file(
+    pub(in crate::storage) fn make_file(
         &self,
         name: impl AsRef<OsStr>,
         content: &[u8],
@@ -140,13 +140,13 @@ impl Dir {
     }
 
     /// Gives an entry another name; what had that name is gone.
-    pub(super) fn rename(&self, old: &OsStr, new: &OsStr) -> io::Result<()> {
+    pub(in crate::storage) fn rename(&self, old: &OsStr, new: &OsStr) -> io::Result<()> {
         renameat(&self.fd, old, &self.fd, new)?;
         sync(&File::from(self.fd.try_clone()?))
     }
 
     /// Removes a file, if it is there.
-    pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
+    pub(in crate::storage) fn remove(&self, name: &OsStr) -> io::Result<()> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Err(Errno::ENOENT) => Ok(()),
             other => Ok(other?),
@@ -186,16 +186,16 @@ fn sync(file: &File) -> io::Result<()> {
 }
 
 impl Entry {
-    pub(super) fn is_file(&self) -> bool {
+    pub(in crate::storage) fn is_file(&self) -> bool {
         self.kind() == SFlag::S_IFREG
     }
 
-    pub(super) fn is_dir(&self) -> bool {
+    pub(in crate::storage) fn is_dir(&self) -> bool {
         self.kind() == SFlag::S_IFDIR
     }
 
     /// The kind in words.
-    pub(super) fn words(&self) -> &'static str {
+    pub(in crate::storage) fn words(&self) -> &'static str {
         match self.kind() {
             SFlag::S_IFREG => "a file",
             SFlag::S_IFDIR => "a directory",
@@ -206,31 +206,31 @@ impl Entry {
         }
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::storage) fn size(&self) -> u64 {
         u64::try_from(self.found.st_size).unwrap_or_default()
     }
 
     /// The permissions.
-    pub(super) fn mode(&self) -> u32 {
+    pub(in crate::storage) fn mode(&self) -> u32 {
         self.found.st_mode & 0o7777
     }
 
-    pub(super) fn owner(&self) -> (u32, u32) {
+    pub(in crate::storage) fn owner(&self) -> (u32, u32) {
         (self.found.st_uid, self.found.st_gid)
     }
 
     /// The numbers of the file system.
-    pub(super) fn device(&self) -> (u64, u64) {
+    pub(in crate::storage) fn device(&self) -> (u64, u64) {
         (major(self.found.st_dev), minor(self.found.st_dev))
     }
 
     /// When its content last changed.
-    pub(super) fn changed(&self) -> SystemTime {
+    pub(in crate::storage) fn changed(&self) -> SystemTime {
         let seconds = u64::try_from(self.found.st_mtime).unwrap_or_default();
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    pub(super) fn inode(&self) -> u64 {
+    pub(in crate::storage) fn inode(&self) -> u64 {
         self.found.st_ino
     }
 

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What an administrator sets for the properties of hooks, in the engine and on the host. Who prints
+//! it, and beside what, is not known here.
+
+use std::fmt::Write as _;
+
+use vdsm_hooks::Result;
+use vdsm_hooks::hook::manifest::{Hook, Scope};
+use vdsm_hooks::host::command::shell_quoted;
+
+use crate::custom_properties::{Definition, Key, List};
+
+/// The level of today's clusters.
+pub(crate) const LEVEL: &str = "4.7";
+
+/// The engine reads its lists when it starts.
+pub(crate) const RESTART: &str = "systemctl restart ovirt-engine";
+
+/// What the hooks need defined, by key. Each property once, although hooks share some.
+pub(crate) fn definitions(hooks: &[Hook]) -> Vec<(Key, Vec<Definition>)> {
+    let mut all: Vec<Definition> = Vec::new();
+    for property in hooks.iter().flat_map(|hook| &hook.properties) {
+        all.extend(Definition::of(property).filter(|definition| !all.contains(definition)));
+    }
+    let by_key = Key::ALL.into_iter().map(|key| {
+        let of_key = all.iter().filter(|definition| definition.key == key);
+        (key, of_key.cloned().collect::<Vec<_>>())
+    });
+    by_key.filter(|(_, found)| !found.is_empty()).collect()
+}
+
+/// A list of nothing but `definitions`.
+pub(crate) fn list_of(definitions: &[Definition]) -> List {
+    let mut list = List::default();
+    for definition in definitions {
+        list.define(definition, false);
+    }
+    list
+}
+
+/// The command that makes `value` the list of `key`.
+pub(crate) fn setting(key: Key, value: impl std::fmt::Display, level: &str) -> String {
+    let setting = shell_quoted(&format!("{}={value}", key.name()));
+    format!("engine-config -s {setting} --cver={level}")
+}
+
+/// Properties that nobody has to define.
+pub(crate) fn known_to_the_engine(hook: &Hook) -> Result<String> {
+    let mut text = String::new();
+    for property in &hook.properties {
+        let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
+        if !of_the_host && Definition::of(property).is_none() {
+            writeln!(text, "The engine knows {} of itself.", property.name)?;
+        }
+    }
+    Ok(text)
+}
+
+/// What to put where on the host.
+pub(crate) fn settings_of_the_host(hook: &Hook) -> Result<String> {
+    let of = |scope: Scope| {
+        let properties = hook.properties.iter();
+        properties.filter(move |property| property.scope == scope)
+    };
+    let mut text = String::new();
+    if of(Scope::Host).next().is_some() {
+        text += "Set a default for the whole host, in /etc/sysconfig/vdsm\n";
+        for property in of(Scope::Host) {
+            let value = property.example.replace('\\', "\\\\").replace('"', "\\\"");
+            writeln!(text, "  {}=\"{value}\"", property.name)?;
+        }
+        text += "  systemctl restart vdsmd\n";
+    }
+    if of(Scope::VdsmConf).next().is_some() {
+        let name = &hook.name;
+        writeln!(
+            text,
+            "Set it for the whole host, in /etc/vdsm/vdsm.conf.d/50_{name}.conf\n  [vars]"
+        )?;
+        for property in of(Scope::VdsmConf) {
+            // A single one begins a reference.
+            let value = property.example.replace('%', "%%");
+            writeln!(text, "  {} = {value}", property.name)?;
+        }
+        text += "Hooks read it at every run; nothing has to be restarted.\n";
+    }
+    Ok(text)
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Everything that can be seen of one domain, for the administrator: its directories and volumes,
+//! or its volume group, and a report of them. Nothing is changed here; a remark may carry the
+//! command that would.
+
+pub(super) mod dir;
+pub mod group;
+mod images;
+pub(super) mod layout;
+pub mod report;
+pub(super) mod survey;
+mod volumes;

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A volume group that is a domain: what is wrong with it, and the command that mends its metadata.
+//! How LVM is asked for groups is not known here.
+
+use super::report::Remark;
+use crate::host::command::shell_quoted;
+use crate::props;
+use crate::storage::find::lvm::{CONFIG, Group};
+use crate::storage::format::metadata::Metadata;
+use crate::storage::format::tags::{self, UNREADY};
+
+/// The size of the extents of a domain in bytes.
+const EXTENT: u64 = 128 << 20;
+
+/// The command that does what [`tags::change`] says; none if there is nothing to do.
+pub fn command(group: &Group, metadata: &Metadata) -> Option<String> {
+    let change = tags::change(&group.tags, metadata);
+    if change.is_empty() {
+        return None;
+    }
+    let words = ["lvm", "vgchange", "--config", CONFIG].map(str::to_owned);
+    let words = words.into_iter().chain(change).chain([group.name.clone()]);
+    let words: Vec<String> = words.map(|word| shell_quoted(&word)).collect();
+    Some(words.join(" "))
+}
+
+/// What is wrong with a volume group that is a domain with this metadata.
+pub fn remarks(group: &Group, metadata: &Metadata) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut add = |about: &str, problem: String| {
+        remarks.push(Remark {
+            about: about.to_owned(),
+            problem,
+            remedy: None,
+        });
+    };
+    if group.is_unready() {
+        add(
+            "tags",
+            format!("{UNREADY}: VDSM has not finished making it"),
+        );
+    }
+    if let Some(uuid) = metadata.get("VGUUID").filter(|uuid| *uuid != group.uuid) {
+        let uuid = props::quoted(uuid);
+        add(
+            "VGUUID",
+            format!("{uuid}, but that of the volume group is {}", group.uuid),
+        );
+    }
+    if group.extent != EXTENT.to_string() {
+        add(
+            "extents",
+            format!("of {} bytes, expected {EXTENT}", group.extent),
+        );
+    }
+    let kind = metadata.get("TYPE").unwrap_or_default();
+    if !["ISCSI", "FCP", ""].contains(&kind.to_uppercase().as_str()) {
+        let kind = props::quoted(kind);
+        add(
+            "TYPE",
+            format!("{kind}, but the domain is a volume group, expected ISCSI or FCP"),
+        );
+    }
+    for (key, value) in metadata.iter() {
+        let number = key.strip_prefix("PV").unwrap_or_default();
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let fields = value.split(',').filter_map(|field| field.split_once(':'));
+        let names: Vec<&str> = fields.map(|(name, _)| name).collect();
+        if names != ["pv", "uuid", "pestart", "pecount", "mapoffset"] {
+            let value = props::quoted(value);
+            add(
+                key,
+                format!("{value}, expected pv:,uuid:,pestart:,pecount:,mapoffset:"),
+            );
+        }
+    }
+    remarks
+}
