@@ -21,6 +21,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "macbind";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'br0'}";
+const NO_FLOOR: &str = "the vNIC's bandwidth has a floor, which libvirt refuses on a bridge";
 const UNFILTERED: Unfiltered = Unfiltered {
     port: "Open vSwitch port",
     instead: "bind the NIC to a bridge of Linux",
@@ -77,6 +78,7 @@ fn bind_one(
 ) -> Result {
     match interface::kind(interface) {
         "bridge" => {}
+        "network" if interface::has_floor(interface) => return Err(Error::new(NO_FLOOR)),
         "network" => edits.set_attr(interface, "type", "bridge"),
         kind => {
             return Err(Error::new(format!(
@@ -154,11 +156,8 @@ fn parse(literal: &Literal) -> Result<Vec<Binding>> {
             return Err(form());
         };
         let Some(mac) = Mac::parse(key) else {
-            return Err(props::wrong(
-                PROPERTY,
-                key,
-                format!("not a MAC address, expected a key as in {EXAMPLE}"),
-            ));
+            let problem = format!("not a MAC address, expected a key as in {EXAMPLE}");
+            return Err(props::wrong(PROPERTY, key, problem));
         };
         if !bridge::is_name(name) {
             return Err(props::wrong(

@@ -61,6 +61,13 @@ pub fn is_isolated(interface: Node<'_, '_>) -> bool {
     port.and_then(|port| xml::attr(port, "isolated")) == Some("yes")
 }
 
+/// Whether a bandwidth is guaranteed to the NIC, which libvirt takes on the type `network` only.
+pub fn has_floor(interface: Node<'_, '_>) -> bool {
+    xml::children(interface, "bandwidth")
+        .flat_map(|bandwidth| xml::children(bandwidth, "inbound"))
+        .any(|inbound| xml::attr(inbound, "floor").is_some())
+}
+
 /// Whether the NIC is a port of Open vSwitch.
 pub fn is_on_ovs(interface: Node<'_, '_>) -> bool {
     xml::children(interface, "virtualport")
