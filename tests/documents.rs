@@ -20,7 +20,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use support::libvirt::{Change, Libvirt, RELEASES};
+use support::libvirt::{Change, DIES, Libvirt, RELEASES};
 use support::{hooks, not_run, root};
 
 #[test]
@@ -114,6 +114,65 @@ fn more_than_one_part_is_judged_in_documents_that_were_wrong() {
                 .map(|(_, new)| *new)
                 .collect::<Vec<_>>()
         );
+    }
+}
+
+#[test]
+fn a_virsh_that_dies_of_a_document_judges_the_others() {
+    let domain = |name: &str, inside: &str| {
+        format!(
+            "<domain type='test'><name>{name}</name><memory>1048576</memory>\
+             <os><type>hvm</type></os><devices>{inside}</devices></domain>"
+        )
+    };
+    let deadly = |name: &str| {
+        let source = "<source protocol='vhost' wwpn='naa.5123456789abcde0'/>";
+        let device =
+            format!("<hostdev mode='subsystem' type='scsi_host' rawio='yes'>{source}</hostdev>");
+        domain(name, &device)
+    };
+    let mut is_tried = false;
+    for release in RELEASES {
+        let Ok(libvirt) = Libvirt::of(release) else {
+            continue;
+        };
+        let documents = [
+            deadly("a"),
+            domain("b", ""),
+            domain("c", "<disk type='file'/>"),
+            deadly("d"),
+            domain("e", "<disk type='file'/>"),
+            domain("f", ""),
+        ];
+        let found = libvirt.objections(documents.iter().map(String::as_str));
+        let found: Vec<Vec<String>> = found.unwrap().into_iter().map(|one| one.define).collect();
+        let is_right: Vec<bool> = found.iter().map(Vec::is_empty).collect();
+        assert_eq!(is_right[1..3], [true, false], "{release}: {found:?}");
+        assert_eq!(is_right[4..], [false, true], "{release}: {found:?}");
+        if found[0] != [DIES] {
+            continue;
+        }
+        is_tried = true;
+        assert_eq!(found[3], [DIES]);
+
+        let changes = [("both", 0, 3), ("afterwards", 1, 0), ("before", 0, 1)];
+        let changes = changes.map(|(name, before, after)| Change {
+            name: name.to_owned(),
+            before: documents[before].clone(),
+            after: documents[after].clone(),
+        });
+        let wrong = libvirt.judge(&changes).unwrap().newly_wrong;
+        let of_define = wrong.iter().filter(|(_, why)| why.contains("define"));
+        let names: Vec<&str> = of_define.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["afterwards"], "{wrong:?}");
+
+        let all: Vec<String> = (0..30).map(|number| deadly(&number.to_string())).collect();
+        let found = libvirt.objections(all.iter().map(String::as_str));
+        assert!(found.is_err(), "{found:?}");
+    }
+    if !is_tried {
+        let reason = "none is here that dies of the document that libvirt 9.0.0 dies of";
+        not_run("a virsh that dies of a document", reason);
     }
 }
 

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
 use tempfile::TempDir;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::libvirt::parts::Comparison;
@@ -19,6 +21,16 @@ use super::{is_root, root};
 
 /// The Debian releases whose libvirt counts: 9.0 and 11.3.
 pub const RELEASES: [&str; 2] = ["bookworm", "trixie"];
+
+/// What virsh has against a document that it dies of.
+pub const DIES: &str = "libvirt's own virsh dies of it";
+
+/// How a program ends by its own fault. Any other signal comes from outside.
+const OWN_FAULTS: [i32; 5] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
+
+/// What virsh says before each document, and after the last one.
+const MARK: &str = "the next is number ";
+const END: &str = "that was all";
 
 /// The libvirt of one release.
 pub struct Libvirt {
@@ -36,6 +48,14 @@ pub struct Objections {
     pub schema: Vec<String>,
     /// The library's, when the domain is defined.
     pub define: Vec<String>,
+}
+
+/// What virsh said on both outputs, and whether it died.
+#[derive(Debug)]
+struct Said {
+    out: String,
+    errors: String,
+    has_died: bool,
 }
 
 /// Which of the objections count.
@@ -82,43 +102,41 @@ impl Libvirt {
             version: String::new(),
             system,
         };
-        let (said, _) = libvirt.virsh("version --daemon\n")?;
-        let version = said
-            .lines()
-            .find_map(|line| line.strip_prefix("Using library: libvirt "));
+        let said = libvirt.virsh("version --daemon\n")?;
+        let mut lines = said.out.lines();
+        let version = lines.find_map(|line| line.strip_prefix("Using library: libvirt "));
         libvirt.version = version
-            .ok_or(format!("virsh of {release}: {said}"))?
+            .ok_or(format!("virsh of {release}: {said:?}"))?
             .to_owned();
         Ok(libvirt)
     }
 
     /// What this libvirt has against each of the documents, in their order. One process validates
-    /// all of them, and one defines them.
+    /// all of them, and one defines them, as long as it lives.
     pub fn objections<'d>(
         &self,
         documents: impl IntoIterator<Item = &'d str>,
     ) -> Result<Vec<Objections>, String> {
         let directory = TempDir::new_in(self.system.join("tmp")).unwrap();
-        let mut names = Vec::new();
-        let mut define = String::new();
+        let (mut files, mut commands) = (Vec::new(), Vec::new());
         for (number, text) in documents.into_iter().enumerate() {
             let file = directory.path().join(format!("{number}.xml"));
             fs::write(&file, text).unwrap();
             let inside = Path::new("/").join(file.strip_prefix(&self.system).unwrap());
-            define += &format!("define {}\n", inside.display());
+            let mut define = format!("define {}\n", inside.display());
             // The next one may have the same id and another name.
             if let Some(name) = name_of(text) {
                 define += &format!("undefine -- {}\n", quoted(&name));
             }
-            names.push((file.display().to_string(), inside.display().to_string()));
+            files.push(file.display().to_string());
+            commands.push(define);
         }
-        let mut found = vec![Objections::default(); names.len()];
-        let files = names.iter().map(|(outside, _)| outside.as_str());
-        for (number, line) in self.schema(&files.collect::<Vec<_>>())? {
+        let mut found = vec![Objections::default(); files.len()];
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        for (number, line) in self.schema(&files)? {
             found[number].schema.push(line);
         }
-        let inside = names.iter().map(|(_, inside)| inside.as_str());
-        for (number, line) in self.definitions(&inside.collect::<Vec<_>>(), &define)? {
+        for (number, line) in self.definitions(&commands)? {
             found[number].define.push(line);
         }
         Ok(found)
@@ -159,30 +177,51 @@ impl Libvirt {
         Ok(found)
     }
 
-    /// Numbers of the files that the library refuses, and why.
-    fn definitions(&self, files: &[&str], commands: &str) -> Result<Vec<(usize, String)>, String> {
-        let number = numbers(files);
-        let (said, errors) = self.virsh(&format!("{commands}echo 'that was all'\n"))?;
-        if !said.contains("that was all") {
-            return Err(format!(
-                "virsh of {} has come to no end: {errors}",
-                self.release
-            ));
-        }
+    /// Numbers of the documents that the library refuses, and why; `commands` define each. Of some
+    /// virsh dies: behind such a one a new virsh goes on.
+    fn definitions(&self, commands: &[String]) -> Result<Vec<(usize, String)>, String> {
         let mut found = Vec::new();
-        let mut lines = errors.lines();
-        while let Some(line) = lines.next() {
-            let file = line.strip_prefix("error: Failed to define domain from ");
-            if let Some(number) = file.and_then(|file| number.get(file)) {
-                found.push((*number, lines.next().unwrap_or_default().to_owned()));
+        // One that dies of everything judges nothing.
+        let mut lives = 10 + commands.len() / 10;
+        let mut from = 0;
+        while from < commands.len() {
+            let rest = commands.iter().enumerate().skip(from);
+            let rest =
+                rest.map(|(number, define)| format!("echo --err '{MARK}{number}'\n{define}"));
+            let said = self.virsh(&format!("{}echo '{END}'\n", rest.collect::<String>()))?;
+            let mut current = None;
+            let mut lines = said.errors.lines();
+            while let Some(line) = lines.next() {
+                let line = line.strip_prefix("error: ").unwrap_or_default();
+                if let Some(Ok(number)) = line.strip_prefix(MARK).map(str::parse) {
+                    current = Some(number);
+                } else if line.starts_with("Failed to define domain from ") {
+                    let why = lines.next().unwrap_or_default().to_owned();
+                    found.extend(current.map(|number| (number, why)));
+                }
+            }
+            let has_ended = said.out.contains(END);
+            match (current, said.has_died) {
+                (Some(_), false) if has_ended => break,
+                (Some(number), true) if !has_ended && lives > 0 => {
+                    found.push((number, DIES.to_owned()));
+                    (from, lives) = (number + 1, lives - 1);
+                }
+                _ => {
+                    let Said { errors, .. } = said;
+                    return Err(format!(
+                        "virsh of {} has come to no end: {errors}",
+                        self.release
+                    ));
+                }
             }
         }
         Ok(found)
     }
 
-    /// What virsh says to commands, on both outputs. The driver is libvirt's own for tests: without
-    /// a daemon, and nothing stays.
-    fn virsh(&self, commands: &str) -> Result<(String, String), String> {
+    /// What virsh says to commands. The driver is libvirt's own for tests: without a daemon, and
+    /// nothing stays.
+    fn virsh(&self, commands: &str) -> Result<Said, String> {
         let mut words = vec!["timeout", "--kill-after=10", "600"];
         let system = self.system.to_str().unwrap();
         if system != "/" {
@@ -206,12 +245,19 @@ impl Libvirt {
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = Said {
+            out: text(&output.stdout),
+            errors: text(&output.stderr),
+            // timeout ends by the signal that has ended its program.
+            has_died: output
+                .status
+                .signal()
+                .is_some_and(|signal| OWN_FAULTS.contains(&signal)),
+        };
         match output.status.code() {
-            Some(0 | 1) => Ok((text(&output.stdout), text(&output.stderr))),
-            status => Err(format!(
-                "virsh: status {status:?}: {}",
-                text(&output.stderr)
-            )),
+            Some(0 | 1) => Ok(said),
+            None if said.has_died => Ok(said),
+            _ => Err(format!("virsh: {}: {}", output.status, said.errors)),
         }
     }
 
