@@ -128,7 +128,7 @@ packages() {
 # One stanza per hook: its files, for the place of @FILES@.
 file_lists() {
     descriptions | while IFS=$tab read -r hook _; do
-        printf '\n%%files %s\n%%license LICENSE LICENSE.dependencies\n' "$hook"
+        printf '\n%%files %s\n%%license LICENSE hooks-license/LICENSE.dependencies\n' "$hook"
         printf '%%doc hooks/%s/README.md\n' "$hook"
         printf '%%{_mandir}/man8/vdsm-hook-%s.8*\n' "$hook"
         if [ -e "hooks/$hook/sudoers" ]; then

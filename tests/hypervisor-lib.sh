@@ -257,8 +257,15 @@ qemu_words() { tr '\0' '\n' <"/proc/$(qemu_pid)/cmdline"; }
 # virsh_lists "TARGET SOURCE": whether the VM has this disk.
 virsh_lists() { virsh domblklist "$vm" | awk '{ print $1, $2 }' | grep -Fx "$1"; }
 
-# hmp_says COMMAND PATTERN: what the running QEMU's monitor answers.
-hmp_says() { virsh qemu-monitor-command "$vm" --hmp "$1" | grep -e "$2"; }
+# hmp_says COMMAND PATTERN: what the running QEMU's monitor answers; the end of that, if the pattern
+# is not there.
+hmp_says() {
+    virsh qemu-monitor-command "$vm" --hmp "$1" >"$work/hmp" || return
+    grep -e "$2" "$work/hmp" && return
+    echo "'$1' says nothing like '$2'; its last lines:"
+    tail -n 20 "$work/hmp"
+    return 1
+}
 
 # qmp COMMAND [ARGUMENTS]: asks the running QEMU; both are JSON without the outer object.
 qmp() {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What is worth a run after each change: formatting, lints, the library, the layout, and the cases and the
+# What is worth a run after each change: formatting, lints, the library, the layout and its rooms, and the cases and the
 # contract of the hooks that are named, of all without a name. No appliance, hypervisor or release build.
 #
 #     sh tests/quick.sh [HOOK]...
@@ -33,6 +33,7 @@ step "Formatting" cargo fmt --check
 step "Lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 step "Library" cargo test --locked --quiet --lib
 step "Layout" suite layout
+step "Rooms" suite rooms
 step "Cases" cases "$@"
 HOOKS=$*
 export HOOKS

@@ -137,7 +137,16 @@ pub fn run_with_arguments(program: Program, body: impl FnOnce(&[String]) -> Resu
 
 /// Puts one line on stderr. A closed stderr is no reason to fail.
 fn say(name: &str, message: &str) {
-    let _ = writeln!(io::stderr(), "{name}: {}", one_line(message));
+    let message = one_line(message);
+    let _ = writeln!(io::stderr(), "{name}: {}", said_once(name, &message));
+}
+
+/// A message without the hook's name in front, which is there already: many properties are called
+/// like their hook, and messages begin with the property.
+fn said_once<'m>(name: &str, message: &'m str) -> &'m str {
+    let rest = message.strip_prefix(name);
+    rest.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(message)
 }
 
 /// Reports what a hook did: for the few whose result cannot be told from their property. All
@@ -196,11 +205,8 @@ fn start_log(name: &'static str) {
             .as_str()
             .to_ascii_lowercase()
             .replace("warn", "warning");
-        writeln!(
-            out,
-            "{name}: {level}: {}",
-            one_line(&record.args().to_string())
-        )
+        let message = one_line(&record.args().to_string());
+        writeln!(out, "{name}: {level}: {}", said_once(name, &message))
     });
     // A second logger is impossible: nothing else sets one.
     let _ = builder.try_init();

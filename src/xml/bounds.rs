@@ -33,7 +33,7 @@ pub(super) const MOST_MARKS: usize = 1_000_000;
 /// # Errors
 /// More of something than any domain has: in which line, of what, and the limit.
 pub(super) fn check(text: &str, allow_dtd: bool) -> Result {
-    for mark in [b'<', b'='] {
+    for mark in *b"<=" {
         if text.len() > MOST_MARKS && text.bytes().filter(|b| *b == mark).count() > MOST_MARKS {
             return Err(too_many(MOST_MARKS, &format!("{:?}", char::from(mark))));
         }

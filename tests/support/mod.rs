@@ -52,7 +52,12 @@ pub fn root() -> &'static Path {
 
 /// The built program of a hook, or the tool.
 pub fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_vdsm-hooks")).with_file_name(name)
+    let path = Path::new(env!("CARGO_BIN_EXE_vdsm-hooks")).with_file_name(name);
+    assert!(
+        path.exists(),
+        "the program {name} is not built: has Cargo.toml a line for it in 'bin'?"
+    );
+    path
 }
 
 /// Says by name, once, what this machine could not run. Not with `println`, which is hidden where
