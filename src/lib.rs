@@ -14,6 +14,8 @@ pub mod json;
 pub mod libvirt;
 pub mod paths;
 pub mod props;
+#[cfg(feature = "tool")]
+pub mod runner;
 pub mod storage;
 pub mod vdsm;
 pub mod xml;

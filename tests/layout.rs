@@ -19,7 +19,7 @@ use std::process::Command;
 use support::{hooks, root};
 use vdsm_hooks::hook::manifest::{Group, Hook, HostFile, Scope};
 use vdsm_hooks::host::sudo::in_sudoers;
-use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Event};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
@@ -181,7 +181,7 @@ fn what_runs_as_root_is_written_down_twice() {
 fn a_daemon_has_a_unit_that_starts_it() {
     for hook in hooks() {
         for daemon in &hook.daemons {
-            let start = format!("ExecStart={DAEMONS}/{daemon}");
+            let start = format!("ExecStart={HOOKS}/{daemon}");
             let starts = |unit: &HostFile| {
                 read_of(&hook, &unit.source)
                     .lines()

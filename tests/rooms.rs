@@ -14,7 +14,7 @@ use std::path::Path;
 use support::{hooks, root};
 
 /// From the ground. A room may import from its own floor and from those before it.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["error"],
     &["paths"],
     &["xml", "json", "props"],
@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 9] = [
     &["vdsm"],
     &["image"],
     &["storage"],
+    &["runner"],
 ];
 
 /// A module's place: `host/files`.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use vdsm_hooks::host::state::{self, Lock, Records};
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::host::{command, files};
-use vdsm_hooks::{Context, Error, Result};
+use vdsm_hooks::{Context, Error, Result, helper};
 
 use crate::pool::{HELPER_LIMIT, LARGEST, Pool, meminfo};
 
 const HOOK: &str = "hugepages";
-const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/hugepages-set");
+const HELPER: Program<'_> = Program::helper(helper!("hugepages-set"));
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 const MOUNTS: &str = "/proc/self/mounts";
 

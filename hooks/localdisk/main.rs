@@ -20,11 +20,11 @@ use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::json::{Edits, Node, Object};
 use vdsm_hooks::vdsm::start;
-use vdsm_hooks::{Context as _, Error, Result, hook, program, props};
+use vdsm_hooks::{Context as _, Error, Result, helper, hook, program, props};
 
 const PROPERTY: &str = "localdisk";
 const BACKENDS: [(&str, &str); 2] = [("lvm", "lvm"), ("lvmthin", "lvmthin")];
-const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/localdisk-helper");
+const HELPER: Program<'_> = Program::helper(helper!("localdisk-helper"));
 /// What the helper has for its lock and for LVM.
 const HELPER_PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How long to wait for the storage of one image.

@@ -22,7 +22,7 @@ use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, hook, program, props};
+use vdsm_hooks::{Context, Error, Result, helper, hook, program, props};
 
 mod paused_start;
 mod tap;
@@ -38,7 +38,7 @@ const LINUX_BRIDGE: &str = "LINUX_BRIDGE";
 /// The plugins whose ports are on Open vSwitch.
 const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
 
-const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/openstacknet-tap");
+const HELPER: Program<'_> = Program::helper(helper!("openstacknet-tap"));
 const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
 const OPTIONS: [&str; 2] = ["--no-wait", "--verbose=db_ctl_base:syslog:off"];
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -20,7 +20,7 @@ use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::networks;
 use vdsm_hooks::xml::{self, Document, Edits, El};
-use vdsm_hooks::{Context, Error, Result, hook, program};
+use vdsm_hooks::{Context, Error, Result, helper, hook, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
 mod network;
@@ -36,7 +36,7 @@ const UNFILTERED: Unfiltered = Unfiltered {
 };
 /// How the set-up goes back, see there.
 const CUT_OFF: &str = "/run/vdsm-hooks/ovs/setup";
-const SETUP: &str = "/usr/libexec/vdsm-hooks/ovs-setup";
+const SETUP: &str = helper!("ovs-setup");
 
 fn main() -> ExitCode {
     hook::run(program!(), run)

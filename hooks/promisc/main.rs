@@ -17,14 +17,14 @@ use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result, hook, program, props};
+use vdsm_hooks::{Error, Result, helper, hook, program, props};
 
 mod pair;
 
 use pair::{Mode, Pair, START, STOP};
 
 const HOOK: &str = "promisc";
-const HELPER: Program<'_> = Program::helper("/usr/libexec/vdsm-hooks/promisc-tc");
+const HELPER: Program<'_> = Program::helper(helper!("promisc-tc"));
 
 /// One of the property: the device, and what it is for.
 type Item = (String, Mode);

@@ -60,7 +60,7 @@ pub struct Hook {
     /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers: Vec<String>,
-    /// Programs of the hook's folder that units among its files start, installed in [`DAEMONS`].
+    /// Programs of the hook's folder that units among its files start, installed in [`HOOKS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub daemons: Vec<String>,
     /// Files of the hook's folder that the host needs at places of their own.

@@ -22,7 +22,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::host::state::Lock;
-use crate::paths::{DAEMONS as HOOKS, HELPERS};
+use crate::paths::{HELPERS, HOOKS};
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.

@@ -15,12 +15,12 @@ use serde::Serialize;
 use vdsm_hooks::hook::manifest::Hook;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
-use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::paths::{HELPERS, HOOKS};
+use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events;
 use vdsm_hooks::{Context as _, Result};
 
 use crate::diff::printable;
-use crate::directory::{self, Entry, Origin};
 use crate::{catalog, print};
 
 /// Check that this host has what its hooks need, and that nothing runs by accident
@@ -168,18 +168,13 @@ impl Host<'_> {
 
     /// The hook's file at each event.
     fn places<'h>(&self, hook: &'h Hook) -> impl Iterator<Item = String> + use<'h> {
-        hook.events.iter().map(|event| {
-            format!(
-                "{}/{}/{}",
-                directory::HOOKS,
-                event.event,
-                hook.installed_as(event)
-            )
-        })
+        hook.events
+            .iter()
+            .map(|event| format!("{}/{}/{}", HOOKS, event.event, hook.installed_as(event)))
     }
 
     fn is_ours(&self, path: &str) -> bool {
-        directory::origin(&self.at(path)) == Origin::Ours
+        installed::origin(&self.at(path)) == Origin::Ours
     }
 
     fn has(&self, hook: &Hook) -> bool {
@@ -265,7 +260,7 @@ impl Host<'_> {
             self.owner_and_mode(&format!("{HELPERS}/{helper}"), 0o755, &hook.name);
         }
         for daemon in &hook.daemons {
-            self.owner_and_mode(&format!("{DAEMONS}/{daemon}"), 0o755, &hook.name);
+            self.owner_and_mode(&format!("{HOOKS}/{daemon}"), 0o755, &hook.name);
         }
     }
 
@@ -398,7 +393,7 @@ impl Host<'_> {
 
     /// Everything that VDSM runs at its events and that is none of the hooks' files.
     fn events(&mut self, installed: &[&Hook]) -> Result {
-        let hooks_dir = self.at(directory::HOOKS);
+        let hooks_dir = self.at(HOOKS);
         let mut directories: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(&hooks_dir).into_iter().flatten() {
             directories.push(entry.context(hooks_dir.display())?.path());
@@ -410,7 +405,7 @@ impl Host<'_> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            for entry in directory::entries(path)? {
+            for entry in installed::entries(path)? {
                 self.entry(&event, &entry, installed);
             }
         }
@@ -419,7 +414,7 @@ impl Host<'_> {
 
     fn entry(&mut self, event: &str, entry: &Entry, installed: &[&Hook]) {
         let place = format!("{event}/{}", entry.name);
-        let path = format!("{}/{place}", directory::HOOKS);
+        let path = format!("{HOOKS}/{place}");
         let known = installed
             .iter()
             .any(|hook| self.places(hook).any(|own| own == path));
@@ -444,7 +439,7 @@ impl Host<'_> {
                 format!("chmod 0755 {path}, or remove it"),
             );
         }
-        if let Some(why) = directory::by_accident(&entry.name) {
+        if let Some(why) = installed::by_accident(&entry.name) {
             let what = format!("VDSM runs it, and it was probably not meant to run: {why}");
             return self.find(true, &place, what, format!("rm {path}"));
         }
@@ -475,7 +470,7 @@ fn again(hook: &str) -> String {
 /// `50_qemu_cmdline` for qemucmdline's.
 fn same_job(file: &str, hook: &str) -> bool {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    let stem = directory::without_number(file);
+    let stem = installed::without_number(file);
     let stem = stem.split_once('.').map_or(stem, |(stem, _)| stem);
     plain(stem) == plain(hook)
 }

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 use vdsm_hooks::Result;
 use vdsm_hooks::hook::manifest::Hook;
-use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::paths::{HELPERS, HOOKS};
 
-use crate::directory::HOOKS;
 use crate::{catalog, print};
 
 /// Print which files each hook consists of, for installers and packages
@@ -82,7 +81,7 @@ fn describe(hook: &Hook, text: &mut String) -> Result {
         line(&["helper", &format!("{HELPERS}/{helper}"), "0755", helper])?;
     }
     for daemon in &hook.daemons {
-        line(&["daemon", &format!("{DAEMONS}/{daemon}"), "0755", daemon])?;
+        line(&["daemon", &format!("{HOOKS}/{daemon}"), "0755", daemon])?;
     }
     for file in &hook.files {
         line(&["file", &file.path, &file.mode, &file.source])?;

@@ -10,11 +10,12 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use vdsm_hooks::hook::manifest::{Group, Hook, Retired};
+use vdsm_hooks::paths::HOOKS;
+use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
-use crate::directory::{self, Entry, Origin};
 use crate::{catalog, print};
 
 /// List the hooks of the suite, whether they are installed, and everything else that is there
@@ -80,7 +81,7 @@ struct Other {
 /// Lists.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let hooks_dir = arguments.hooks_dir.as_deref();
-    let hooks_dir = std::path::absolute(hooks_dir.unwrap_or(Path::new(directory::HOOKS)))?;
+    let hooks_dir = std::path::absolute(hooks_dir.unwrap_or(Path::new(HOOKS)))?;
     if arguments.hooks_dir.is_some() && !hooks_dir.is_dir() {
         let shown = hooks_dir.display();
         return Err(Error::new(format!("{shown}: no such directory")));
@@ -106,7 +107,7 @@ fn listed(hook: &Hook, hooks_dir: &Path) -> Result<Listed> {
     let mut files = Vec::new();
     for event in &hook.events {
         let name = hook.installed_as(event);
-        let entries = directory::entries(&hooks_dir.join(&event.event))?;
+        let entries = installed::entries(&hooks_dir.join(&event.event))?;
         let entry = entries.iter().find(|entry| entry.name == name);
         let remark = entry.and_then(|entry| why_not_installed(entry, hook));
         files.push(Installed {
@@ -129,7 +130,7 @@ fn why_not_installed(entry: &Entry, hook: &Hook) -> Option<String> {
     if let Some(why) = entry.skipped {
         return Some(format!("there, but VDSM skips it: {why}"));
     }
-    let origin = directory::origin(&entry.path);
+    let origin = installed::origin(&entry.path);
     if origin == Origin::Ours {
         return None;
     }
@@ -156,7 +157,7 @@ fn others(hooks: &[Hook], hooks_dir: &Path) -> Result<Vec<Other>> {
     for path in directories {
         let event = path.file_name().unwrap_or_default().to_string_lossy();
         let known = events::find(&event).is_some();
-        for entry in directory::entries(&path)? {
+        for entry in installed::entries(&path)? {
             let places = hooks
                 .iter()
                 .flat_map(|hook| hook.events.iter().map(|event| hook.place(event)));
@@ -182,8 +183,8 @@ fn remark(entry: &Entry, known_event: bool) -> String {
     if !known_event {
         return "VDSM has no such event".to_owned();
     }
-    let what = directory::origin(&entry.path).words();
-    match directory::by_accident(&entry.name) {
+    let what = installed::origin(&entry.path).words();
+    match installed::by_accident(&entry.name) {
         Some(why) => format!("{what}; probably not meant to run: {why}"),
         None => what.to_owned(),
     }

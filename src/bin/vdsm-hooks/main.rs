@@ -15,22 +15,17 @@ use vdsm_hooks::storage::work;
 mod catalog;
 mod custom_properties;
 mod diff;
-mod directory;
 mod doctor;
-mod document;
 mod domain;
 mod engine_config;
-mod environment;
 mod files;
 mod grow_disk;
-mod interrupt;
 mod list;
 mod man;
 mod report;
 mod run;
 mod schema;
 mod show;
-mod verdict;
 
 /// The tool could not do what it was asked to: a wrong call, a file that cannot be read. Apart
 /// from all statuses that say something about hooks or storage domains.

@@ -12,6 +12,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::{Context as _, Result};
 
 use crate::{catalog, print, show};
@@ -130,7 +131,7 @@ fn hook_page(hook: &Hook) -> String {
     page.section("SYNOPSIS");
     let files = hook.events.iter().map(|event| {
         let file = hook.installed_as(event);
-        format!("/usr/libexec/vdsm/hooks/{}/{file}", event.event)
+        format!("{HOOKS}/{}/{file}", event.event)
     });
     page.as_is(&files.collect::<Vec<_>>().join("\n"));
 

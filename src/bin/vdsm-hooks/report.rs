@@ -13,13 +13,14 @@ use serde::Serialize;
 
 use vdsm_hooks::Result;
 use vdsm_hooks::host::command::shell_quoted;
+use vdsm_hooks::runner::data_file::Input;
+use vdsm_hooks::runner::decision::{Decision, End, Outcome, Verdict};
+use vdsm_hooks::runner::installed::Entry;
 use vdsm_hooks::vdsm::events::Event;
 
 use crate::diff::{coloured, printable};
-use crate::directory::Entry;
-use crate::document::Input;
 use crate::print_to;
-use crate::verdict::{Decision, End, Outcome, Verdict};
+use crate::run::Change;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -137,7 +138,7 @@ impl<'a> Report<'a> {
         self.say(&text)
     }
 
-    pub(crate) fn hook(&mut self, outcome: &Outcome) -> Result {
+    pub(crate) fn hook(&mut self, outcome: &Outcome, change: &Change) -> Result {
         let colour = match outcome.end {
             End::Status(0) => AnsiColor::Green,
             End::Skipped => AnsiColor::Yellow,
@@ -151,7 +152,7 @@ impl<'a> Report<'a> {
         );
         if outcome.end != End::Skipped {
             let _ = write!(text, "  {:.1} ms", outcome.time.as_secs_f64() * 1000.0);
-            if outcome.diff.is_empty() && outcome.problem.is_none() {
+            if change.diff.is_empty() && outcome.problem.is_none() {
                 let _ = write!(text, "  {DIM}no change{DIM:#}");
             }
         }
@@ -166,10 +167,10 @@ impl<'a> Report<'a> {
         if let Some(problem) = &outcome.problem {
             let _ = writeln!(text, "  {red}data: {}{red:#}", printable(problem));
         }
-        for problem in outcome.schema.iter().flatten() {
+        for problem in change.schema.iter().flatten() {
             let _ = writeln!(text, "  {red}schema: {}{red:#}", printable(problem));
         }
-        text += &coloured(&outcome.diff);
+        text += &coloured(&change.diff);
         text.push('\n');
         self.say(&text)
     }
@@ -179,11 +180,12 @@ impl<'a> Report<'a> {
         &mut self,
         verdict: &Verdict,
         outcomes: &[Outcome],
+        changes: &[Change],
         schema: Option<&[String]>,
         kept: Option<&str>,
     ) -> Result {
         if self.json {
-            return self.summary(verdict, outcomes, schema);
+            return self.summary(verdict, outcomes, changes, schema);
         }
         let (colour, words) = match verdict.decision {
             Decision::Proceeds => (AnsiColor::Green, "VDSM goes on"),
@@ -196,7 +198,7 @@ impl<'a> Report<'a> {
         };
         let style = colour.on_default();
         let mut text = format!("{style}{words}{style:#}");
-        let changed = outcomes.iter().any(|outcome| !outcome.diff.is_empty());
+        let changed = changes.iter().any(|change| !change.diff.is_empty());
         match verdict.decision {
             Decision::Proceeds | Decision::ProceedsAfterFailure if changed => {
                 text += match self.event.output_used {
@@ -211,10 +213,11 @@ impl<'a> Report<'a> {
             let _ = writeln!(text, "  {}", printable(message));
         }
         if let Some(problems) = schema {
-            let culprits = outcomes
-                .iter()
-                .filter(|outcome| outcome.schema.as_ref().is_some_and(|new| !new.is_empty()));
-            let culprits: Vec<_> = culprits.map(|outcome| outcome.name.as_str()).collect();
+            let culprits = outcomes.iter().zip(changes).filter(|(_, change)| {
+                let new = change.schema.as_ref();
+                new.is_some_and(|new| !new.is_empty())
+            });
+            let culprits: Vec<_> = culprits.map(|(outcome, _)| outcome.name.as_str()).collect();
             let words = match (problems.is_empty(), culprits.as_slice()) {
                 (true, []) => "valid".to_owned(),
                 (true, names) => format!(
@@ -241,26 +244,30 @@ impl<'a> Report<'a> {
         &mut self,
         verdict: &Verdict,
         outcomes: &[Outcome],
+        changes: &[Change],
         schema: Option<&[String]>,
     ) -> Result {
-        let hooks = outcomes.iter().map(|outcome| HookSummary {
-            name: &outcome.name,
-            path: &outcome.path,
-            status: outcome.end.keyword(),
-            exit_status: match outcome.end {
-                End::Status(status) => Some(status),
-                _ => None,
-            },
-            signal: match outcome.end {
-                End::Signal(signal) => Some(signal),
-                _ => None,
-            },
-            seconds: outcome.time.as_secs_f64(),
-            stderr: String::from_utf8_lossy(&outcome.stderr).into_owned(),
-            diff: &outcome.diff,
-            problem: outcome.problem.as_deref(),
-            schema: outcome.schema.as_deref(),
-        });
+        let hooks = outcomes
+            .iter()
+            .zip(changes)
+            .map(|(outcome, change)| HookSummary {
+                name: &outcome.name,
+                path: &outcome.path,
+                status: outcome.end.keyword(),
+                exit_status: match outcome.end {
+                    End::Status(status) => Some(status),
+                    _ => None,
+                },
+                signal: match outcome.end {
+                    End::Signal(signal) => Some(signal),
+                    _ => None,
+                },
+                seconds: outcome.time.as_secs_f64(),
+                stderr: String::from_utf8_lossy(&outcome.stderr).into_owned(),
+                diff: &change.diff,
+                problem: outcome.problem.as_deref(),
+                schema: change.schema.as_deref(),
+            });
         let summary = Summary {
             event: self.event.name,
             decision: verdict.decision.keyword(),

@@ -2,30 +2,27 @@
 
 //! `vdsm-hooks run`: fires an event on a copy of a document, as VDSM would.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
-use vdsm_hooks::host::{command, files, temporary};
+use vdsm_hooks::host::temporary;
+use vdsm_hooks::paths::HOOKS;
+use vdsm_hooks::runner::decision::{self, Decision, End};
+use vdsm_hooks::runner::environment::{self, Layers};
+use vdsm_hooks::runner::installed::{self, Entry};
+use vdsm_hooks::runner::{Firing, data_file, interrupt};
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 use vdsm_hooks::{Context as _, Error, Result};
 
-use crate::directory::{self, Entry};
-use crate::document;
-use crate::environment::{self, Layers};
 use crate::report::Report;
-use crate::verdict::{self, Decision, End, Outcome};
-use crate::{diff, interrupt, schema};
+use crate::{diff, schema};
 
-/// Far above any document; a hook that writes more has gone mad.
-const LARGEST: u64 = 256 << 20;
 /// What stands for the id of a VM that has none: an event of a VM always has one.
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -64,7 +61,7 @@ pub(crate) struct Arguments {
     hook: Vec<String>,
 
     /// Directory with the event directories
-    #[arg(long, value_name = "DIR", default_value = directory::HOOKS)]
+    #[arg(long, value_name = "DIR", default_value = HOOKS)]
     hooks_dir: PathBuf,
 
     /// Validate the XML before and after each hook against libvirt's schema
@@ -161,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .ok_or_else(|| Error::new(format!("VDSM has no event {:?}", arguments.event)))?;
     check(arguments, event)?;
     let file = arguments.domain.as_deref().or(arguments.data.as_deref());
-    let mut input = document::input(event, file, arguments.device.as_deref())?;
+    let mut input = data_file::input(event, file, arguments.device.as_deref())?;
     merge(&mut input.properties, &arguments.property);
     merge(&mut input.parameters, &arguments.device_property);
     let hooks_dir = std::path::absolute(&arguments.hooks_dir)?;
@@ -189,25 +186,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         event,
         environment,
         timeout: arguments.timeout,
-        state: Some(input.data.clone()),
-        schema: None,
+        data_file,
+        data: Some(input.data.clone()),
     };
+    // What the schema has against the data; none if nobody asked.
+    let mut problems = None;
     if arguments.schema && !input.data.is_empty() {
-        let problems = schema::problems(&input.data)?;
-        report.schema_before(&problems)?;
-        firing.schema = Some(problems);
+        let found = schema::problems(&input.data)?;
+        report.schema_before(&found)?;
+        problems = Some(found);
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut changes) = (Vec::new(), Vec::new());
     let mut stopped = event.failure == Failure::CannotStart;
     for hook in &hooks {
-        let outcome = firing.fire(hook, &data_file, stopped)?;
+        let before = firing.data.clone();
+        let outcome = firing.fire(hook, stopped)?;
         stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
-        report.hook(&outcome)?;
+        let change = Change::of(&firing, hook, before.as_deref(), problems.as_mut())?;
+        report.hook(&outcome, &change)?;
         outcomes.push(outcome);
+        changes.push(change);
     }
 
     let vm = input.vm_name.as_deref().unwrap_or("x");
-    let verdict = verdict::judge(event, &outcomes, vm);
+    let verdict = decision::judge(event, &outcomes, vm);
     let kept = match &arguments.output {
         Some(file) => Some(keep(file, event, &firing, verdict.decision)?),
         None => None,
@@ -215,7 +217,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     report.end(
         &verdict,
         &outcomes,
-        firing.schema.as_deref(),
+        &changes,
+        problems.as_deref(),
         kept.as_deref(),
     )?;
     Ok(ExitCode::from(verdict.decision.status()))
@@ -268,11 +271,11 @@ fn chosen(hooks_dir: &Path, event: &Event, wanted: &[String]) -> Result<Vec<Entr
             hooks_dir.display()
         )));
     }
-    let mut entries = directory::entries(&hooks_dir.join(event.name))?;
+    let mut entries = installed::entries(&hooks_dir.join(event.name))?;
     for name in wanted {
         if let Some(entry) = entries
             .iter()
-            .find(|entry| directory::is_called(&entry.name, name))
+            .find(|entry| installed::is_called(&entry.name, name))
         {
             if let Some(why) = entry.skipped {
                 return Err(Error::new(format!(
@@ -292,124 +295,56 @@ fn chosen(hooks_dir: &Path, event: &Event, wanted: &[String]) -> Result<Vec<Entr
         return Err(Error::new(format!("no hook {name:?} at {event}: {there}")));
     }
     entries.retain(|entry| {
-        let asked = |name: &String| directory::is_called(&entry.name, name);
+        let asked = |name: &String| installed::is_called(&entry.name, name);
         entry.skipped.is_none() && (wanted.is_empty() || wanted.iter().any(asked))
     });
     Ok(entries)
 }
 
-/// An event that is being fired.
-struct Firing<'a> {
-    event: &'a Event,
-    environment: BTreeMap<String, String>,
-    timeout: Duration,
-    /// Content of the data file after the last hook; none if it is gone.
-    state: Option<Vec<u8>>,
-    /// What the schema has against it; none if nobody asked.
-    schema: Option<Vec<String>>,
+/// What a hook made of the data, for people.
+pub(crate) struct Change {
+    /// Unified diff; empty for nothing.
+    pub(crate) diff: String,
+    /// What libvirt's schema has against it since this hook; none if it was not asked.
+    pub(crate) schema: Option<Vec<String>>,
 }
 
-impl Firing<'_> {
-    fn fire(&mut self, hook: &Entry, data_file: &Path, skip: bool) -> Result<Outcome> {
-        let mut outcome = Outcome {
-            name: hook.name.clone(),
-            path: hook.path.display().to_string(),
-            end: End::Skipped,
-            time: Duration::ZERO,
-            stderr: Vec::new(),
-            diff: String::new(),
-            problem: None,
-            schema: None,
-        };
-        if skip {
-            return Ok(outcome);
-        }
-        let start = Instant::now();
-        (outcome.end, outcome.stderr) = self.execute(&hook.path)?;
-        outcome.time = start.elapsed();
-
-        let after = match data_file.symlink_metadata() {
-            // A pipe, for example, could not be read to its end.
-            Ok(_) if data_file.is_file() => Some(files::read_file(data_file, LARGEST)?),
-            _ => None,
-        };
-        let changed = after != self.state;
-        if let (true, Some(after)) = (changed, &after) {
-            let before = self.state.as_deref().unwrap_or_default();
-            outcome.diff = diff::unified(before, after, self.event.data.is_json(), &hook.name);
-        }
-        if let Some(known) = &mut self.schema {
-            let mut new = Vec::new();
-            if changed {
-                let data = after.as_deref().unwrap_or_default();
-                let now = schema::problems(data)?;
-                new = match known.is_empty() {
-                    true => now.clone(),
-                    false => {
-                        let before = self.state.as_deref().unwrap_or_default();
-                        schema::new_problems(before, data, &now)?
-                    }
-                };
-                *known = now;
+impl Change {
+    /// `known` is what the schema had against the data before, and has afterwards.
+    fn of(
+        firing: &Firing<'_>,
+        hook: &Entry,
+        before: Option<&[u8]>,
+        known: Option<&mut Vec<String>>,
+    ) -> Result<Change> {
+        let after = firing.data.as_deref();
+        let is_changed = after != before;
+        let before = before.unwrap_or_default();
+        let diff = match after {
+            Some(after) if is_changed => {
+                diff::unified(before, after, firing.event.data.is_json(), &hook.name)
             }
-            outcome.schema = Some(new);
-        }
-        outcome.problem = document::problem(self.event, after.as_deref());
-        self.state = after;
-        Ok(outcome)
-    }
-
-    fn execute(&self, path: &Path) -> Result<(End, Vec<u8>)> {
-        let mut ending = self.supervise(Command::new(path));
-        if let Err(error) = &ending {
-            // VDSM starts hooks through taskset, which hands a file without a #! line to the shell.
-            if error.raw_os_error() == Some(ENOEXEC) {
-                let mut shell = Command::new("/bin/sh");
-                shell.arg(path);
-                ending = self.supervise(shell);
-            }
-        }
-        let ending = match ending {
-            Ok(ending) => ending,
-            Err(error) => {
-                let status = if error.kind() == io::ErrorKind::NotFound {
-                    127
-                } else {
-                    126
-                };
-                let hint = if status == 127 {
-                    " (the interpreter of its #! line?)"
-                } else {
-                    ""
-                };
-                let text = format!("failed to execute {}: {error}{hint}\n", path.display());
-                return Ok((End::Status(status), text.into_bytes()));
-            }
+            _ => String::new(),
         };
-        let end = match ending.status {
-            Some(status) if ending.in_time => match status.signal() {
-                Some(signal) => End::Signal(signal),
-                None => End::Status(status.code().unwrap_or_default()),
-            },
-            _ => End::TimedOut,
+        let Some(known) = known else {
+            return Ok(Change { diff, schema: None });
         };
-        Ok((end, ending.stderr))
-    }
-
-    fn supervise(&self, mut command: Command) -> io::Result<command::Ending> {
-        command.env_clear().envs(&self.environment);
-        let mut running = interrupt::running();
-        let ending = command::supervise(command, self.timeout, |group| {
-            *running = Some(group);
-            drop(running);
-        });
-        *interrupt::running() = None;
-        ending
+        let mut new = Vec::new();
+        if is_changed {
+            let data = after.unwrap_or_default();
+            let now = schema::problems(data)?;
+            new = match known.is_empty() {
+                true => now.clone(),
+                false => schema::new_problems(before, data, &now)?,
+            };
+            *known = now;
+        }
+        Ok(Change {
+            diff,
+            schema: Some(new),
+        })
     }
 }
-
-/// Error number of a file that the kernel cannot execute.
-const ENOEXEC: i32 = nix::errno::Errno::ENOEXEC as i32;
 
 /// A file like those that VDSM makes for its hooks.
 fn write_private(path: &Path, content: &[u8]) -> Result {
@@ -421,19 +356,19 @@ fn write_private(path: &Path, content: &[u8]) -> Result {
 
 /// Writes the result, and says what was done.
 fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> Result<String> {
-    let data = firing.state.as_deref();
+    let data = firing.data.as_deref();
     let shown = file.display();
     if decision == Decision::Hangs {
         return Ok(format!(
             "{shown} is not written: the hooks did not come to an end"
         ));
     }
-    let (None, Some(data)) = (document::problem(event, data), data) else {
+    let (None, Some(data)) = (data_file::problem(event, data), data) else {
         return Ok(format!(
             "{shown} is not written: VDSM could not read the data"
         ));
     };
-    let text = document::read_back(data)?;
+    let text = data_file::read_back(data)?;
     match fs::metadata(file) {
         Ok(old) if old.is_file() => temporary::replace_file(file, text.as_bytes())?,
         // A terminal or a pipe cannot be replaced.

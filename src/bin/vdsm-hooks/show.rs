@@ -9,7 +9,7 @@ use std::slice;
 use vdsm_hooks::Result;
 use vdsm_hooks::hook::manifest::{Hook, HostFile, Scope};
 use vdsm_hooks::host::command::shell_quoted;
-use vdsm_hooks::paths::{DAEMONS, HELPERS};
+use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment};
 
 use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
@@ -95,7 +95,7 @@ pub(crate) fn helpers(hook: &Hook) -> Vec<String> {
 /// Where the hook's daemons are installed.
 pub(crate) fn daemons(hook: &Hook) -> Vec<String> {
     let names = hook.daemons.iter();
-    names.map(|name| format!("{DAEMONS}/{name}")).collect()
+    names.map(|name| format!("{HOOKS}/{name}")).collect()
 }
 
 /// A file of the host in one line.

@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use vdsm_hooks::{Context as _, Result};
-
-/// Where VDSM has its event directories.
-pub(crate) const HOOKS: &str = "/usr/libexec/vdsm/hooks";
+use crate::{Context as _, Result};
 
 /// One name in an event's directory.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Path as VDSM would call it.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// File name, made printable.
-    pub(crate) name: String,
+    pub name: String,
     /// Why VDSM skips it; none if it runs it.
-    pub(crate) skipped: Option<&'static str>,
+    pub skipped: Option<&'static str>,
 }
 
 /// Everything in the directory, in VDSM's order. A missing directory is an empty one.
-pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(directory: &Path) -> Result<Vec<Entry>> {
     let listing = match fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.context(directory.display())?,
@@ -60,7 +60,7 @@ fn why_skipped(path: &Path, name: &[u8]) -> Option<&'static str> {
 
 /// What an executable file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A program of this suite.
     Ours,
     /// A script, with the `#!` line.
@@ -72,7 +72,8 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    pub(crate) fn words(self) -> &'static str {
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
         match self {
             Origin::Ours => "a program of this suite",
             Origin::Script => "a script",
@@ -83,7 +84,7 @@ impl Origin {
 }
 
 /// Tells the suite's programs by a sentence of their `--help`, which is in the file.
-pub(crate) fn origin(path: &Path) -> Origin {
+pub fn origin(path: &Path) -> Origin {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut content));
     if read.is_err() {
@@ -106,7 +107,7 @@ const LARGEST: u64 = 64 << 20;
 
 /// Why a file that VDSM runs was probably not meant to be run: editors and package managers leave
 /// such names, and VDSM looks at the x bit only.
-pub(crate) fn by_accident(name: &str) -> Option<&'static str> {
+pub fn by_accident(name: &str) -> Option<&'static str> {
     let ending = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     if ending(&[
         ".rpmsave",
@@ -136,12 +137,12 @@ pub(crate) fn by_accident(name: &str) -> Option<&'static str> {
 }
 
 /// Whether a file called `file` is meant by `wanted`: its whole name, or without the number.
-pub(crate) fn is_called(file: &str, wanted: &str) -> bool {
+pub fn is_called(file: &str, wanted: &str) -> bool {
     file == wanted || without_number(file) == wanted
 }
 
 /// `50_cpuflags` without its `50_`.
-pub(crate) fn without_number(file: &str) -> &str {
+pub fn without_number(file: &str) -> &str {
     match file.split_once('_') {
         Some((number, name))
             if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>

@@ -9,32 +9,38 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vdsm_hooks::vdsm::events::{Environment, Event};
-use vdsm_hooks::{Context as _, Error, Result};
+use crate::vdsm::events::{Environment, Event};
+use crate::{Context as _, Error, Result};
 
 /// systemd's search path for services.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Names and values.
-pub(crate) type Variables = Vec<(String, String)>;
+pub type Variables = Vec<(String, String)>;
 
 /// What the caller of a hook adds.
-pub(crate) struct Layers<'a> {
-    pub(crate) event: &'a Event,
+pub struct Layers<'a> {
+    /// The event that fires.
+    pub event: &'a Event,
     /// The daemon's settings file; the event's own if none.
-    pub(crate) sysconfig: Option<&'a Path>,
+    pub sysconfig: Option<&'a Path>,
     /// Device properties and other parameters of the event.
-    pub(crate) parameters: &'a [(String, String)],
+    pub parameters: &'a [(String, String)],
     /// Custom properties of the VM.
-    pub(crate) properties: &'a [(String, String)],
-    pub(crate) vm_id: Option<&'a str>,
+    pub properties: &'a [(String, String)],
+    /// Id of the VM; none at events without one.
+    pub vm_id: Option<&'a str>,
     /// Directory of VDSM's `hooking.py`.
-    pub(crate) hooking: Option<&'a Path>,
-    pub(crate) data_file: &'a Path,
+    pub hooking: Option<&'a Path>,
+    /// The file that hooks read and change.
+    pub data_file: &'a Path,
 }
 
 /// The whole environment; a later layer wins.
-pub(crate) fn build(layers: &Layers<'_>) -> Result<BTreeMap<String, String>> {
+///
+/// # Errors
+/// The settings file cannot be read.
+pub fn build(layers: &Layers<'_>) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
     all.extend(locale());
     if !layers.event.run_by_root() {
@@ -166,7 +172,10 @@ fn is_name(name: &str) -> bool {
 }
 
 /// `key=value` of the command line.
-pub(crate) fn property(text: &str) -> std::result::Result<(String, String), String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn property(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) => Err("no name before '='".to_owned()),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
@@ -176,7 +185,10 @@ pub(crate) fn property(text: &str) -> std::result::Result<(String, String), Stri
 
 /// The directory of VDSM's `hooking` module, which the original Python hooks import: `vdsm/hook`
 /// below some Python's `site-packages`. None where VDSM is not installed.
-pub(crate) fn hooking_directory(wanted: Option<&Path>) -> Result<Option<PathBuf>> {
+///
+/// # Errors
+/// It is not in the directory that was `wanted`.
+pub fn hooking_directory(wanted: Option<&Path>) -> Result<Option<PathBuf>> {
     if let Some(directory) = wanted {
         if directory.join("hooking.py").is_file() {
             return Ok(Some(std::path::absolute(directory)?));

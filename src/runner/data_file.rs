@@ -6,12 +6,12 @@ use std::path::Path;
 
 use roxmltree::Node;
 
-use vdsm_hooks::host::files;
-use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::vdsm::events::{Data, Environment, Event};
-use vdsm_hooks::{Context as _, Error, Result, json, xml};
+use crate::host::files;
+use crate::libvirt::domain;
+use crate::vdsm::events::{Data, Environment, Event};
+use crate::{Context as _, Error, Result, json, xml};
 
-use crate::environment::Variables;
+use super::environment::Variables;
 
 /// Namespace of oVirt's metadata, which holds the custom properties.
 const OVIRT: &str = "http://ovirt.org/vm/1.0";
@@ -20,19 +20,24 @@ const LARGEST: u64 = 64 << 20;
 
 /// The data, and what a domain XML says about its VM.
 #[derive(Debug, Default)]
-pub(crate) struct Input {
+pub struct Input {
     /// Content of the data file.
-    pub(crate) data: Vec<u8>,
-    pub(crate) vm_name: Option<String>,
-    pub(crate) vm_id: Option<String>,
+    pub data: Vec<u8>,
+    /// The VM's name; none if the data does not say.
+    pub vm_name: Option<String>,
+    /// Its id; none if the data does not say.
+    pub vm_id: Option<String>,
     /// Custom properties of the VM, from the metadata.
-    pub(crate) properties: Variables,
+    pub properties: Variables,
     /// Custom properties of the device, from the metadata.
-    pub(crate) parameters: Variables,
+    pub parameters: Variables,
 }
 
 /// Reads what the event needs from `file`; `device` chooses one device of a domain.
-pub(crate) fn input(event: &Event, file: Option<&Path>, device: Option<&str>) -> Result<Input> {
+///
+/// # Errors
+/// The file cannot be read, is not what the event hands over, or there is none where there must be.
+pub fn input(event: &Event, file: Option<&Path>, device: Option<&str>) -> Result<Input> {
     if event.data.is_json() {
         return from_json(event, file);
     }
@@ -197,7 +202,7 @@ fn alone(text: &str, node: Node<'_, '_>) -> Result<Vec<u8>> {
 }
 
 /// Why VDSM could not go on with what the hooks left in the data file.
-pub(crate) fn problem(event: &Event, data: Option<&[u8]>) -> Option<String> {
+pub fn problem(event: &Event, data: Option<&[u8]>) -> Option<String> {
     let Some(data) = data else {
         return Some("the data file is gone".to_owned());
     };
@@ -219,7 +224,10 @@ pub(crate) fn problem(event: &Event, data: Option<&[u8]>) -> Option<String> {
 }
 
 /// The text as VDSM reads it back: all line ends are line feeds.
-pub(crate) fn read_back(data: &[u8]) -> Result<String> {
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn read_back(data: &[u8]) -> Result<String> {
     let text = std::str::from_utf8(data)?;
     Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Control-C and `kill`: a hook runs in a process group of its own, so the terminal does not
-//! reach it, and it must not outlive the dry run.
+//! reach it, and it must not outlive who runs it.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use std::{fs, thread};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
-use vdsm_hooks::Result;
+use crate::Result;
 
-/// The process group of the hook that runs. Whoever holds the lock keeps the tool where it is:
+/// The process group of the hook that runs. Whoever holds the lock keeps the program where it is:
 /// a hook about to start, or an interrupt.
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
@@ -21,13 +21,16 @@ static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// To be held until the group of a hook that starts is known.
-pub(crate) fn running() -> MutexGuard<'static, Option<Pid>> {
+pub(super) fn running() -> MutexGuard<'static, Option<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on an interrupt kills the running hook, removes the directory and ends the tool with
+/// From now on an interrupt kills the running hook, removes the directory and ends the program with
 /// the status of a shell command that was interrupted.
-pub(crate) fn clean_up_when_interrupted(directory: &Path) -> Result {
+///
+/// # Errors
+/// No more threads.
+pub fn clean_up_when_interrupted(directory: &Path) -> Result {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         signals.add(signal);

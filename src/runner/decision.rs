@@ -5,12 +5,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use vdsm_hooks::vdsm::events::{Event, Failure};
+use crate::vdsm::events::{Event, Failure};
 
 /// How one hook ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
+    /// It has exited with this status.
     Status(i32),
+    /// It was killed by this signal.
     Signal(i32),
     /// It did not end in time; it, or a child of it that held its output open, was killed.
     TimedOut,
@@ -20,7 +22,7 @@ pub(crate) enum End {
 
 impl End {
     /// For scripts.
-    pub(crate) fn keyword(self) -> &'static str {
+    pub fn keyword(self) -> &'static str {
         match self {
             End::Status(0) => "ok",
             End::Status(2) => "failed-stop",
@@ -32,7 +34,7 @@ impl End {
     }
 
     /// For people.
-    pub(crate) fn words(self) -> String {
+    pub fn words(self) -> String {
         match self {
             End::Status(0) => "ok".to_owned(),
             End::Status(1) => "failed, go on".to_owned(),
@@ -46,39 +48,45 @@ impl End {
         }
     }
 
-    pub(crate) fn failed(self) -> bool {
+    /// Whether VDSM takes it for a failure.
+    pub fn failed(self) -> bool {
         matches!(self, End::Status(1..) | End::Signal(_))
     }
 }
 
 /// What became of one hook.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) name: String,
-    pub(crate) path: String,
-    pub(crate) end: End,
-    pub(crate) time: Duration,
-    pub(crate) stderr: Vec<u8>,
-    /// Unified diff of what it changed; empty for nothing.
-    pub(crate) diff: String,
+pub struct Outcome {
+    /// Its file name, made printable.
+    pub name: String,
+    /// Its path, as VDSM calls it.
+    pub path: String,
+    /// How it ended.
+    pub end: End,
+    /// How long it ran.
+    pub time: Duration,
+    /// What it said on standard error.
+    pub stderr: Vec<u8>,
     /// Why VDSM could not read the data file after this hook.
-    pub(crate) problem: Option<String>,
-    /// What libvirt's schema has against the document since this hook; none if it was not asked.
-    pub(crate) schema: Option<Vec<String>>,
+    pub problem: Option<String>,
 }
 
 /// What VDSM does after the last hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
+    /// It goes on with the operation.
     Proceeds,
+    /// It goes on although a hook failed.
     ProceedsAfterFailure,
+    /// It stops the operation.
     Stops,
+    /// It waits for a hook that does not end.
     Hangs,
 }
 
 impl Decision {
     /// For scripts.
-    pub(crate) fn keyword(self) -> &'static str {
+    pub fn keyword(self) -> &'static str {
         match self {
             Decision::Proceeds => "proceed",
             Decision::ProceedsAfterFailure => "proceed-after-failure",
@@ -87,8 +95,8 @@ impl Decision {
         }
     }
 
-    /// The tool's exit status.
-    pub(crate) fn status(self) -> u8 {
+    /// The exit status of a program that says so: 0 to 3 in the order of the variants.
+    pub fn status(self) -> u8 {
         match self {
             Decision::Proceeds => 0,
             Decision::ProceedsAfterFailure => 1,
@@ -100,13 +108,15 @@ impl Decision {
 
 /// The decision, and in words why, where the operation does not go on.
 #[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) decision: Decision,
-    pub(crate) message: Option<String>,
+pub struct Verdict {
+    /// What VDSM does.
+    pub decision: Decision,
+    /// Why, where the operation does not go on.
+    pub message: Option<String>,
 }
 
 /// Decides as VDSM does. `vm` is the VM's name.
-pub(crate) fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
+pub fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
     let verdict = |decision, message| Verdict { decision, message };
     let ran = || {
         outcomes
@@ -188,7 +198,7 @@ fn python_bytes(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vdsm_hooks::vdsm::events;
+    use crate::vdsm::events;
 
     fn outcome(name: &str, end: End, problem: Option<&str>) -> Outcome {
         Outcome {
@@ -197,9 +207,7 @@ mod tests {
             end,
             time: Duration::ZERO,
             stderr: name.as_bytes().to_vec(),
-            diff: String::new(),
             problem: problem.map(str::to_owned),
-            schema: None,
         }
     }
 

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Does for a hook what VDSM does: the environment, the data file, the files of an event in their order,
+//! each run and its result read back, and what VDSM would have decided. For whatever stands in VDSM's
+//! place: the dry run, and other callers of the same hooks.
+//!
+//! Nothing here is linked into a hook, and nothing here knows which hooks there are.
+
+pub mod data_file;
+pub mod decision;
+pub mod environment;
+mod fire;
+pub mod installed;
+pub mod interrupt;
+
+pub use fire::Firing;
