@@ -11,7 +11,7 @@ mod edit;
 mod fragment;
 
 pub use edit::Edits;
-pub use fragment::El;
+pub use fragment::Element;
 pub use roxmltree::{Document, Node};
 
 use crate::{Context as _, Error, Result};

@@ -33,7 +33,7 @@ use vdsm_hooks::hook::manifest::{Hook, Scope};
 use vdsm_hooks::libvirt::hostdev::Address;
 use vdsm_hooks::libvirt::{interface, parts};
 use vdsm_hooks::vdsm::events::{self, Data, Event};
-use vdsm_hooks::xml::{self, Edits, El, Node};
+use vdsm_hooks::xml::{self, Edits, Element, Node};
 
 /// How many documents the sample has.
 const SAMPLE: usize = 40;
@@ -360,9 +360,9 @@ fn hand_over_scsi(document: &xml::Document<'_>, edits: &mut Edits<'_>) {
         ] {
             edits.set_attr(hostdev, name, value);
         }
-        let address = El::new("address").attr("bus", "0").attr("target", "2");
-        let new = El::new("source")
-            .child(El::new("adapter").attr("name", "scsi_host3"))
+        let address = Element::new("address").attr("bus", "0").attr("target", "2");
+        let new = Element::new("source")
+            .child(Element::new("adapter").attr("name", "scsi_host3"))
             .child(address.attr("unit", "0"));
         edits.replace(source, &new);
         return;
@@ -373,7 +373,7 @@ fn hand_over_scsi(document: &xml::Document<'_>, edits: &mut Edits<'_>) {
 fn give_filter(document: &xml::Document<'_>, edits: &mut Edits<'_>) {
     for nic in on_bridges(document) {
         if xml::child(nic, "filterref").is_none() {
-            let filter = El::new("filterref").attr("filter", interface::VDSM_FILTER);
+            let filter = Element::new("filterref").attr("filter", interface::VDSM_FILTER);
             edits.append(nic, &filter);
         }
     }

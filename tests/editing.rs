@@ -6,7 +6,7 @@
 #![allow(missing_docs)]
 
 use proptest::prelude::*;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 
 const QEMU: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
@@ -208,20 +208,20 @@ fn children() {
         (
             "an empty tag gains a child",
             "<a/>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a><b/></a>",
         ),
         (
             "its blank goes with the slash",
             "<a />",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a><b/></a>",
         ),
         (
             "its prefix is kept, attribute edits apply",
             "<q:a xmlns:q='u' x='1'/>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b"));
+                e.append(at(d, "a"), &Element::new("b"));
                 e.set_attr(at(d, "a"), "x", "2");
                 e.set_attr(at(d, "a"), "y", "3");
             },
@@ -230,21 +230,21 @@ fn children() {
         (
             "a pair of tags gains a child",
             "<a></a>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a><b/></a>",
         ),
         (
             "blank content stays",
             "<a>\n</a>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a>\n<b/></a>",
         ),
         (
             "several in the order of the calls",
             "<a><c/></a>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b1"));
-                e.append(at(d, "a"), &El::new("b2"));
+                e.append(at(d, "a"), &Element::new("b1"));
+                e.append(at(d, "a"), &Element::new("b2"));
             },
             "<a><c/><b1/><b2/></a>",
         ),
@@ -252,8 +252,8 @@ fn children() {
             "appended after what is inserted behind the last child",
             "<a><c/></a>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b1"));
-                e.insert_after(at(d, "c"), &El::new("b2"));
+                e.append(at(d, "a"), &Element::new("b1"));
+                e.insert_after(at(d, "c"), &Element::new("b2"));
             },
             "<a><c/><b2/><b1/></a>",
         ),
@@ -261,29 +261,29 @@ fn children() {
             "indentation is copied",
             "<a>\n  <c/>\n</a>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b1"));
-                e.append(at(d, "a"), &El::new("b2"));
+                e.append(at(d, "a"), &Element::new("b1"));
+                e.append(at(d, "a"), &Element::new("b2"));
             },
             "<a>\n  <c/>\n  <b1/>\n  <b2/>\n</a>",
         ),
         (
             "that of the last child, after a comment",
             "<a>\n  <c/>\n\t<d/><!-- x -->\n</a>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a>\n  <c/>\n\t<d/><!-- x -->\n\t<b/>\n</a>",
         ),
         (
             "CR LF is copied",
             "<a>\r\n  <c/>\r\n</a>\r\n",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a>\r\n  <c/>\r\n  <b/>\r\n</a>\r\n",
         ),
         (
             "a first child",
             "<a>\n  <c/>\n</a>",
             |d, e| {
-                e.prepend(at(d, "a"), &El::new("b1"));
-                e.prepend(at(d, "a"), &El::new("b2"));
+                e.prepend(at(d, "a"), &Element::new("b1"));
+                e.prepend(at(d, "a"), &Element::new("b2"));
             },
             "<a>\n  <b1/>\n  <b2/>\n  <c/>\n</a>",
         ),
@@ -291,8 +291,8 @@ fn children() {
             "a first child of none",
             "<a/>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b2"));
-                e.prepend(at(d, "a"), &El::new("b1"));
+                e.append(at(d, "a"), &Element::new("b2"));
+                e.prepend(at(d, "a"), &Element::new("b1"));
             },
             "<a><b1/><b2/></a>",
         ),
@@ -300,8 +300,8 @@ fn children() {
             "before and after an element on its line",
             "<a>\n  <c/>\n</a>",
             |d, e| {
-                e.insert_before(at(d, "c"), &El::new("b1"));
-                e.insert_after(at(d, "c"), &El::new("b2"));
+                e.insert_before(at(d, "c"), &Element::new("b1"));
+                e.insert_after(at(d, "c"), &Element::new("b2"));
             },
             "<a>\n  <b1/>\n  <c/>\n  <b2/>\n</a>",
         ),
@@ -309,27 +309,27 @@ fn children() {
             "before and after in one line",
             "<a><c/><d/></a>",
             |d, e| {
-                e.insert_before(at(d, "d"), &El::new("b1"));
-                e.insert_after(at(d, "c"), &El::new("b2"));
+                e.insert_before(at(d, "d"), &Element::new("b1"));
+                e.insert_after(at(d, "c"), &Element::new("b2"));
             },
             "<a><c/><b2/><b1/><d/></a>",
         ),
         (
             "mixed content",
             "<a>text</a>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a>text<b/></a>",
         ),
         (
             "an end tag with a blank",
             "<a></a >",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a><b/></a >",
         ),
         (
             "'</' inside CDATA and comments",
             "<a><![CDATA[</a>]]><!-- </a> --></a>",
-            |d, e| e.append(at(d, "a"), &El::new("b")),
+            |d, e| e.append(at(d, "a"), &Element::new("b")),
             "<a><![CDATA[</a>]]><!-- </a> --><b/></a>",
         ),
     ]);
@@ -388,7 +388,7 @@ fn removing_and_replacing() {
             "<a>\n  <b/>\n</a>",
             |d, e| {
                 e.remove(at(d, "b"));
-                e.append(at(d, "a"), &El::new("n"));
+                e.append(at(d, "a"), &Element::new("n"));
             },
             "<a>\n  <n/>\n</a>",
         ),
@@ -406,7 +406,7 @@ fn removing_and_replacing() {
             "<a><b><c/></b></a>",
             |d, e| {
                 e.set_attr(at(d, "c"), "x", "1");
-                e.append(at(d, "b"), &El::new("n"));
+                e.append(at(d, "b"), &Element::new("n"));
                 e.remove(at(d, "b"));
             },
             "<a></a>",
@@ -415,7 +415,7 @@ fn removing_and_replacing() {
             "edits inside a replaced element too",
             "<a><b><c/></b></a>",
             |d, e| {
-                e.replace(at(d, "b"), &El::new("n"));
+                e.replace(at(d, "b"), &Element::new("n"));
                 e.remove(at(d, "c"));
             },
             "<a><n/></a>",
@@ -424,7 +424,7 @@ fn removing_and_replacing() {
             "removed keeps a replacement",
             "<a><b/></a>",
             |d, e| {
-                e.replace(at(d, "b"), &El::new("n"));
+                e.replace(at(d, "b"), &Element::new("n"));
                 e.remove(at(d, "b"));
             },
             "<a><n/></a>",
@@ -433,8 +433,8 @@ fn removing_and_replacing() {
             "beside a removed element, in its place",
             "<a>\n  <b/>\n</a>",
             |d, e| {
-                e.insert_before(at(d, "b"), &El::new("n1"));
-                e.insert_after(at(d, "b"), &El::new("n2"));
+                e.insert_before(at(d, "b"), &Element::new("n1"));
+                e.insert_after(at(d, "b"), &Element::new("n2"));
                 e.remove(at(d, "b"));
             },
             "<a>\n  <n1/>\n  <n2/>\n</a>",
@@ -443,15 +443,15 @@ fn removing_and_replacing() {
             "beside a replaced element",
             "<a><b/></a>",
             |d, e| {
-                e.insert_after(at(d, "b"), &El::new("n2"));
-                e.replace(at(d, "b"), &El::new("n1"));
+                e.insert_after(at(d, "b"), &Element::new("n2"));
+                e.replace(at(d, "b"), &Element::new("n1"));
             },
             "<a><n1/><n2/></a>",
         ),
         (
             "the root can be replaced",
             "<a>x</a>\n",
-            |d, e| e.replace(at(d, "a"), &El::new("b")),
+            |d, e| e.replace(at(d, "a"), &Element::new("b")),
             "<b/>\n",
         ),
     ]);
@@ -491,7 +491,7 @@ fn texts() {
             "text and an appended child",
             "<a>x</a>",
             |d, e| {
-                e.append(at(d, "a"), &El::new("b"));
+                e.append(at(d, "a"), &Element::new("b"));
                 e.set_text(at(d, "a"), "z");
             },
             "<a>z<b/></a>",
@@ -513,7 +513,7 @@ fn texts() {
 
 fn qemu_block(d: &Document<'_>, e: &mut Edits<'_>) {
     let prefix = e.bind(d.root_element(), "qemu", QEMU);
-    e.append(d.root_element(), &El::new(&format!("{prefix}:c")));
+    e.append(d.root_element(), &Element::new(&format!("{prefix}:c")));
 }
 
 #[test]
@@ -551,7 +551,7 @@ fn namespaces() {
             "<d><p xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/></d>",
             |d, e| {
                 let q = e.bind(at(d, "p"), "qemu", QEMU);
-                e.append(at(d, "p"), &El::new(&format!("{q}:c")));
+                e.append(at(d, "p"), &Element::new(&format!("{q}:c")));
             },
             "<d><p xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:c/></p></d>",
         ),
@@ -560,7 +560,7 @@ fn namespaces() {
             "<d><p xmlns:qemu='urn:x'/></d>",
             |d, e| {
                 let q = e.bind(at(d, "p"), "qemu", QEMU);
-                e.append(at(d, "p"), &El::new(&format!("{q}:c")));
+                e.append(at(d, "p"), &Element::new(&format!("{q}:c")));
             },
             "<d xmlns:qemu1=\"http://libvirt.org/schemas/domain/qemu/1.0\"><p xmlns:qemu='urn:x'><qemu1:c/></p></d>",
         ),
@@ -569,7 +569,7 @@ fn namespaces() {
             "<d><p xmlns='http://libvirt.org/schemas/domain/qemu/1.0'/></d>",
             |d, e| {
                 let q = e.bind(at(d, "p"), "qemu", QEMU);
-                e.append(at(d, "p"), &El::new(&format!("{q}:c")));
+                e.append(at(d, "p"), &Element::new(&format!("{q}:c")));
             },
             "<d xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\"><p xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:c/></p></d>",
         ),
@@ -612,20 +612,24 @@ fn what_xml_cannot_carry_is_refused() {
         ("an attribute", |d, e| e.set_attr(at(d, "a"), "x", "a\u{1}")),
         ("a text", |d, e| e.set_text(at(d, "a"), "\u{fffe}")),
         ("a fragment's attribute", |d, e| {
-            e.append(at(d, "a"), &El::new("b").attr("x", "\0"));
+            e.append(at(d, "a"), &Element::new("b").attr("x", "\0"));
         }),
         ("a fragment's text", |d, e| {
-            e.insert_after(at(d, "b"), &El::new("b").text("\u{b}"));
+            e.insert_after(at(d, "b"), &Element::new("b").text("\u{b}"));
         }),
         ("a fragment's name", |d, e| {
-            e.append(at(d, "a"), &El::new("b c='1'><x"));
+            e.append(at(d, "a"), &Element::new("b c='1'><x"));
         }),
     ];
     for (what, edit) in edits {
         assert!(apply("<a><b/></a>", edit).is_err(), "{what}");
     }
     // Two roots.
-    assert!(apply("<a/>", |d, e| e.insert_after(at(d, "a"), &El::new("b"))).is_err());
+    assert!(
+        apply("<a/>", |d, e| e
+            .insert_after(at(d, "a"), &Element::new("b")))
+        .is_err()
+    );
     // A declared encoding that could not hold the new character.
     let latin1 = "<?xml version='1.0' encoding='ISO-8859-1'?><a/>";
     assert!(apply(latin1, |d, e| e.set_attr(at(d, "a"), "x", "é")).is_err());
@@ -656,8 +660,8 @@ fn an_endless_indentation_is_not_repeated() {
     let text = format!("<a>\n{blanks}<b/>\n{blanks}<c/>\n</a>");
     let edited = apply(&text, |d, e| {
         for _ in 0..1000 {
-            e.append(d.root_element(), &El::new("d"));
-            e.insert_after(at(d, "b"), &El::new("d"));
+            e.append(d.root_element(), &Element::new("d"));
+            e.insert_after(at(d, "b"), &Element::new("d"));
         }
         e.remove(at(d, "c"));
     });
@@ -680,9 +684,9 @@ fn many_edits_take_the_time_that_their_number_tells() {
                 let prefix = e.bind(b, "q", "urn:new");
                 e.set_attr(b, "x", "2");
                 e.set_attr(b, "y", "2");
-                e.append(b, &El::new(&format!("{prefix}:c")));
-                e.insert_after(b, &El::new("d"));
-                e.append(d.root_element(), &El::new("e"));
+                e.append(b, &Element::new(&format!("{prefix}:c")));
+                e.insert_after(b, &Element::new("d"));
+                e.append(d.root_element(), &Element::new("e"));
             }
         });
         done.send(edited.map(|edited| edited.unwrap().len()))
@@ -779,8 +783,8 @@ fn random_edits() -> impl Strategy<Value = Vec<(usize, Random)>> {
 }
 
 /// A marker that no generated document has, so that what was inserted can be told from the rest.
-fn new() -> El {
-    El::new("NEW")
+fn new() -> Element {
+    Element::new("NEW")
 }
 
 fn edit_at_random(d: &Document<'_>, e: &mut Edits<'_>, wanted: &[(usize, Random)]) {
@@ -800,7 +804,7 @@ fn edit_at_random(d: &Document<'_>, e: &mut Edits<'_>, wanted: &[(usize, Random)
             Random::Remove if inner => e.remove(node),
             Random::Bind => {
                 let prefix = e.bind(node, "p", "urn:new");
-                e.append(node, &El::new(&format!("{prefix}:NEW")));
+                e.append(node, &Element::new(&format!("{prefix}:NEW")));
             }
             _ => {}
         }

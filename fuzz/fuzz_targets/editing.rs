@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vdsm_hooks::xml::{self, Edits, El};
+use vdsm_hooks::xml::{self, Edits, Element};
 
 fuzz_target!(|input: (&str, Vec<(u8, u8)>, &str)| {
     let (text, edits_wanted, value) = input;
@@ -16,7 +16,7 @@ fuzz_target!(|input: (&str, Vec<(u8, u8)>, &str)| {
     let mut edits = Edits::new(&document);
     for (place, kind) in &edits_wanted {
         let node = elements[usize::from(*place) % elements.len()];
-        let new = El::new("new").attr("v", value).text(value);
+        let new = Element::new("new").attr("v", value).text(value);
         match kind % 9 {
             0 => edits.set_attr(node, "a", value),
             1 => edits.remove_attr(node, "a"),
@@ -28,7 +28,7 @@ fuzz_target!(|input: (&str, Vec<(u8, u8)>, &str)| {
             7 if node != root => edits.remove(node),
             _ => {
                 let prefix = edits.bind(node, "q", "urn:q");
-                edits.append(node, &El::new(&format!("{prefix}:new")));
+                edits.append(node, &Element::new(&format!("{prefix}:new")));
             }
         }
     }

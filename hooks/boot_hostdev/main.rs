@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::boot;
 use vdsm_hooks::libvirt::hostdev::Address;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "boot_hostdev";
@@ -63,7 +63,7 @@ fn boot_from(
     boot::move_back(&others, edits);
     match own.first() {
         Some(place) => edits.set_attr(place.boot, "order", "1"),
-        None => edits.append(chosen, &El::new("boot").attr("order", "1")),
+        None => edits.append(chosen, &Element::new("boot").attr("order", "1")),
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use vdsm_hooks::host::allowlist;
 use vdsm_hooks::host::block::Device;
 use vdsm_hooks::libvirt::disk::{self, Targets};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{Document, Edits, El};
+use vdsm_hooks::xml::{Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "directlun";
@@ -56,16 +56,16 @@ fn add_disks(document: &Document<'_>, edits: &mut Edits<'_>, luns: &[Lun]) -> Re
     }
     let mut targets = Targets::of(document);
     for lun in luns {
-        let driver = El::new("driver")
+        let driver = Element::new("driver")
             .attr("cache", "none")
             .attr("error_policy", "stop")
             .attr("io", "native")
             .attr("name", "qemu")
             .attr("type", "raw");
-        let target = El::new("target")
+        let target = Element::new("target")
             .attr("bus", "virtio")
             .attr("dev", &targets.take_next("vd"));
-        let mut disk = El::new("disk")
+        let mut disk = Element::new("disk")
             .attr("device", "disk")
             .attr("snapshot", "no")
             .attr("type", "block")
@@ -73,7 +73,7 @@ fn add_disks(document: &Document<'_>, edits: &mut Edits<'_>, luns: &[Lun]) -> Re
             .child(disk::source(document, "dev", &lun.path())?)
             .child(target);
         if lun.is_readonly {
-            disk = disk.child(El::new("readonly"));
+            disk = disk.child(Element::new("readonly"));
         }
         edits.append(devices, &disk);
     }

@@ -10,7 +10,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "diskunmap";
@@ -43,7 +43,7 @@ fn discard(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
             Some(driver) => edits.set_attr(driver, "discard", "unmap"),
             None => edits.prepend(
                 disk,
-                &El::new("driver")
+                &Element::new("driver")
                     .attr("name", "qemu")
                     .attr("discard", "unmap"),
             ),

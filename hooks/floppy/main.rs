@@ -17,7 +17,7 @@ use vdsm_hooks::host::command;
 use vdsm_hooks::image::source::{self, Image};
 use vdsm_hooks::libvirt::disk::{self, Targets};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "floppy";
@@ -68,32 +68,36 @@ fn add_disk(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image, is_us
         true => usb_target(document)?,
         false => drive_target(document, &image.path)?,
     };
-    let mut disk = El::new("disk")
+    let mut disk = Element::new("disk")
         .attr("device", if is_usb { "disk" } else { "floppy" })
         .attr("snapshot", "no")
         .attr("type", "file")
         // A guest could write a header of another format, and a probe would believe it.
-        .child(El::new("driver").attr("name", "qemu").attr("type", "raw"))
+        .child(
+            Element::new("driver")
+                .attr("name", "qemu")
+                .attr("type", "raw"),
+        )
         .child(disk::source(document, "file", &image.path)?)
         .child(target);
     // Whose file it is does not matter: libvirt gives it to QEMU's user.
     if is_usb || !image.is_writable {
-        disk = disk.child(El::new("readonly"));
+        disk = disk.child(Element::new("readonly"));
     }
     edits.append(devices, &disk);
     Ok(())
 }
 
-fn usb_target(document: &Document<'_>) -> Result<El> {
+fn usb_target(document: &Document<'_>) -> Result<Element> {
     if domain::is_usb_off(document) {
         return Err(Error::new("USB is disabled for this VM"));
     }
     let name = Targets::of(document).take_next("sd");
-    let target = El::new("target").attr("bus", "usb").attr("dev", &name);
+    let target = Element::new("target").attr("bus", "usb").attr("dev", &name);
     Ok(target.attr("removable", "on"))
 }
 
-fn drive_target(document: &Document<'_>, path: &str) -> Result<El> {
+fn drive_target(document: &Document<'_>, path: &str) -> Result<Element> {
     let kind = xml::child(domain::root(document)?, "os").and_then(|os| xml::child(os, "type"));
     let attr = |name| kind.and_then(|kind| xml::attr(kind, name));
     let machine = attr("machine").unwrap_or_default();
@@ -109,7 +113,7 @@ fn drive_target(document: &Document<'_>, path: &str) -> Result<El> {
     let mut drives = ["fda", "fdb"].into_iter();
     let name = drives.find(|drive| targets.take(drive));
     let name = name.ok_or_else(|| Error::new("no free floppy drive, fda and fdb are taken"))?;
-    Ok(El::new("target").attr("bus", "fdc").attr("dev", name))
+    Ok(Element::new("target").attr("bus", "fdc").attr("dev", name))
 }
 
 /// Whether VMs of this kind may have a floppy drive, as far as libvirt can say.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use vdsm_hooks::host::block::Device;
 use vdsm_hooks::host::files;
 use vdsm_hooks::libvirt::{disk, domain, hostdev};
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 mod scsi_bus;
@@ -83,7 +83,7 @@ fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -
     let mut controllers = xml::children(devices, "controller");
     if is_changed && !controllers.any(|controller| xml::attr(controller, "type") == Some("scsi")) {
         // Left to itself libvirt takes an LSI one, for which guests have no driver any more.
-        let controller = El::new("controller")
+        let controller = Element::new("controller")
             .attr("type", "scsi")
             .attr("index", "0")
             .attr("model", "virtio-scsi");
@@ -143,17 +143,21 @@ fn disk(
     target: &str,
     address: Option<Node<'_, '_>>,
     is_block: bool,
-) -> Result<El> {
+) -> Result<Element> {
     let disk = match is_block {
-        true => El::new("disk").attr("device", "lun").attr("rawio", "yes"),
-        false => El::new("disk").attr("device", "disk"),
+        true => Element::new("disk")
+            .attr("device", "lun")
+            .attr("rawio", "yes"),
+        false => Element::new("disk").attr("device", "disk"),
     };
-    let driver = El::new("driver")
+    let driver = Element::new("driver")
         .attr("cache", "none")
         .attr("io", "native")
         .attr("name", "qemu")
         .attr("type", "raw");
-    let target = El::new("target").attr("bus", "scsi").attr("dev", target);
+    let target = Element::new("target")
+        .attr("bus", "scsi")
+        .attr("dev", target);
     let disk = disk
         .attr("snapshot", "no")
         .attr("type", "block")
@@ -177,12 +181,12 @@ fn disk(
         .into_iter()
         .flatten()
         .map(copy)
-        .fold(disk, El::child))
+        .fold(disk, Element::child))
 }
 
 /// The element and its attributes.
-fn copy(node: Node<'_, '_>) -> El {
-    let element = El::new(node.tag_name().name());
+fn copy(node: Node<'_, '_>) -> Element {
+    let element = Element::new(node.tag_name().name());
     let attributes = node.attributes();
     attributes.fold(element, |element, attribute| {
         element.attr(attribute.name(), attribute.value())

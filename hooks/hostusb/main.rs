@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use vdsm_hooks::host::allowlist;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::libvirt::hostdev::{self, Address, UsbDevice};
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "hostusb";
@@ -100,16 +100,20 @@ fn add_devices(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &[Kind]) 
 
 /// libvirt finds a device by its numbers if there is one of the kind; of several it wants to know
 /// which.
-fn hostdev(device: &UsbDevice, is_one_of_several: bool) -> El {
+fn hostdev(device: &UsbDevice, is_one_of_several: bool) -> Element {
     let [vendor, product] = device.kind.map(|number| format!("0x{number:04x}"));
-    let mut source = El::new("source")
-        .child(El::new("vendor").attr("id", &vendor))
-        .child(El::new("product").attr("id", &product));
+    let mut source = Element::new("source")
+        .child(Element::new("vendor").attr("id", &vendor))
+        .child(Element::new("product").attr("id", &product));
     if is_one_of_several {
         let [bus, number] = device.address.map(|number| number.to_string());
-        source = source.child(El::new("address").attr("bus", &bus).attr("device", &number));
+        source = source.child(
+            Element::new("address")
+                .attr("bus", &bus)
+                .attr("device", &number),
+        );
     }
-    El::new("hostdev")
+    Element::new("hostdev")
         .attr("managed", "no")
         .attr("mode", "subsystem")
         .attr("type", "usb")

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::disk::Targets;
 use vdsm_hooks::libvirt::{boot, domain};
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "httpsisoboot";
@@ -59,33 +59,37 @@ fn boot_from(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image) -> R
     }
     let (bus, target) = free_target(document)?;
     boot::move_back(&places, edits);
-    let cdrom = El::new("disk")
+    let cdrom = Element::new("disk")
         .attr("type", "network")
         .attr("device", "cdrom")
-        .child(El::new("driver").attr("name", "qemu").attr("type", "raw"))
-        .child(source)
-        .child(El::new("readonly"))
         .child(
-            El::new("target")
+            Element::new("driver")
+                .attr("name", "qemu")
+                .attr("type", "raw"),
+        )
+        .child(source)
+        .child(Element::new("readonly"))
+        .child(
+            Element::new("target")
                 .attr("bus", bus)
                 .attr("tray", "closed")
                 .attr("dev", &target),
         )
-        .child(El::new("boot").attr("order", "1"));
+        .child(Element::new("boot").attr("order", "1"));
     edits.append(devices, &cdrom);
     Ok(())
 }
 
 impl Image {
-    fn source(&self) -> El {
-        let source = El::new("source")
+    fn source(&self) -> Element {
+        let source = Element::new("source")
             .attr("protocol", "https")
             .attr("name", &self.path);
         let source = match &self.query {
             Some(query) => source.attr("query", query),
             None => source,
         };
-        let host = El::new("host").attr("name", &self.host);
+        let host = Element::new("host").attr("name", &self.host);
         source.child(host.attr("port", &self.port.to_string()))
     }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::libvirt::{domain, memory};
 use vdsm_hooks::vdsm::start;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 mod pool;
@@ -82,12 +82,14 @@ fn back(
         return Ok(());
     }
     reserve(document, property, value, undo)?;
-    let pages = El::new("hugepages");
+    let pages = Element::new("hugepages");
     let before = xml::child(root, "currentMemory").or_else(|| xml::child(root, "memory"));
     match (present, before) {
         (Some(present), _) => edits.append(present, &pages),
-        (None, Some(before)) => edits.insert_after(before, &El::new("memoryBacking").child(pages)),
-        (None, None) => edits.append(root, &El::new("memoryBacking").child(pages)),
+        (None, Some(before)) => {
+            edits.insert_after(before, &Element::new("memoryBacking").child(pages))
+        }
+        (None, None) => edits.append(root, &Element::new("memoryBacking").child(pages)),
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::props::Mac;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "isolatedprivatevlan";
@@ -112,9 +112,13 @@ fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, filter: &Filter) {
     for old in present {
         edits.remove(old);
     }
-    let mut new = El::new("filterref").attr("filter", filter.name);
+    let mut new = Element::new("filterref").attr("filter", filter.name);
     for (name, value) in wanted {
-        new = new.child(El::new("parameter").attr("name", name).attr("value", value));
+        new = new.child(
+            Element::new("parameter")
+                .attr("name", name)
+                .attr("value", value),
+        );
     }
     edits.append(interface, &new);
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::console_log::{self, Wanted};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "log_console";
@@ -55,7 +55,7 @@ fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Want
         }
         None => edits.append(
             serial,
-            &El::new("log").attr("file", &file).attr("append", "on"),
+            &Element::new("log").attr("file", &file).attr("append", "on"),
         ),
     }
     Ok(())

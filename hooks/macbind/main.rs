@@ -16,7 +16,7 @@ use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::vdsm::network_choice::Choices;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "macbind";
@@ -112,7 +112,7 @@ fn bind_one(
         }
         edits.append(
             interface,
-            &El::new("source").attr("bridge", &binding.bridge),
+            &Element::new("source").attr("bridge", &binding.bridge),
         );
     }
     let is_ovs_port = |port: &Node<'_, '_>| xml::attr(*port, "type") == Some("openvswitch");
@@ -138,7 +138,7 @@ fn bind_one(
     if binding.is_ovs && !has_ovs_port {
         edits.append(
             interface,
-            &El::new("virtualport").attr("type", "openvswitch"),
+            &Element::new("virtualport").attr("type", "openvswitch"),
         );
     }
     Ok(())

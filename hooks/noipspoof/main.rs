@@ -14,7 +14,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::interface;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "noipspoof";
@@ -118,7 +118,7 @@ fn replace(filter: Node<'_, '_>, edits: &mut Edits<'_>, addresses: &[&str]) {
         }
     }
     for address in addresses {
-        let parameter = El::new("parameter").attr("name", ADDRESS);
+        let parameter = Element::new("parameter").attr("name", ADDRESS);
         edits.append(filter, &parameter.attr("value", address));
     }
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::host::cpu_set::IdSet;
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "numa";
@@ -38,9 +38,11 @@ fn run() -> Result {
 
 fn bind(document: &Document<'_>, edits: &mut Edits<'_>, mode: &str, nodes: &str) -> Result {
     let root = domain::root(document)?;
-    let memory = El::new("memory").attr("mode", mode).attr("nodeset", nodes);
+    let memory = Element::new("memory")
+        .attr("mode", mode)
+        .attr("nodeset", nodes);
     let Some(tune) = xml::child(root, "numatune") else {
-        let tune = El::new("numatune").child(memory);
+        let tune = Element::new("numatune").child(memory);
         match xml::child(root, "cputune").or_else(|| xml::child(root, "vcpu")) {
             Some(before) => edits.insert_after(before, &tune),
             None => edits.append(root, &tune),

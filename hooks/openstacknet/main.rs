@@ -21,7 +21,7 @@ use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, helper, hook, program, props};
 
 mod paused_start;
@@ -97,7 +97,7 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
         .context(format!("{PROVIDER}: {}", interface::label(interface)))?;
     match xml::child(interface, "target") {
         Some(target) => edits.set_attr(target, "dev", &tap_of(id)),
-        None => edits.append(interface, &El::new("target").attr("dev", &tap_of(id))),
+        None => edits.append(interface, &Element::new("target").attr("dev", &tap_of(id))),
     }
     if on_ovs {
         integration_bridge::connect(interface, source, edits, "an Open vSwitch port", id)?;

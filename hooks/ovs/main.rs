@@ -19,7 +19,7 @@ use vdsm_hooks::host::command;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::networks;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, helper, hook, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
@@ -121,7 +121,7 @@ fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         );
     }
     if ports.is_empty() {
-        edits.append(interface, &El::new("virtualport").attr("type", PORT));
+        edits.append(interface, &Element::new("virtualport").attr("type", PORT));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::props::Mac;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "qos";
@@ -85,10 +85,10 @@ fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, asked: &Bandwidth) -> Res
     for old in present {
         edits.remove(old);
     }
-    let mut new = El::new("bandwidth");
+    let mut new = Element::new("bandwidth");
     for ((_, element), limits) in DIRECTIONS.iter().zip(wanted) {
         let Some(limits) = limits else { continue };
-        let mut direction = El::new(element);
+        let mut direction = Element::new(element);
         for (key, number) in KEYS.iter().zip(limits) {
             if let Some(number) = number {
                 direction = direction.attr(key, &number);

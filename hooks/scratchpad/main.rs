@@ -16,7 +16,7 @@ use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::libvirt::disk::Targets;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::vdsm::start;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 mod files;
@@ -104,15 +104,19 @@ fn add(
     Ok(())
 }
 
-fn disk(path: &str, target: &str) -> El {
-    El::new("disk")
+fn disk(path: &str, target: &str) -> Element {
+    Element::new("disk")
         .attr("device", "disk")
         .attr("type", "file")
         .attr("snapshot", "no")
-        .child(El::new("source").attr("file", path))
-        .child(El::new("target").attr("bus", "virtio").attr("dev", target))
+        .child(Element::new("source").attr("file", path))
         .child(
-            El::new("driver")
+            Element::new("target")
+                .attr("bus", "virtio")
+                .attr("dev", target),
+        )
+        .child(
+            Element::new("driver")
                 .attr("cache", "writeback")
                 .attr("error_policy", "stop")
                 .attr("type", "raw"),

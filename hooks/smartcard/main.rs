@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "smartcard";
@@ -38,7 +38,7 @@ fn add_smartcard(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
             "{PROPERTY}: the VM has no SPICE graphics to reach the client's reader by, expected a SPICE console or the property off"
         )));
     }
-    let smartcard = El::new("smartcard")
+    let smartcard = Element::new("smartcard")
         .attr("mode", "passthrough")
         .attr("type", "spicevmc");
     edits.append(devices, &smartcard);

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::props::Literal;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "smbios";
@@ -75,7 +75,7 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
         match sysinfo.and_then(|sysinfo| xml::child(sysinfo, name)) {
             Some(block) => fields.for_each(|field| set_entry(block, edits, field)),
             None => new_blocks
-                .push(fields.fold(El::new(name), |block, field| block.child(entry(field)))),
+                .push(fields.fold(Element::new(name), |block, field| block.child(entry(field)))),
         }
     }
     match sysinfo {
@@ -83,13 +83,13 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
             .iter()
             .for_each(|block| edits.append(sysinfo, block)),
         None => {
-            let sysinfo = El::new("sysinfo").attr("type", "smbios");
-            edits.append(root, &new_blocks.into_iter().fold(sysinfo, El::child));
+            let sysinfo = Element::new("sysinfo").attr("type", "smbios");
+            edits.append(root, &new_blocks.into_iter().fold(sysinfo, Element::child));
         }
     }
     // Without it libvirt does not hand the tables to the guest.
     if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
-        edits.append(os, &El::new("smbios").attr("mode", "sysinfo"));
+        edits.append(os, &Element::new("smbios").attr("mode", "sysinfo"));
     }
     Ok(())
 }
@@ -102,8 +102,8 @@ fn set_entry(block: Node<'_, '_>, edits: &mut Edits<'_>, field: &Field) {
     }
 }
 
-fn entry(field: &Field) -> El {
-    El::new("entry")
+fn entry(field: &Field) -> Element {
+    Element::new("entry")
         .attr("name", &field.name)
         .text(&field.value)
 }

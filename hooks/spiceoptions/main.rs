@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::props::Literal;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "spiceoptions";
@@ -71,7 +71,7 @@ fn set_options(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         {
             match xml::child(display, element) {
                 Some(option) => edits.set_attr(option, attribute, value),
-                None => edits.append(display, &El::new(element).attr(attribute, value)),
+                None => edits.append(display, &Element::new(element).attr(attribute, value)),
             }
         }
     }

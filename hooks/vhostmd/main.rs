@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::host::{files, worker};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, El};
+use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "sap_agent";
@@ -122,22 +122,24 @@ impl Metrics {
             );
         }
         if self.by_disk && !has_disk(document, Some(&self.disk)) {
-            let target = El::new("target").attr("dev", TARGET).attr("bus", "virtio");
-            let disk = El::new("disk")
+            let target = Element::new("target")
+                .attr("dev", TARGET)
+                .attr("bus", "virtio");
+            let disk = Element::new("disk")
                 .attr("type", "file")
                 .attr("device", "disk")
-                .child(El::new("source").attr("file", &self.disk))
+                .child(Element::new("source").attr("file", &self.disk))
                 .child(target)
-                .child(El::new("readonly"));
+                .child(Element::new("readonly"));
             edits.append(devices, &disk);
         }
         if self.by_channel && !has_channel(document) {
-            let target = El::new("target")
+            let target = Element::new("target")
                 .attr("type", "virtio")
                 .attr("name", CHANNEL);
-            let channel = El::new("channel")
+            let channel = Element::new("channel")
                 .attr("type", "unix")
-                .child(El::new("source").attr("mode", "bind"))
+                .child(Element::new("source").attr("mode", "bind"))
                 .child(target);
             edits.append(devices, &channel);
         }

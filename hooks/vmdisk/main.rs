@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use vdsm_hooks::image::source::{self, Image};
 use vdsm_hooks::libvirt::disk::{self, Targets};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{Document, Edits, El};
+use vdsm_hooks::xml::{Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmdisk";
@@ -67,15 +67,15 @@ fn add_disks(
     }
     let mut targets = Targets::of(document);
     for (item, cache) in items.iter().zip(caches) {
-        let driver = El::new("driver")
+        let driver = Element::new("driver")
             .attr("cache", cache)
             .attr("error_policy", "stop")
             .attr("name", "qemu")
             .attr("type", item.format);
-        let target = El::new("target")
+        let target = Element::new("target")
             .attr("bus", "virtio")
             .attr("dev", &targets.take_next("vd"));
-        let disk = El::new("disk")
+        let disk = Element::new("disk")
             .attr("device", "disk")
             .attr("snapshot", "no")
             .attr("type", "file")

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use vdsm_hooks::libvirt::{domain, interface, unfiltered, vmfex_pool};
 use vdsm_hooks::props::{Literal, Mac};
 use vdsm_hooks::vdsm::network_choice::Choices;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
@@ -133,9 +133,11 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
 
 /// Puts `<source>` and `<virtualport>` in, one behind the other.
 fn place(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
-    let source = El::new("source").attr("network", vmfex_pool::NETWORK);
-    let parameters = El::new("parameters").attr("profileid", profile);
-    let port = El::new("virtualport").attr("type", PORT).child(parameters);
+    let source = Element::new("source").attr("network", vmfex_pool::NETWORK);
+    let parameters = Element::new("parameters").attr("profileid", profile);
+    let port = Element::new("virtualport")
+        .attr("type", PORT)
+        .child(parameters);
     for old in xml::children(interface, "virtualport") {
         edits.remove(old);
     }

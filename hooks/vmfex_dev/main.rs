@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::libvirt::{interface, vmfex_pool};
 use vdsm_hooks::vdsm::network_choice;
-use vdsm_hooks::xml::{self, Document, Edits, El, Node};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
@@ -96,8 +96,8 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
         edits.set_attr(interface, "type", "network");
         edits.remove_attr(source, "bridge");
         edits.set_attr(source, "network", vmfex_pool::NETWORK);
-        let parameters = El::new("parameters").attr("profileid", profile);
-        let port = El::new("virtualport").attr("type", PORT);
+        let parameters = Element::new("parameters").attr("profileid", profile);
+        let port = Element::new("virtualport").attr("type", PORT);
         edits.append(interface, &port.child(parameters));
         for old in ports {
             edits.remove(old);

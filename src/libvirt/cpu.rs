@@ -4,7 +4,7 @@
 
 use roxmltree::Node;
 
-use crate::xml::{self, Edits, El};
+use crate::xml::{self, Edits, Element};
 
 /// Whether libvirt takes features for this CPU: only beside a model or with a mode that brings one.
 pub fn takes_features(cpu: Node<'_, '_>) -> bool {
@@ -18,8 +18,10 @@ pub fn feature<'a, 'i>(cpu: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
 }
 
 /// A new feature; `policy` is libvirt's, for example `require`.
-pub fn new_feature(name: &str, policy: &str) -> El {
-    El::new("feature").attr("name", name).attr("policy", policy)
+pub fn new_feature(name: &str, policy: &str) -> Element {
+    Element::new("feature")
+        .attr("name", name)
+        .attr("policy", policy)
 }
 
 /// Leaves the choice of the CPU to QEMU; topology and NUMA cells stay. Without a model or a mode

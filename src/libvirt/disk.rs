@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use crate::libvirt::{domain, qemu_conf};
-use crate::xml::{self, Document, El, Node};
+use crate::xml::{self, Document, Element, Node};
 use crate::{Error, Result};
 
 /// The names that a VM's disks have, `<target dev="..."/>`.
@@ -60,19 +60,19 @@ fn letters(number: u32) -> String {
 ///
 /// # Errors
 /// The domain keeps libvirt from handing anything over, or the host's settings cannot be read.
-pub fn source(document: &Document<'_>, attribute: &str, path: &str) -> Result<El> {
+pub fn source(document: &Document<'_>, attribute: &str, path: &str) -> Result<Element> {
     if xml::children(domain::root(document)?, "seclabel").any(forbids) {
         return Err(Error::new(
             "the domain's <seclabel model=\"dac\"> keeps libvirt from handing disks over, \
              expected one with relabel=\"yes\" or none",
         ));
     }
-    let label = El::new("label").text(&qemu_conf::label()?);
-    let seclabel = El::new("seclabel")
+    let label = Element::new("label").text(&qemu_conf::label()?);
+    let seclabel = Element::new("seclabel")
         .attr("model", "dac")
         .attr("relabel", "yes")
         .child(label);
-    Ok(El::new("source").attr(attribute, path).child(seclabel))
+    Ok(Element::new("source").attr(attribute, path).child(seclabel))
 }
 
 /// Whether a domain's seclabel makes libvirt refuse labels of single disks. Without `relabel` that

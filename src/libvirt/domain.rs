@@ -4,7 +4,7 @@
 
 use roxmltree::Node;
 
-use crate::xml::{self, Document, Edits, El};
+use crate::xml::{self, Document, Edits, Element};
 use crate::{Error, Result};
 
 /// The namespace of QEMU's own arguments in a domain XML. A block in any other is dropped by
@@ -121,12 +121,12 @@ pub fn append_qemu_arguments<S: AsRef<str>>(
     let prefix = edits.bind(last.unwrap_or(domain), "qemu", QEMU_URI);
     let arguments = arguments
         .iter()
-        .map(|argument| El::new(&format!("{prefix}:arg")).attr("value", argument.as_ref()));
+        .map(|argument| Element::new(&format!("{prefix}:arg")).attr("value", argument.as_ref()));
     match last {
         Some(block) => arguments.for_each(|argument| edits.append(block, &argument)),
         None => {
-            let block = El::new(&format!("{prefix}:commandline"));
-            edits.append(domain, &arguments.fold(block, El::child));
+            let block = Element::new(&format!("{prefix}:commandline"));
+            edits.append(domain, &arguments.fold(block, Element::child));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::host::{command, files};
 use crate::libvirt::hostdev::{Address, spelt};
 use crate::libvirt::interface;
 use crate::props::Mac;
-use crate::xml::{self, Document, El};
+use crate::xml::{self, Document, Element};
 
 const NET_DEVICES: &str = "/sys/class/net";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,23 +65,23 @@ impl Function {
     }
 
     /// The NIC that libvirt makes of it.
-    pub fn nic(&self) -> El {
+    pub fn nic(&self) -> Element {
         let [bus_domain, bus, slot, number] = self.pci;
-        let address = El::new("address")
+        let address = Element::new("address")
             .attr("type", "pci")
             .attr("domain", &format!("0x{bus_domain:04x}"))
             .attr("bus", &format!("0x{bus:02x}"))
             .attr("slot", &format!("0x{slot:02x}"))
             .attr("function", &format!("0x{number:x}"));
-        let nic = El::new("interface")
+        let nic = Element::new("interface")
             .attr("managed", "yes")
             .attr("type", "hostdev")
-            .child(El::new("driver").attr("name", "vfio"));
+            .child(Element::new("driver").attr("name", "vfio"));
         let nic = match self.mac {
-            Some(mac) => nic.child(El::new("mac").attr("address", &mac.to_string())),
+            Some(mac) => nic.child(Element::new("mac").attr("address", &mac.to_string())),
             None => nic,
         };
-        nic.child(El::new("source").child(address))
+        nic.child(Element::new("source").child(address))
     }
 }
 

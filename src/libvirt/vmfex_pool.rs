@@ -19,7 +19,7 @@ use crate::host::rollback::Undo;
 use crate::host::sudo::Program;
 use crate::host::{command, files, state};
 use crate::paths::HELPERS;
-use crate::xml::{self, Edits, El};
+use crate::xml::{self, Edits, Element};
 use crate::{Context, Error, Result};
 
 /// The network's name.
@@ -214,7 +214,7 @@ fn definition(nics: &BTreeSet<String>) -> Result<String> {
     let mut edits = Edits::new(&document);
     for forward in xml::children(document.root_element(), "forward") {
         for nic in nics {
-            edits.append(forward, &El::new("interface").attr("dev", nic));
+            edits.append(forward, &Element::new("interface").attr("dev", nic));
         }
     }
     Ok(edits.finish()?.unwrap_or(frame.clone()))

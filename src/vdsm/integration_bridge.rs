@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::host::openvswitch::{TIMEOUT, VSCTL};
 use crate::json::Edits as JsonEdits;
 use crate::libvirt::interface;
-use crate::xml::{self, Document, Edits, El};
+use crate::xml::{self, Document, Edits, Element};
 use crate::{Error, Result, hook};
 
 /// The bridge that OVN and Neutron's agents wire.
@@ -91,8 +91,8 @@ pub fn connect(
     for port in ports {
         edits.remove(port);
     }
-    let parameters = El::new("parameters").attr("interfaceid", id);
-    let port = El::new("virtualport").attr("type", PORT);
+    let parameters = Element::new("parameters").attr("interfaceid", id);
+    let port = Element::new("virtualport").attr("type", PORT);
     edits.append(interface, &port.child(parameters));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use roxmltree::{Document, Node, NodeId};
 
-use super::El;
+use super::Element;
 use super::bounds::{self, MOST_MARKS};
 use crate::{Error, Result};
 
@@ -88,31 +88,31 @@ impl<'a> Edits<'a> {
     }
 
     /// Adds a first child.
-    pub fn prepend(&mut self, parent: Node<'_, '_>, element: &El) {
+    pub fn prepend(&mut self, parent: Node<'_, '_>, element: &Element) {
         let xml = self.fragment(element);
         self.change(parent).prepended.push(xml);
     }
 
     /// Adds a last child; several come in the order of the calls.
-    pub fn append(&mut self, parent: Node<'_, '_>, element: &El) {
+    pub fn append(&mut self, parent: Node<'_, '_>, element: &Element) {
         let xml = self.fragment(element);
         self.change(parent).appended.push(xml);
     }
 
     /// Puts an element before `node`.
-    pub fn insert_before(&mut self, node: Node<'_, '_>, element: &El) {
+    pub fn insert_before(&mut self, node: Node<'_, '_>, element: &Element) {
         let xml = self.fragment(element);
         self.change(node).before.push(xml);
     }
 
     /// Puts an element after `node`.
-    pub fn insert_after(&mut self, node: Node<'_, '_>, element: &El) {
+    pub fn insert_after(&mut self, node: Node<'_, '_>, element: &Element) {
         let xml = self.fragment(element);
         self.change(node).after.push(xml);
     }
 
     /// Puts an element in the place of `node`.
-    pub fn replace(&mut self, node: Node<'_, '_>, element: &El) {
+    pub fn replace(&mut self, node: Node<'_, '_>, element: &Element) {
         let xml = self.fragment(element);
         self.change(node).removed = Some(vec![xml]);
     }
@@ -221,7 +221,7 @@ impl<'a> Edits<'a> {
         }
     }
 
-    fn fragment(&mut self, element: &El) -> String {
+    fn fragment(&mut self, element: &Element) -> String {
         // Of what is refused no more need be made: one value may ask for it once for every device.
         if self.refused.is_some() {
             return String::new();
@@ -522,7 +522,7 @@ mod tests {
         edits.marks = MOST_MARKS - 1;
         let mut lengths = Vec::new();
         for _ in 0..3 {
-            lengths.push(edits.fragment(&El::new("b")).len());
+            lengths.push(edits.fragment(&Element::new("b")).len());
         }
         assert_eq!(lengths, [4, 4, 0]);
         let refused = edits.finish().err().map(|error| error.to_string());

@@ -2,17 +2,17 @@
 
 //! New elements, to be put into a document by [`Edits`](super::Edits).
 
-use xmltree::{Element, EmitterConfig, XMLNode};
+use xmltree::{EmitterConfig, XMLNode};
 
-/// An element under construction: `El::new("driver").attr("name", "qemu")`.
+/// An element under construction: `Element::new("driver").attr("name", "qemu")`.
 #[derive(Debug, Clone)]
-pub struct El(Element);
+pub struct Element(xmltree::Element);
 
-impl El {
+impl Element {
     /// An empty element. `name` may carry a prefix, as [`Edits::bind`](super::Edits::bind) gives
     /// it: `qemu:arg`.
     pub fn new(name: &str) -> Self {
-        El(Element::new(name))
+        Element(xmltree::Element::new(name))
     }
 
     /// Adds an attribute, after those there are.
@@ -24,7 +24,7 @@ impl El {
 
     /// Adds a child element, after what there is.
     #[must_use]
-    pub fn child(mut self, child: El) -> Self {
+    pub fn child(mut self, child: Element) -> Self {
         self.0.children.push(XMLNode::Element(child.0));
         self
     }
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn values_read_back_as_they_were() {
         let value = "a&b<c>\"d'\n\te\r\u{85}\u{2028}é😀";
-        let xml = El::new("a")
+        let xml = Element::new("a")
             .attr("v", value)
-            .child(El::new("b").text(value))
+            .child(Element::new("b").text(value))
             .to_xml();
         let document = roxmltree::Document::parse(&xml).map_err(|error| error.to_string());
         let document = document.as_ref().map(roxmltree::Document::root_element);
@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn elements_are_written_tight() {
-        let element = El::new("qemu:commandline").child(El::new("qemu:arg").attr("value", "-S"));
+        let element =
+            Element::new("qemu:commandline").child(Element::new("qemu:arg").attr("value", "-S"));
         assert_eq!(
             element.to_xml(),
             "<qemu:commandline><qemu:arg value=\"-S\"/></qemu:commandline>"
