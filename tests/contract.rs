@@ -26,13 +26,13 @@ use support::random::{self, Bounds};
 use support::{
     Firing, Outcome, data_variable, hooks, is_root, not_run, private_host, program, root,
 };
-use vdsm_hooks::hook::manifest::{Hook, Property, Scope};
+use vdsm_hooks::hook::manifest::{Manifest, Property, Scope};
 use vdsm_hooks::json::to_ascii;
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Failure};
 
 /// A hook at one of its events.
 struct Subject<'a> {
-    hook: &'a Hook,
+    hook: &'a Manifest,
     event: &'static events::Event,
     /// What the hook's examples need of the host: `cases/host.json`, of the same form as the
     /// member `host` of a case.
@@ -182,7 +182,7 @@ fn with_custom(document: &[u8], properties: &[(&Property, &str)]) -> Vec<u8> {
 }
 
 /// The hooks that are looked at.
-fn wanted_hooks() -> Vec<Hook> {
+fn wanted_hooks() -> Vec<Manifest> {
     let wanted = std::env::var("HOOKS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split_whitespace().collect();
     let mut hooks = hooks();
@@ -232,7 +232,7 @@ fn assert_refused(what: &str, subject: &Subject<'_>, outcome: &Outcome, before: 
     assert!(outcome.left_behind.is_empty(), "{place}");
 }
 
-fn assert_one_line(hook: &Hook, outcome: &Outcome) {
+fn assert_one_line(hook: &Manifest, outcome: &Outcome) {
     let last = outcome.stderr.lines().last().unwrap_or_default();
     let message = last.strip_prefix(&format!("{}: ", hook.name));
     assert!(
@@ -598,7 +598,7 @@ fn programs_describe_themselves() {
 }
 
 /// The program of a hook, or of one of its helpers or daemons.
-fn describes_itself(name: &str, hook: &Hook) {
+fn describes_itself(name: &str, hook: &Manifest) {
     let run = |argument: &str| Command::new(program(name)).arg(argument).output().unwrap();
     let text = |argument: &str| {
         let output = run(argument);

@@ -29,7 +29,7 @@ use std::thread;
 use support::host::{Host, Root};
 use support::libvirt::{Change, Libvirt, RELEASES};
 use support::{Firing, hooks, not_run, private_host, root};
-use vdsm_hooks::hook::manifest::{Hook, Scope};
+use vdsm_hooks::hook::manifest::{Manifest, Scope};
 use vdsm_hooks::libvirt::hostdev::Address;
 use vdsm_hooks::libvirt::{interface, parts};
 use vdsm_hooks::vdsm::events::{self, Data, Event};
@@ -282,7 +282,7 @@ fn fire(domains: &[Document]) -> Vec<Fired> {
     fired
 }
 
-fn device_of(hook: &Hook, event: &Event) -> &'static str {
+fn device_of(hook: &Manifest, event: &Event) -> &'static str {
     if event.name.contains("_memory_") {
         "memory"
     } else if event.name.contains("_disk_")
@@ -422,7 +422,7 @@ fn first_hostdev(document: &xml::Document<'_>) -> Option<String> {
 }
 
 /// One hook at one event, with all of its properties set.
-fn fire_one(hook: &Hook, event: &Event, documents: &[Document]) -> Result<Fired, String> {
+fn fire_one(hook: &Manifest, event: &Event, documents: &[Document]) -> Result<Fired, String> {
     let file = root()
         .join("hooks")
         .join(&hook.name)

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::{hooks, root};
-use vdsm_hooks::hook::manifest::{Group, Hook, HostFile, Scope};
+use vdsm_hooks::hook::manifest::{Group, HostFile, Manifest, Scope};
 use vdsm_hooks::host::sudo::in_sudoers;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Event};
@@ -32,12 +32,12 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// A file of the hook's folder.
-fn read_of(hook: &Hook, file: &str) -> String {
+fn read_of(hook: &Manifest, file: &str) -> String {
     read(Path::new("hooks").join(&hook.name).join(file))
 }
 
 /// What lies in the hook's folder, sorted.
-fn names_in(hook: &Hook) -> Vec<String> {
+fn names_in(hook: &Manifest) -> Vec<String> {
     let folder = root().join("hooks").join(&hook.name);
     assert!(
         folder.is_dir(),
@@ -53,7 +53,7 @@ fn names_in(hook: &Hook) -> Vec<String> {
 }
 
 /// The programs of the folder besides the hook itself.
-fn programs(hook: &Hook) -> impl Iterator<Item = &String> {
+fn programs(hook: &Manifest) -> impl Iterator<Item = &String> {
     hook.helpers.iter().chain(&hook.daemons)
 }
 
@@ -127,7 +127,7 @@ fn a_hook_looks_at_properties_of_others() {
     let all = hooks();
     for hook in &all {
         for name in &hook.looks_at {
-            let has = |one: &Hook| one.properties.iter().any(|own| own.name == *name);
+            let has = |one: &Manifest| one.properties.iter().any(|own| own.name == *name);
             assert!(!has(hook), "hooks/{}: {name} is its own", hook.name);
             assert!(
                 all.iter().any(has),
@@ -321,7 +321,7 @@ fn the_list_of_programs_is_complete_and_sorted() {
 
 /// Whether the program in this file of the hook's folder has unit tests, in a module of its own or in
 /// itself.
-fn has_tests(hook: &Hook, file: &str) -> bool {
+fn has_tests(hook: &Manifest, file: &str) -> bool {
     let text = read_of(hook, file);
     let modules = text.lines().filter_map(|line| {
         let module = line.trim_start_matches("pub ").strip_prefix("mod ")?;

@@ -19,7 +19,7 @@ use std::thread;
 
 use support::chain::{self, Turn};
 use support::{Firing, hooks, not_run, private_host, root};
-use vdsm_hooks::hook::manifest::{Hook, Scope};
+use vdsm_hooks::hook::manifest::{Manifest, Scope};
 use vdsm_hooks::xml::{self, Node};
 
 /// Hooks that touch one element.
@@ -179,7 +179,7 @@ const VALUES: [(&str, &str, &str); 2] = [
 
 /// A hook of a pair.
 struct One {
-    hook: Hook,
+    hook: Manifest,
     turn: Turn,
 }
 
@@ -491,7 +491,7 @@ fn whoever_looks_at_anothers_property_is_tried_beside_it() {
     let all = hooks();
     for hook in &all {
         for name in &hook.looks_at {
-            let has = |other: &&Hook| other.properties.iter().any(|own| own.name == *name);
+            let has = |other: &&Manifest| other.properties.iter().any(|own| own.name == *name);
             for other in all.iter().filter(has) {
                 let pair = [&*hook.name, &*other.name];
                 let is_in = |group: &Group| pair.iter().all(|hook| group.hooks.contains(hook));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// A hook: what it is called, when it runs, what switches it on and what it needs.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hook {
+pub struct Manifest {
     /// Folder, program, and prefix of every message.
     pub name: String,
     /// One sentence without a full stop.
@@ -32,12 +32,12 @@ pub struct Hook {
     /// files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
-    /// As [`Hook::requires`], but not to be had on every EL that VDSM runs on: without them the hook
+    /// As [`Manifest::requires`], but not to be had on every EL that VDSM runs on: without them the hook
     /// says what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommends: Vec<String>,
     /// Every event that the hook is installed for.
-    pub events: Vec<Event>,
+    pub events: Vec<Installation>,
     /// Whether the hook acts on every VM, also on those that have none of its properties.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unasked: bool,
@@ -118,14 +118,14 @@ pub struct HostFile {
 /// One event that a hook is installed for.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Event {
+pub struct Installation {
     /// VDSM's name of the event, the name of the directory.
     pub event: String,
     /// Place among the hooks of the event, 0 to 99; VDSM runs them in name order. None for a file
     /// without a number, which runs after those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<u8>,
-    /// The file name there, if it is not made of [`Event::order`] and the hook's name.
+    /// The file name there, if it is not made of [`Installation::order`] and the hook's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What the hook does there.
@@ -192,12 +192,12 @@ impl Scope {
     }
 }
 
-impl Hook {
+impl Manifest {
     /// Reads the text of a `hook.json`.
     ///
     /// # Errors
     /// The text is not JSON, or lacks or misspells a member.
-    pub fn parse(text: &str) -> serde_json::Result<Hook> {
+    pub fn parse(text: &str) -> serde_json::Result<Manifest> {
         serde_json::from_str(text)
     }
 
@@ -211,7 +211,7 @@ impl Hook {
     }
 
     /// The file name that VDSM runs at `event`, for example `50_cpuflags`.
-    pub fn installed_as(&self, event: &Event) -> String {
+    pub fn installed_as(&self, event: &Installation) -> String {
         match (&event.file, event.order) {
             (Some(file), _) => file.clone(),
             (None, Some(order)) => format!("{order:02}_{}", self.name),
@@ -220,7 +220,7 @@ impl Hook {
     }
 
     /// Where that is below VDSM's directory of hooks: `event/NN_name`.
-    pub fn place(&self, event: &Event) -> String {
+    pub fn place(&self, event: &Installation) -> String {
         format!("{}/{}", event.event, self.installed_as(event))
     }
 

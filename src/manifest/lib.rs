@@ -17,7 +17,7 @@ use serde_json::Value;
 #[path = "../hook/manifest.rs"]
 mod manifest;
 
-use manifest::Hook;
+use manifest::Manifest;
 
 /// The calling program's `vdsm_hooks::hook::Program`: a hook, one of its root helpers, or its daemon.
 #[proc_macro]
@@ -47,7 +47,7 @@ fn program_here() -> Result<String, Box<dyn Error>> {
         if !is_ours {
             continue;
         }
-        let hook = Hook::parse(&text).map_err(at)?;
+        let hook = Manifest::parse(&text).map_err(at)?;
         let help = if hook.name == name {
             hook.help()
         } else if hook.helpers.contains(&name) {

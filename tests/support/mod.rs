@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::vdsm::events::{self, Environment};
 
 use host::{Host, Root};
@@ -30,14 +30,14 @@ pub mod steps;
 pub const VM_ID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
 
 /// The hooks of the suite, from their folders.
-pub fn hooks() -> Vec<Hook> {
-    let mut hooks: Vec<Hook> = fs::read_dir(root().join("hooks"))
+pub fn hooks() -> Vec<Manifest> {
+    let mut hooks: Vec<Manifest> = fs::read_dir(root().join("hooks"))
         .unwrap()
         .map(|entry| entry.unwrap().path().join("hook.json"))
         .filter(|file| file.exists())
         .map(|file| {
             let text = fs::read_to_string(&file).unwrap();
-            Hook::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+            Manifest::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
         })
         .collect();
     hooks.sort_by(|a, b| a.name.cmp(&b.name));

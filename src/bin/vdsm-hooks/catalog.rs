@@ -2,21 +2,21 @@
 
 //! The hooks of the suite: what their `hook.json` said when the tool was built.
 
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::{Context as _, Error, Result};
 
 const DESCRIPTIONS: &[&str] = vdsm_hooks_manifest::catalog!();
 
 /// All hooks, in name order.
-pub(crate) fn all() -> Result<Vec<Hook>> {
-    let parsed = DESCRIPTIONS.iter().map(|text| Hook::parse(text));
+pub(crate) fn all() -> Result<Vec<Manifest>> {
+    let parsed = DESCRIPTIONS.iter().map(|text| Manifest::parse(text));
     parsed
         .collect::<std::result::Result<_, _>>()
         .context("the built-in descriptions")
 }
 
 /// The hooks called `names`; all of them if there are no names.
-pub(crate) fn named(names: &[String]) -> Result<Vec<Hook>> {
+pub(crate) fn named(names: &[String]) -> Result<Vec<Manifest>> {
     let all = all()?;
     if names.is_empty() {
         return Ok(all);
@@ -28,7 +28,7 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<Hook>> {
     names.iter().map(known).collect()
 }
 
-fn unknown(name: &str, all: &[Hook]) -> Error {
+fn unknown(name: &str, all: &[Manifest]) -> Error {
     let names: Vec<_> = all.iter().map(|hook| hook.name.as_str()).collect();
     Error::new(format!(
         "{name:?} is no hook of this suite, which has: {}",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
 use vdsm_hooks::paths::{HELPERS, HOOKS};
@@ -131,8 +131,8 @@ fn text(report: &Report) -> Result<String> {
 }
 
 impl Host<'_> {
-    fn examine(&mut self, hooks: &[Hook]) -> Result {
-        let installed: Vec<&Hook> = hooks.iter().filter(|hook| self.has(hook)).collect();
+    fn examine(&mut self, hooks: &[Manifest]) -> Result {
+        let installed: Vec<&Manifest> = hooks.iter().filter(|hook| self.has(hook)).collect();
         self.report.hooks = installed.iter().map(|hook| hook.name.clone()).collect();
         for hook in &installed {
             self.programs(hook);
@@ -167,7 +167,7 @@ impl Host<'_> {
     }
 
     /// The hook's file at each event.
-    fn places<'h>(&self, hook: &'h Hook) -> impl Iterator<Item = String> + use<'h> {
+    fn places<'h>(&self, hook: &'h Manifest) -> impl Iterator<Item = String> + use<'h> {
         hook.events
             .iter()
             .map(|event| format!("{}/{}/{}", HOOKS, event.event, hook.installed_as(event)))
@@ -177,11 +177,11 @@ impl Host<'_> {
         installed::origin(&self.at(path)) == Origin::Ours
     }
 
-    fn has(&self, hook: &Hook) -> bool {
+    fn has(&self, hook: &Manifest) -> bool {
         self.places(hook).any(|path| self.is_ours(&path))
     }
 
-    fn programs(&mut self, hook: &Hook) {
+    fn programs(&mut self, hook: &Manifest) {
         for path in self.places(hook) {
             if self.is_ours(&path) {
                 self.owner_and_mode(&path, 0o755, &hook.name);
@@ -241,7 +241,7 @@ impl Host<'_> {
         }
     }
 
-    fn commands(&mut self, hook: &Hook) {
+    fn commands(&mut self, hook: &Manifest) {
         for command in &hook.commands {
             let directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
             let found = directories
@@ -255,7 +255,7 @@ impl Host<'_> {
         }
     }
 
-    fn helpers(&mut self, hook: &Hook) {
+    fn helpers(&mut self, hook: &Manifest) {
         for helper in &hook.helpers {
             self.owner_and_mode(&format!("{HELPERS}/{helper}"), 0o755, &hook.name);
         }
@@ -264,7 +264,7 @@ impl Host<'_> {
         }
     }
 
-    fn sudo(&mut self, hook: &Hook) {
+    fn sudo(&mut self, hook: &Manifest) {
         if hook.sudo.is_empty() {
             return;
         }
@@ -285,7 +285,7 @@ impl Host<'_> {
     }
 
     /// Whether sudo lets user vdsm: another file may take back what this one gives.
-    fn effective(&mut self, hook: &Hook, command: &str) {
+    fn effective(&mut self, hook: &Manifest, command: &str) {
         let is_user = User::from_name("vdsm").is_ok_and(|user| user.is_some());
         if !geteuid().is_root() || !is_user {
             let what =
@@ -306,14 +306,14 @@ impl Host<'_> {
         self.find(true, &hook.name, refused, remedy.to_owned());
     }
 
-    fn files(&mut self, hook: &Hook) {
+    fn files(&mut self, hook: &Manifest) {
         for file in &hook.files {
             let mode = u32::from_str_radix(&file.mode, 8).unwrap_or(0o644);
             self.owner_and_mode(&file.path, mode, &hook.name);
         }
     }
 
-    fn services(&mut self, hook: &Hook) {
+    fn services(&mut self, hook: &Manifest) {
         for unit in &hook.services {
             if !self.is_here() || !Path::new("/run/systemd/system").exists() {
                 let what = format!("{}: {unit} (systemd does not run here)", hook.name);
@@ -338,7 +338,7 @@ impl Host<'_> {
     }
 
     /// SELinux labels: what restorecon would change.
-    fn labels(&mut self, hooks: &[&Hook]) {
+    fn labels(&mut self, hooks: &[&Manifest]) {
         if hooks.is_empty() {
             return;
         }
@@ -392,7 +392,7 @@ impl Host<'_> {
     }
 
     /// Everything that VDSM runs at its events and that is none of the hooks' files.
-    fn events(&mut self, installed: &[&Hook]) -> Result {
+    fn events(&mut self, installed: &[&Manifest]) -> Result {
         let hooks_dir = self.at(HOOKS);
         let mut directories: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(&hooks_dir).into_iter().flatten() {
@@ -412,7 +412,7 @@ impl Host<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, event: &str, entry: &Entry, installed: &[&Hook]) {
+    fn entry(&mut self, event: &str, entry: &Entry, installed: &[&Manifest]) {
         let place = format!("{event}/{}", entry.name);
         let path = format!("{HOOKS}/{place}");
         let known = installed

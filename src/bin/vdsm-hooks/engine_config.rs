@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::custom_properties::{Definition, Found, Key, List};
@@ -158,7 +158,7 @@ impl Script {
         Ok(())
     }
 
-    fn finish(mut self, hooks: &[Hook]) -> Result<String> {
+    fn finish(mut self, hooks: &[Manifest]) -> Result<String> {
         if self.commands {
             writeln!(self.lines, "{RESTART}")?;
         }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 
 use crate::{catalog, print};
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(hook: &Hook, text: &mut String) -> Result {
+fn describe(hook: &Manifest, text: &mut String) -> Result {
     let name = &hook.name;
     let mut line = |fields: &[&str]| writeln!(text, "{name}\t{}", fields.join("\t"));
     let last = hook.retired.as_ref().map(|retired| retired.last.as_str());

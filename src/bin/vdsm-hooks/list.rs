@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use vdsm_hooks::hook::manifest::{Group, Hook, Retired};
+use vdsm_hooks::hook::manifest::{Group, Manifest, Retired};
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events;
@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn listed(hook: &Hook, hooks_dir: &Path) -> Result<Listed> {
+fn listed(hook: &Manifest, hooks_dir: &Path) -> Result<Listed> {
     let mut files = Vec::new();
     for event in &hook.events {
         let name = hook.installed_as(event);
@@ -126,7 +126,7 @@ fn listed(hook: &Hook, hooks_dir: &Path) -> Result<Listed> {
     })
 }
 
-fn why_not_installed(entry: &Entry, hook: &Hook) -> Option<String> {
+fn why_not_installed(entry: &Entry, hook: &Manifest) -> Option<String> {
     if let Some(why) = entry.skipped {
         return Some(format!("there, but VDSM skips it: {why}"));
     }
@@ -146,7 +146,7 @@ fn why_not_installed(entry: &Entry, hook: &Hook) -> Option<String> {
 }
 
 /// Everything in the event directories that [`listed`] does not speak of.
-fn others(hooks: &[Hook], hooks_dir: &Path) -> Result<Vec<Other>> {
+fn others(hooks: &[Manifest], hooks_dir: &Path) -> Result<Vec<Other>> {
     let mut others = Vec::new();
     let mut directories = Vec::new();
     for entry in fs::read_dir(hooks_dir).into_iter().flatten() {

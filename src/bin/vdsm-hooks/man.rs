@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use vdsm_hooks::hook::manifest::Hook;
+use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::{Context as _, Result};
 
@@ -122,7 +122,7 @@ fn command_page(command: &clap::Command, name: &str) -> Result<String> {
     Ok(title(name, 1) + &generated + &page.finish())
 }
 
-fn hook_page(hook: &Hook) -> String {
+fn hook_page(hook: &Manifest) -> String {
     let name = format!("vdsm-hook-{}", hook.name);
     let mut page = Page::default();
     page.section("NAME");

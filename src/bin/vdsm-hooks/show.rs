@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::slice;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::hook::manifest::{Hook, HostFile, Scope};
+use vdsm_hooks::hook::manifest::{HostFile, Manifest, Scope};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment};
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(hook: &Hook) -> Result<String> {
+fn page(hook: &Manifest) -> Result<String> {
     let mut text = format!("{}: {}\n", hook.name, hook.summary);
     if let Some(package) = &hook.replaces {
         writeln!(
@@ -87,13 +87,13 @@ fn page(hook: &Hook) -> Result<String> {
 }
 
 /// Where the hook's helpers are installed.
-pub(crate) fn helpers(hook: &Hook) -> Vec<String> {
+pub(crate) fn helpers(hook: &Manifest) -> Vec<String> {
     let names = hook.helpers.iter();
     names.map(|name| format!("{HELPERS}/{name}")).collect()
 }
 
 /// Where the hook's daemons are installed.
-pub(crate) fn daemons(hook: &Hook) -> Vec<String> {
+pub(crate) fn daemons(hook: &Manifest) -> Vec<String> {
     let names = hook.daemons.iter();
     names.map(|name| format!("{HOOKS}/{name}")).collect()
 }
@@ -104,7 +104,7 @@ pub(crate) fn host_file(file: &HostFile) -> String {
 }
 
 /// The command line of a dry run at the hook's first event.
-pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
+pub(crate) fn dry_run(hook: &Manifest) -> Option<String> {
     let first = hook.events.first()?;
     let event = events::find(&first.event)?;
     let file = match event.data {
@@ -135,7 +135,7 @@ pub(crate) fn dry_run(hook: &Hook) -> Option<String> {
 }
 
 /// How the properties get to the host, by scope.
-fn turn_on(hook: &Hook) -> Result<String> {
+fn turn_on(hook: &Manifest) -> Result<String> {
     let mut text = String::new();
     let definitions = settings::definitions(slice::from_ref(hook));
     if !definitions.is_empty() {
@@ -181,7 +181,7 @@ mod tests {
             "helpers": ["x-helper"],
             "files": [{ "source": "x.conf", "path": "/etc/x.conf", "mode": "0644" }]
         }"#;
-        let text = page(&Hook::parse(hook).unwrap()).unwrap();
+        let text = page(&Manifest::parse(hook).unwrap()).unwrap();
         for part in [
             "\nNot in VDSM after 4.30.53; instead: a setting, oVirt 4.4.\n",
             "\nHelpers, programs that run as root\n  /usr/libexec/vdsm-hooks/x-helper\n",

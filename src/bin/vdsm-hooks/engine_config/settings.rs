@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::hook::manifest::{Hook, Scope};
+use vdsm_hooks::hook::manifest::{Manifest, Scope};
 use vdsm_hooks::host::command::shell_quoted;
 
 use crate::custom_properties::{Definition, Key, List};
@@ -18,7 +18,7 @@ pub(crate) const LEVEL: &str = "4.7";
 pub(crate) const RESTART: &str = "systemctl restart ovirt-engine";
 
 /// What the hooks need defined, by key. Each property once, although hooks share some.
-pub(crate) fn definitions(hooks: &[Hook]) -> Vec<(Key, Vec<Definition>)> {
+pub(crate) fn definitions(hooks: &[Manifest]) -> Vec<(Key, Vec<Definition>)> {
     let mut all: Vec<Definition> = Vec::new();
     for property in hooks.iter().flat_map(|hook| &hook.properties) {
         all.extend(Definition::of(property).filter(|definition| !all.contains(definition)));
@@ -46,7 +46,7 @@ pub(crate) fn setting(key: Key, value: impl std::fmt::Display, level: &str) -> S
 }
 
 /// Properties that nobody has to define.
-pub(crate) fn known_to_the_engine(hook: &Hook) -> Result<String> {
+pub(crate) fn known_to_the_engine(hook: &Manifest) -> Result<String> {
     let mut text = String::new();
     for property in &hook.properties {
         let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
@@ -58,7 +58,7 @@ pub(crate) fn known_to_the_engine(hook: &Hook) -> Result<String> {
 }
 
 /// What to put where on the host.
-pub(crate) fn settings_of_the_host(hook: &Hook) -> Result<String> {
+pub(crate) fn settings_of_the_host(hook: &Manifest) -> Result<String> {
     let of = |scope: Scope| {
         let properties = hook.properties.iter();
         properties.filter(move |property| property.scope == scope)
