@@ -35,7 +35,7 @@
 //! `change`, what the administrator's tool does to one:
 //!
 //! * [`create`]: a new ISO or export domain.
-//! * [`Mend`]: metadata with a right seal, or without an owner.
+//! * [`Repair`]: metadata with a right seal, or without an owner.
 //! * [`work`]: the tool's errands in a child process, within a deadline.
 
 mod change;
@@ -44,13 +44,13 @@ mod format;
 mod inspect;
 mod verdict;
 
-pub use change::mend::{Mend, Mended};
+pub use change::repair::{Repair, Repaired};
 pub use change::{create, work};
 pub use find::check::{Checked, Outcome, Place, check};
 pub use find::metadata_file::no_domain;
 pub use find::problem::{Problem, Weight};
-pub use find::uses::{Kind, Roots, Use, uses, uses_with};
-pub use find::{lvm, probe, turns};
+pub use find::uses::{DomainRef, Kind, Roots, uses, uses_with};
+pub use find::{lvm, probe, slots};
 pub use format::metadata::{METADATA_FILE, Metadata};
 pub use format::name::is_uuid;
 pub use format::reading::{Reader, Reading, Verdict};

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vdsm_hooks::storage::{self, Mend, Metadata, Reader, Verdict};
+use vdsm_hooks::storage::{self, Repair, Metadata, Reader, Verdict};
 
 fuzz_target!(|content: &[u8]| {
     let judgement = storage::judge(Some(content));
@@ -22,12 +22,12 @@ fuzz_target!(|content: &[u8]| {
         assert_eq!(read, judgement.metadata);
         assert_eq!(seal, Some(storage::seal(&read)));
     }
-    if let Ok(sealed) = Mend::Seal.apply(content) {
+    if let Ok(sealed) = Repair::Seal.apply(content) {
         let again = storage::judge(Some(&sealed.text));
         assert_eq!(again.reading.verdict, Verdict::Ok);
-        assert_eq!(Mend::Seal.apply(&sealed.text).map(|mended| mended.text), Ok(sealed.text));
+        assert_eq!(Repair::Seal.apply(&sealed.text).map(|mended| mended.text), Ok(sealed.text));
     }
-    if let Ok(released) = Mend::Release.apply(content) {
+    if let Ok(released) = Repair::Release.apply(content) {
         let pools = storage::judge(Some(&released.text)).metadata;
         assert!(pools.get("POOL_UUID").unwrap_or_default().is_empty());
     }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 /// The value of the property.
-struct Wish<'a> {
+struct Request<'a> {
     /// Names of targets, or `all`.
     disks: BTreeSet<&'a str>,
     must: bool,
@@ -51,7 +51,7 @@ fn run() -> Result {
     hook::read(|document| grow_disks(document, &wish, limit))
 }
 
-fn parse(value: &str) -> Result<Wish<'_>> {
+fn parse(value: &str) -> Result<Request<'_>> {
     let (names, must) = match value.strip_suffix(",must") {
         Some(names) => (names, true),
         None => (value, false),
@@ -62,7 +62,7 @@ fn parse(value: &str) -> Result<Wish<'_>> {
     let disks: BTreeSet<&str> = names.split(' ').collect();
     let has_all = disks.len() > 1 && disks.contains("all");
     match disks.iter().all(is_name) && !has_all {
-        true => Ok(Wish { disks, must }),
+        true => Ok(Request { disks, must }),
         false => Err(props::wrong(
             PROPERTY,
             value,
@@ -71,7 +71,7 @@ fn parse(value: &str) -> Result<Wish<'_>> {
     }
 }
 
-fn grow_disks(document: &Document<'_>, wish: &Wish<'_>, limit: Duration) -> Result {
+fn grow_disks(document: &Document<'_>, wish: &Request<'_>, limit: Duration) -> Result {
     if !is_start(document, wish.must)? {
         return Ok(());
     }
@@ -151,7 +151,7 @@ fn is_start(document: &Document<'_>, must: bool) -> Result<bool> {
 /// The chosen disks, by name. Of all devices only disks are meant.
 fn chosen<'a, 'i>(
     document: &'a Document<'i>,
-    wish: &Wish<'_>,
+    wish: &Request<'_>,
 ) -> Vec<(String, Result<Node<'a, 'i>>)> {
     let name =
         |disk: Node<'a, '_>| xml::child(disk, "target").and_then(|target| xml::attr(target, "dev"));

@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::libvirt::console_log::{self, Wanted};
+use vdsm_hooks::libvirt::console_log::{self, LogFilter};
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Error, Result, hook, program};
@@ -26,12 +26,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     match console_log::wanted(PROPERTY, "log_console_vm_regexp")? {
-        Wanted::No => Ok(()),
+        LogFilter::No => Ok(()),
         wanted => hook::edit(|document, edits| log_serial_port(document, edits, &wanted)),
     }
 }
 
-fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wanted) -> Result {
+fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFilter) -> Result {
     let root = domain::root(document)?;
     let name = domain::vm_name(document);
     if !wanted.for_vm(&name)? {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::worker;
-use vdsm_hooks::libvirt::console_log::{self, Wanted};
+use vdsm_hooks::libvirt::console_log::{self, LogFilter};
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Error, Result, hook, program, props};
@@ -41,12 +41,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     match console_log::wanted(PROPERTY, "log_firmware_vm_regexp")? {
-        Wanted::No => Ok(()),
+        LogFilter::No => Ok(()),
         wanted => hook::edit(|document, edits| log_debug_port(document, edits, &wanted)),
     }
 }
 
-fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &Wanted) -> Result {
+fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFilter) -> Result {
     let root = domain::root(document)?;
     let name = domain::vm_name(document);
     if !wanted.for_vm(&name)? {

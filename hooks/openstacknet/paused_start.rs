@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`ask`] has made, so that it can be taken back.
 #[must_use]
-pub(crate) struct Asked {
+pub(crate) struct PausedStart {
     vm: String,
     /// The flags before; none if there was no file.
     before: Option<u32>,
@@ -33,7 +33,7 @@ pub(crate) struct Asked {
 ///
 /// # Errors
 /// No `vmId`, flags that are no number, or one of the files cannot be written; nothing is left.
-pub(crate) fn ask() -> Result<Option<Asked>> {
+pub(crate) fn ask() -> Result<Option<PausedStart>> {
     let vm = start::vm_id()?;
     let flags = start::launch_flags(&vm);
     let before = read(&flags)?;
@@ -48,7 +48,7 @@ pub(crate) fn ask() -> Result<Option<Asked>> {
         None => start::make_launch_flags(&vm, &new)?,
     }
     let mark = mark(&vm);
-    let asked = Asked { vm, before };
+    let asked = PausedStart { vm, before };
     if let Err(error) = fs::write(&mark, "true") {
         asked.take_back();
         return Err(error).context(mark.display());
@@ -56,7 +56,7 @@ pub(crate) fn ask() -> Result<Option<Asked>> {
     Ok(Some(asked))
 }
 
-impl Asked {
+impl PausedStart {
     /// Puts the mark away and the flags back, as far as possible.
     pub(crate) fn take_back(&self) {
         let _ = fs::remove_file(mark(&self.vm));

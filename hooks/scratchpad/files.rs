@@ -207,7 +207,11 @@ fn delete_if(
 /// It cannot be deleted, or lies outside of the allowed directories.
 pub(crate) fn delete_found(path: &str, storage: &mut Storage) -> Result {
     for vm in Records::lasting(HOOK)?.names()? {
-        if Made::by(&vm)?.files.iter().any(|file| file.path == path) {
+        if ScratchFiles::by(&vm)?
+            .files
+            .iter()
+            .any(|file| file.path == path)
+        {
             log::warn!("{path}: made for the VM {vm}, so it is left");
             return Ok(());
         }
@@ -316,25 +320,25 @@ impl<'a> Place<'a> {
 /// What this hook has made for one VM: a line for each file, device, inode number and birth before
 /// the path. It says so before there is anything at the path: until then the file has a name of its
 /// own, which is written down before there is such a file, with 0 for all three.
-pub(crate) struct Made {
+pub(crate) struct ScratchFiles {
     records: Records,
     vm: String,
     files: Vec<Identity>,
 }
 
-impl Made {
+impl ScratchFiles {
     /// What it has made for the VM with this id.
     ///
     /// # Errors
     /// The record is broken or cannot be read.
-    pub(crate) fn by(vm: &str) -> Result<Made> {
+    pub(crate) fn by(vm: &str) -> Result<ScratchFiles> {
         let records = Records::lasting(HOOK)?;
         let text = records.read(vm)?.unwrap_or_default();
         let files: Option<Vec<_>> = text.lines().map(parse).collect();
         let files = files
             .ok_or_else(|| Error::new("broken record"))
             .context(vm)?;
-        Ok(Made {
+        Ok(ScratchFiles {
             records,
             vm: vm.to_owned(),
             files,
@@ -362,7 +366,7 @@ impl Made {
     }
 
     /// Makes empty files where nothing is; `undo` deletes them. A kill at any moment leaves nothing
-    /// that [`Made::delete`] does not find.
+    /// that [`ScratchFiles::delete`] does not find.
     ///
     /// # Errors
     /// Something is there, the place is not allowed, or one cannot be made; and which one.
@@ -406,7 +410,7 @@ impl Made {
     pub(crate) fn undo_in(&self, undo: &mut Undo<'_>) {
         let vm = self.vm.clone();
         undo.push("the record", move || {
-            let mut made = Made::by(&vm)?;
+            let mut made = ScratchFiles::by(&vm)?;
             made.files.retain(|file| !file.is_gone());
             made.keep()
         });

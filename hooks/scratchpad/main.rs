@@ -21,7 +21,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 mod files;
 
-use files::{Made, Storage};
+use files::{ScratchFiles, Storage};
 
 const PROPERTY: &str = "scratchpad";
 const FORM: &str = "expected SIZE,PATH, as in 20G,/var/lib/libvirt/images/scratch1";
@@ -88,10 +88,10 @@ fn add(
             entry.path
         )));
     }
-    let made = Made::by(&vm)?;
+    let made = ScratchFiles::by(&vm)?;
     // The host went down with the VM: nobody has told us that it is gone.
     made.delete(&mut storage)?;
-    let mut made = Made::by(&vm)?;
+    let mut made = ScratchFiles::by(&vm)?;
     made.undo_in(undo);
     let paths: Vec<_> = entries.iter().map(|entry| entry.path).collect();
     let files = made.make(&paths, &mut storage, undo).context(PROPERTY)?;
@@ -143,7 +143,7 @@ fn is_scratch(disk: Node<'_, '_>) -> bool {
 
 fn destroy(value: &str) -> Result {
     let mut storage = Storage::default();
-    let made = Made::by(&start::vm_id()?)?;
+    let made = ScratchFiles::by(&start::vm_id()?)?;
     let named = made.paths();
     let mut failures = made
         .delete(&mut storage)

@@ -16,7 +16,7 @@ use vdsm_hooks::host::files;
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::host::state::Records;
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::libvirt::sriov::{Function, Presence};
+use vdsm_hooks::libvirt::sriov::{Presence, VirtualFunction};
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::Mac;
 use vdsm_hooks::vdsm::start;
@@ -107,13 +107,13 @@ fn look_up(
     document: &Document<'_>,
     value: &str,
     items: &[(&str, Option<Mac>)],
-) -> Result<Vec<Function>> {
+) -> Result<Vec<VirtualFunction>> {
     let wrong = |what: String| props::wrong(PROPERTY, value, what);
     domain::devices(document)?;
     vm_of(document)?;
-    let mut functions: Vec<Function> = Vec::new();
+    let mut functions: Vec<VirtualFunction> = Vec::new();
     for (name, mac) in items {
-        let function = Function::look_up(name, *mac).map_err(wrong)?;
+        let function = VirtualFunction::look_up(name, *mac).map_err(wrong)?;
         let is_listed_twice = functions.iter().any(|other| other.pci == function.pci);
         if is_listed_twice || function.presence(document) == Presence::Foreign {
             return Err(wrong(format!(
@@ -134,7 +134,7 @@ fn reserve<'u>(
     undo: &mut Undo<'u>,
     value: &str,
     vm: &str,
-    function: &Function,
+    function: &VirtualFunction,
 ) -> Result {
     let record = function.address();
     if records.create(&record, vm)? {

@@ -8,7 +8,7 @@ use crate::{Error, Result, props};
 const LONGEST_NAME: usize = 240;
 
 /// What the VM's own property and the host's default together ask for.
-pub enum Wanted {
+pub enum LogFilter {
     /// Not this VM.
     No,
     /// This VM, whatever it is called.
@@ -22,10 +22,10 @@ pub enum Wanted {
 ///
 /// # Errors
 /// A value that is not UTF-8.
-pub fn wanted(property: &str, pattern_variable: &'static str) -> Result<Wanted> {
+pub fn wanted(property: &str, pattern_variable: &'static str) -> Result<LogFilter> {
     match props::text(property)?.as_deref() {
-        Some("off") => return Ok(Wanted::No),
-        Some("on") => return Ok(Wanted::Yes),
+        Some("off") => return Ok(LogFilter::No),
+        Some("on") => return Ok(LogFilter::Yes),
         Some(other) => log::warn!(
             "{property}={}: expected on or off; it counts as not set",
             props::quoted(other)
@@ -33,12 +33,12 @@ pub fn wanted(property: &str, pattern_variable: &'static str) -> Result<Wanted> 
         None => {}
     }
     Ok(match props::text(pattern_variable)? {
-        Some(pattern) if !pattern.is_empty() => Wanted::IfNamed(pattern_variable, pattern),
-        _ => Wanted::No,
+        Some(pattern) if !pattern.is_empty() => LogFilter::IfNamed(pattern_variable, pattern),
+        _ => LogFilter::No,
     })
 }
 
-impl Wanted {
+impl LogFilter {
     /// Whether the VM `name` is to be logged. A pattern must match at the start of the name, as
     /// Python's `re.match` does.
     ///
@@ -46,9 +46,9 @@ impl Wanted {
     /// The pattern is no regular expression, or takes too long on this name.
     pub fn for_vm(&self, name: &str) -> Result<bool> {
         let (variable, pattern) = match self {
-            Wanted::No => return Ok(false),
-            Wanted::Yes => return Ok(true),
-            Wanted::IfNamed(variable, pattern) => (variable, pattern),
+            LogFilter::No => return Ok(false),
+            LogFilter::Yes => return Ok(true),
+            LogFilter::IfNamed(variable, pattern) => (variable, pattern),
         };
         let compiled = pcre2::bytes::RegexBuilder::new()
             .utf(true)

@@ -18,7 +18,7 @@ const NET_DEVICES: &str = "/sys/class/net";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A virtual function of the host.
-pub struct Function {
+pub struct VirtualFunction {
     /// The name of its network interface.
     pub name: String,
     /// Its address: domain, bus, slot, function.
@@ -27,13 +27,13 @@ pub struct Function {
     pub mac: Option<Mac>,
 }
 
-impl Function {
+impl VirtualFunction {
     /// The function with the network interface `name`, whose NIC gets the address `mac` or, without
     /// one, that of the interface.
     ///
     /// # Errors
     /// What is wrong with the interface: it is not there, no virtual function, or in use on the host.
-    pub fn look_up(name: &str, mac: Option<Mac>) -> std::result::Result<Function, String> {
+    pub fn look_up(name: &str, mac: Option<Mac>) -> std::result::Result<VirtualFunction, String> {
         let nic = Path::new(NET_DEVICES).join(name);
         if !nic.exists() {
             return Err(format!("no network interface {name}"));
@@ -55,7 +55,7 @@ impl Function {
         };
         let mac = mac.or_else(own);
         let name = name.to_owned();
-        Ok(Function { name, pci, mac })
+        Ok(VirtualFunction { name, pci, mac })
     }
 
     /// How the kernel writes the PCI address.
@@ -110,13 +110,13 @@ fn has_address(nic: &str) -> std::result::Result<bool, String> {
 pub enum Presence {
     /// It has not.
     Absent,
-    /// As the NIC of [`Function::nic`]: a second run meets its own work.
+    /// As the NIC of [`VirtualFunction::nic`]: a second run meets its own work.
     OwnNic,
     /// As a device that somebody else put there.
     Foreign,
 }
 
-impl Function {
+impl VirtualFunction {
     /// Whether the VM has the function already, as a NIC or otherwise.
     pub fn presence(&self, document: &Document<'_>) -> Presence {
         let nics = xml::devices(document, "interface").into_iter();

@@ -4,6 +4,6 @@
 //! owner, and the work of a child that does it. No hook comes here, and LVM is never told to write.
 
 pub mod create;
-pub(super) mod mend;
+pub(super) mod repair;
 mod rewrite;
 pub mod work;

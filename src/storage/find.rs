@@ -8,5 +8,5 @@ pub mod lvm;
 pub(super) mod metadata_file;
 pub mod probe;
 pub(super) mod problem;
-pub mod turns;
+pub mod slots;
 pub(super) mod uses;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha1::{Digest as _, Sha1};
 
-use super::mend::Mend;
+use super::repair::Repair;
 use crate::storage::format::locks;
 use crate::storage::format::metadata::{METADATA_FILE, MOST_METADATA};
 use crate::storage::format::seal::hex;
@@ -29,7 +29,7 @@ pub(super) fn digest(content: &[u8]) -> String {
 ///
 /// # Errors
 /// It has changed, or cannot be written.
-pub(super) fn serve(file: &Path, mend: Mend, expected: &str) -> Result<PathBuf> {
+pub(super) fn serve(file: &Path, mend: Repair, expected: &str) -> Result<PathBuf> {
     let (dir, name) = open(file).context(file.display())?;
     let content = dir.read(&name, 0, MOST_METADATA + 1);
     let content = content.context(file.display())?;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::create::{self, Plan};
-use super::mend::Mend;
+use super::repair::Repair;
 use super::rewrite;
 use crate::storage::find::metadata_file::find_metadata;
 use crate::storage::find::probe::{self, Answer, message, path_of, read, run};
@@ -89,7 +89,7 @@ pub fn create(target: &Path, plan: &Plan, end: Instant) -> Result<(PathBuf, Opti
 /// # Errors
 /// It cannot be mended this way or written, it has another content by now, or there is no answer
 /// until `end`.
-pub fn mend(file: &Path, mend: Mend, content: &[u8], end: Instant) -> Result<PathBuf> {
+pub fn mend(file: &Path, mend: Repair, content: &[u8], end: Instant) -> Result<PathBuf> {
     let digest = rewrite::digest(content);
     let arguments: [&OsStr; 4] = [
         "mend".as_ref(),
@@ -135,7 +135,7 @@ pub fn serve_tool(also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>) -> Opt
             })))
         }
         ("mend", [file, word, digest]) => {
-            let mend = Mend::of_word(&word.to_string_lossy())?;
+            let mend = Repair::of_word(&word.to_string_lossy())?;
             let copy = rewrite::serve(file, mend, &digest.to_string_lossy());
             Some(path_or_error(copy))
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::lvm::{Group, Lvm};
 use super::probe::{self, Answer};
-use super::uses::{Kind, Roots, Use};
+use super::uses::{DomainRef, Kind, Roots};
 use crate::host::command;
 use crate::props;
 use crate::storage::format::metadata::METADATA_FILE;
@@ -59,7 +59,7 @@ pub enum Outcome {
 
 /// Checks every one of `uses` until `end`. A domain is looked for where the XML has it, behind
 /// VDSM's links, in every mount, and then among the volume groups; a domain is judged once.
-pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
+pub fn check(uses: &[DomainRef], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
     let all: Vec<Vec<Checked>> = thread::scope(|scope| {
         let running: Vec<_> = uses
             .iter()
@@ -87,7 +87,7 @@ pub fn check(uses: &[Use], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checke
     once
 }
 
-fn check_one(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
+fn check_one(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked> {
     if let (Kind::Block, Some(id)) = (used.kind, &used.id) {
         return vec![in_group(id, lvm)];
     }
@@ -106,7 +106,7 @@ fn check_one(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Checked>
 }
 
 /// Checks a domain whose directory the XML does not say.
-fn find(used: &Use, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
+fn find(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
     let located = match probe::locate(used, roots, end) {
         Ok(located) => located,
         Err(answer) => return nowhere(used, outcome_of(answer)),
@@ -219,7 +219,7 @@ fn outcome_of(answer: Answer) -> Outcome {
 }
 
 /// A domain of which it is not known where it is.
-fn nowhere(used: &Use, outcome: Outcome) -> Checked {
+fn nowhere(used: &DomainRef, outcome: Outcome) -> Checked {
     let id = match (&used.id, used.links.first()) {
         (Some(id), _) => id.clone(),
         (None, link) => link

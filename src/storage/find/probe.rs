@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 use super::metadata_file::{
     again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
 };
-use super::turns::Turns;
-use super::uses::{Roots, Use};
+use super::slots::Slots;
+use super::uses::{DomainRef, Roots};
 use crate::host::worker;
 use crate::storage::format::metadata::METADATA_FILE;
 use crate::storage::format::name::is_uuid;
 use crate::{Error, Result};
 
 /// The children that look at the same time. One that is blocked must not keep others waiting.
-static CHILDREN: Turns = Turns::new(32, Duration::from_millis(100));
+static CHILDREN: Slots = Slots::new(32, Duration::from_millis(100));
 
 /// What was found where a domain should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,11 @@ impl Answer {
 ///
 /// # Errors
 /// No links but an answer: silence until `end`, or the program cannot be run again.
-pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> std::result::Result<Located, Answer> {
+pub fn locate(
+    wanted: &DomainRef,
+    roots: &Roots,
+    end: Instant,
+) -> std::result::Result<Located, Answer> {
     let mut arguments: Vec<&OsStr> = vec!["locate".as_ref()];
     arguments.extend([roots.repository.as_os_str(), roots.run.as_os_str()]);
     arguments.push(wanted.id.as_deref().unwrap_or_default().as_ref());
@@ -111,9 +115,9 @@ pub fn locate(wanted: &Use, roots: &Roots, end: Instant) -> std::result::Result<
 /// # Errors
 /// No answer until `end`.
 pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
-    let nothing = Use {
+    let nothing = DomainRef {
         id: None,
-        ..Use::of_id("")
+        ..DomainRef::of_id("")
     };
     match locate(&nothing, roots, end) {
         Ok(located) => Ok(located.mounts),

@@ -61,7 +61,7 @@ pub enum Kind {
 
 /// A storage domain that an XML names, and where it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Use {
+pub struct DomainRef {
     /// The domain's id; none where the XML only says "the pool's master domain".
     pub id: Option<String>,
     /// File or block storage.
@@ -77,7 +77,7 @@ pub struct Use {
 }
 
 /// Every storage domain that `document` names, in the order of their first mention.
-pub fn uses(document: &Document<'_>, roots: &Roots) -> Vec<Use> {
+pub fn uses(document: &Document<'_>, roots: &Roots) -> Vec<DomainRef> {
     uses_with(document, roots, |_, _, _| ())
 }
 
@@ -87,7 +87,7 @@ pub fn uses_with(
     document: &Document<'_>,
     roots: &Roots,
     note: impl FnMut(&str, Option<&str>, &[&str]),
-) -> Vec<Use> {
+) -> Vec<DomainRef> {
     let mut finder = Finder {
         roots,
         found: Vec::new(),
@@ -138,7 +138,7 @@ fn ovirt_text(node: Node<'_, '_>, name: &'static str) -> Option<String> {
 
 struct Finder<'r, N> {
     roots: &'r Roots,
-    found: Vec<Use>,
+    found: Vec<DomainRef>,
     /// Places in `found`: a document may name as many domains as it has lines.
     by_id: HashMap<String, usize>,
     masters: HashSet<PathBuf>,
@@ -147,7 +147,7 @@ struct Finder<'r, N> {
     note: N,
 }
 
-/// One of the lists in a [`Use`].
+/// One of the lists in a [`DomainRef`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum List {
     Directories,
@@ -158,11 +158,11 @@ enum List {
 
 impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
     /// The entry of a domain id.
-    fn domain(&mut self, id: &str) -> &mut Use {
+    fn domain(&mut self, id: &str) -> &mut DomainRef {
         let next = self.found.len();
         let at = *self.by_id.entry(id.to_owned()).or_insert(next);
         if at == next {
-            self.found.push(Use::of_id(id));
+            self.found.push(DomainRef::of_id(id));
         }
         &mut self.found[at]
     }
@@ -170,10 +170,10 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
     /// The master domain of a pool, by its link.
     fn master(&mut self, link: PathBuf) {
         if self.masters.insert(link.clone()) {
-            self.found.push(Use {
+            self.found.push(DomainRef {
                 id: None,
                 links: vec![link],
-                ..Use::of_id("")
+                ..DomainRef::of_id("")
             });
         }
     }
@@ -352,10 +352,10 @@ impl<N: FnMut(&str, Option<&str>, &[&str])> Finder<'_, N> {
     }
 }
 
-impl Use {
+impl DomainRef {
     /// A domain of which nothing but the id is known.
-    pub fn of_id(id: &str) -> Use {
-        Use {
+    pub fn of_id(id: &str) -> DomainRef {
+        DomainRef {
             id: Some(id.to_owned()),
             kind: Kind::Unknown,
             directories: Vec::new(),

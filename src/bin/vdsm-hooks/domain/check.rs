@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vdsm_hooks::host::command;
 use vdsm_hooks::storage::report::Survey;
-use vdsm_hooks::storage::turns::Turns;
+use vdsm_hooks::storage::slots::Slots;
 use vdsm_hooks::{Error, Result};
 
 use super::find::{Finder, Seen};
@@ -111,7 +111,7 @@ struct Checker<'c> {
     finder: Finder,
     timeout: Duration,
     /// Those of qemu-img.
-    turns: Turns,
+    slots: Slots,
     progress: &'c Progress,
 }
 
@@ -124,7 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let checker = Checker {
             finder,
             timeout: arguments.host.timeout(),
-            turns: Turns::new(sizes::at_once(), PATIENCE),
+            slots: Slots::new(sizes::at_once(), PATIENCE),
             progress,
         };
         let mut said = Vec::new();
@@ -256,7 +256,7 @@ impl Checker<'_> {
                 &directory,
                 &images,
                 self.timeout,
-                &self.turns,
+                &self.slots,
                 self.progress,
             );
             report.add(remarks);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
 use vdsm_hooks::storage::report::{Content, Survey};
-use vdsm_hooks::storage::{self, Place, Roots, Use, is_uuid, probe, work};
+use vdsm_hooks::storage::{self, DomainRef, Place, Roots, is_uuid, probe, work};
 use vdsm_hooks::{Error, Result};
 
 use super::Host;
@@ -75,7 +75,7 @@ impl Finder {
     }
 
     fn of_id(&self, id: &str) -> Result<Vec<Seen>> {
-        let found = storage::check(&[Use::of_id(id)], &self.roots, &self.lvm, self.end);
+        let found = storage::check(&[DomainRef::of_id(id)], &self.roots, &self.lvm, self.end);
         let mut seen = Vec::new();
         for checked in &found {
             match &checked.place {

@@ -11,7 +11,7 @@ use std::str;
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::report::{Content, Survey};
-use vdsm_hooks::storage::{Mend, Mended, Metadata, group, tags, work};
+use vdsm_hooks::storage::{Metadata, Repair, Repaired, group, tags, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -32,7 +32,7 @@ pub(super) struct Options {
     host: super::Host,
 }
 
-pub(super) fn run(mend: Mend, options: &Options) -> Result<ExitCode> {
+pub(super) fn run(mend: Repair, options: &Options) -> Result<ExitCode> {
     let mut out = anstream::stdout();
     match Finder::new(&options.host, false)?.one(&options.target)? {
         Seen::File(survey) => file(&mut out, mend, &survey, options)?,
@@ -42,7 +42,7 @@ pub(super) fn run(mend: Mend, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn file(out: &mut impl Write, mend: Mend, survey: &Survey, options: &Options) -> Result {
+fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) -> Result {
     let file = Path::new(&survey.file);
     let place = file.display().to_string();
     let content = match &survey.metadata {
@@ -101,7 +101,7 @@ fn difference(old: &[u8], new: &[u8], name: &str) -> String {
 
 /// What the tags of a volume group become: the text that is in them now, the new one, and the
 /// command, none if there is nothing to do.
-pub(super) fn of_group(mend: Mend, group: &Group) -> Result<(String, Mended, Option<String>)> {
+pub(super) fn of_group(mend: Repair, group: &Group) -> Result<(String, Repaired, Option<String>)> {
     let about = || format!("volume group {}", group.name);
     let text = tags::text(&group.tags).context(about())?;
     let mended = mend.apply(text.as_bytes()).context(about())?;
@@ -111,7 +111,7 @@ pub(super) fn of_group(mend: Mend, group: &Group) -> Result<(String, Mended, Opt
 }
 
 /// Shows the command; the locks of block storage are not looked at here.
-fn volume_group(out: &mut impl Write, mend: Mend, group: &Group) -> Result {
+fn volume_group(out: &mut impl Write, mend: Repair, group: &Group) -> Result {
     let (text, mended, command) = of_group(mend, group)?;
     let about = format!("volume group {}", group.name);
     let Some(command) = command else {

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::storage::Mend;
+use vdsm_hooks::storage::Repair;
 
 use super::mend::{self, Options};
 
@@ -32,5 +32,5 @@ Example:
 Exit status: 0 nobody owns it now, or has before; 2 nothing was changed, and why.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    mend::run(Mend::Release, &arguments.options)
+    mend::run(Repair::Release, &arguments.options)
 }

@@ -11,7 +11,7 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{
-    Finding, Judgement, Mend, Reading, Verdict, findings, group, judge, judge_tags,
+    Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Error, Result, props};
 
@@ -83,9 +83,11 @@ impl Report {
             remedy: warning.remedy.map(str::to_owned),
         }));
         let remedy = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => mend::of_group(Mend::Seal, group)
-                .ok()
-                .and_then(|(_, _, command)| command),
+            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => {
+                mend::of_group(Repair::Seal, group)
+                    .ok()
+                    .and_then(|(_, _, command)| command)
+            }
             _ => None,
         };
         let mut report = Report {

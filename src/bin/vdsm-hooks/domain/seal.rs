@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::storage::Mend;
+use vdsm_hooks::storage::Repair;
 
 use super::mend::{self, Options};
 
@@ -34,5 +34,5 @@ Examples:
 Exit status: 0 it is sealed, or has been before; 2 nothing was changed, and why.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    mend::run(Mend::Seal, &arguments.options)
+    mend::run(Repair::Seal, &arguments.options)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vdsm_hooks::host::command;
 use vdsm_hooks::storage::report::{Image, Remark};
-use vdsm_hooks::storage::turns::Turns;
+use vdsm_hooks::storage::slots::Slots;
 use vdsm_hooks::{Error, Result};
 
 use super::progress::Progress;
@@ -22,7 +22,7 @@ pub(super) fn compare(
     directory: &Path,
     images: &[Image],
     timeout: Duration,
-    turns: &Turns,
+    turns: &Slots,
     progress: &Progress,
 ) -> Vec<Remark> {
     if images.is_empty() {

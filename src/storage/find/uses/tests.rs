@@ -12,7 +12,7 @@ const VOL: &str = "aaaaaaaa-0d5e-469e-ab98-a0b31d7780e4";
 const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
 
 /// A use in short: kind, id, and every place with the letter of its list.
-fn shorten(used: &Use) -> String {
+fn shorten(used: &DomainRef) -> String {
     let mut text = format!("{:?} {}", used.kind, used.id.as_deref().unwrap_or("master"));
     for (letter, paths) in [
         ('d', &used.directories),

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// A way to mend the metadata of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mend {
+pub enum Repair {
     /// A right seal, over text as VDSM writes it.
     Seal,
     /// No data centre owns the domain any more.
@@ -20,25 +20,25 @@ pub enum Mend {
 
 /// Metadata that has been mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mended {
+pub struct Repaired {
     /// The whole file.
     pub text: Vec<u8>,
     /// What is to be told about it: what cannot be known from the file, and what was left out.
     pub notes: Vec<String>,
 }
 
-impl Mend {
+impl Repair {
     /// The word for it: the command of the tool.
     pub fn word(self) -> &'static str {
         match self {
-            Mend::Seal => "seal",
-            Mend::Release => "release",
+            Repair::Seal => "seal",
+            Repair::Release => "release",
         }
     }
 
-    /// The way that [`Mend::word`] means.
-    pub(super) fn of_word(word: &str) -> Option<Mend> {
-        [Mend::Seal, Mend::Release]
+    /// The way that [`Repair::word`] means.
+    pub(super) fn of_word(word: &str) -> Option<Repair> {
+        [Repair::Seal, Repair::Release]
             .into_iter()
             .find(|mend| mend.word() == word)
     }
@@ -47,15 +47,15 @@ impl Mend {
     ///
     /// # Errors
     /// It cannot be mended this way, and which way it can.
-    pub fn apply(self, content: &[u8]) -> Result<Mended> {
+    pub fn apply(self, content: &[u8]) -> Result<Repaired> {
         match self {
-            Mend::Seal => seal(content),
-            Mend::Release => release(content),
+            Repair::Seal => seal(content),
+            Repair::Release => release(content),
         }
     }
 }
 
-fn seal(content: &[u8]) -> Result<Mended> {
+fn seal(content: &[u8]) -> Result<Repaired> {
     let judgement = judge(Some(content));
     let cause = judgement.cause.unwrap_or_default();
     let text = match judgement.reading.verdict {
@@ -107,7 +107,7 @@ fn seal(content: &[u8]) -> Result<Mended> {
         ));
     }
     let text = text.into_bytes();
-    Ok(Mended { text, notes })
+    Ok(Repaired { text, notes })
 }
 
 /// The lines of metadata, with their numbers in an editor.
@@ -166,7 +166,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-fn release(content: &[u8]) -> Result<Mended> {
+fn release(content: &[u8]) -> Result<Repaired> {
     let judgement = judge(Some(content));
     let verdict = judgement.reading.verdict;
     if !matches!(verdict, Verdict::Ok | Verdict::Unsealed) {
@@ -215,7 +215,7 @@ fn release(content: &[u8]) -> Result<Mended> {
     } else {
         content.to_vec()
     };
-    Ok(Mended { text, notes })
+    Ok(Repaired { text, notes })
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
     const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
 
     /// The text and the notes.
-    fn mend(mend: Mend, text: &str) -> std::result::Result<(String, Vec<String>), String> {
+    fn mend(mend: Repair, text: &str) -> std::result::Result<(String, Vec<String>), String> {
         let mended = mend.apply(text.as_bytes());
         let mended = mended.map_err(|error| error.to_string())?;
         Ok((String::from_utf8(mended.text).unwrap(), mended.notes))
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn what_is_whole_stays() {
         for text in [EXPORT, ISO, DATA] {
-            assert_eq!(mend(Mend::Seal, text), Ok((text.to_owned(), vec![])));
+            assert_eq!(mend(Repair::Seal, text), Ok((text.to_owned(), vec![])));
         }
         for text in [EXPORT, ISO] {
-            assert_eq!(mend(Mend::Release, text), Ok((text.to_owned(), vec![])));
+            assert_eq!(mend(Repair::Release, text), Ok((text.to_owned(), vec![])));
         }
     }
 
@@ -283,11 +283,11 @@ mod tests {
             (EXPORT.replace("ROLE=", "VERSION=0\nROLE="), EXPORT, vec![]),
         ];
         for (text, expected, notes) in cases {
-            let (sealed, said) = mend(Mend::Seal, &text).unwrap();
+            let (sealed, said) = mend(Repair::Seal, &text).unwrap();
             assert_eq!((sealed.as_str(), said), (expected, notes), "{text:?}");
         }
         // A commented line with a '=' is a key for VDSM.
-        let (sealed, notes) = mend(Mend::Seal, &EXPORT.replace("_SHA", "#_SHA")).unwrap();
+        let (sealed, notes) = mend(Repair::Seal, &EXPORT.replace("_SHA", "#_SHA")).unwrap();
         assert!(
             sealed.ends_with("\n_SHA_CKSUM=7697118614bc404984f602d193fa5fbc90250d23\n"),
             "{sealed}"
@@ -301,15 +301,15 @@ mod tests {
     #[test]
     fn what_cannot_be_sealed() {
         assert_eq!(
-            mend(Mend::Seal, "\n_SHA_CKSUM=x\n"),
+            mend(Repair::Seal, "\n_SHA_CKSUM=x\n"),
             Err("there is no key to seal; expected the metadata, from a copy".to_owned())
         );
         // The mark in the second line would come to stand at the start of the file.
         assert_eq!(
-            mend(Mend::Seal, "x\n\u{feff}A=1\n"),
+            mend(Repair::Seal, "x\n\u{feff}A=1\n"),
             Err("a key begins with a byte order mark (U+FEFF), expected it without".to_owned())
         );
-        let error = Mend::Seal.apply(b"A=\xe9").unwrap_err().to_string();
+        let error = Repair::Seal.apply(b"A=\xe9").unwrap_err().to_string();
         assert_eq!(
             error,
             "not UTF-8, byte 2, in line 1, is 0xe9; which character was meant is not known, expected it as UTF-8"
@@ -325,13 +325,13 @@ mod tests {
         };
         let attached = orphan(EXPORT, POOL, "6e39683f46182b2520a541086f822f0ee0169154");
         assert_eq!(
-            mend(Mend::Release, &attached),
+            mend(Repair::Release, &attached),
             Ok((EXPORT.to_owned(), vec![]))
         );
         let two = format!("{POOL},84fab540-fbf2-11ea-a568-5254002fb5cc");
         let attached = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
         assert_eq!(
-            mend(Mend::Release, &attached),
+            mend(Repair::Release, &attached),
             Ok((
                 ISO.to_owned(),
                 vec!["2 data centres lose the domain, not only one".to_owned()]
@@ -342,7 +342,7 @@ mod tests {
         let bare = keys
             .replace("ROLE=Regular", "ROLE=Master")
             .replace("MASTER_VERSION=0\n", "");
-        let (released, _) = mend(Mend::Release, &bare).unwrap();
+        let (released, _) = mend(Repair::Release, &bare).unwrap();
         assert!(
             released.contains("\nROLE=Regular\n") && !released.contains("MASTER_VERSION"),
             "{released}"
@@ -374,7 +374,7 @@ mod tests {
                 "the metadata is empty, expected it sound; first: vdsm-hooks domain seal",
             ),
         ] {
-            assert_eq!(mend(Mend::Release, &text), Err(message.to_owned()));
+            assert_eq!(mend(Repair::Release, &text), Err(message.to_owned()));
         }
     }
 
@@ -382,10 +382,10 @@ mod tests {
         /// Whatever is sealed is whole then, for every version of VDSM, and stays as it is.
         #[test]
         fn sealed_text_is_sound(text in "([ #A-C\u{a0}]{0,2}=[ a\u{b}\u{2028}\u{1f}é\0]{0,3}[\r\n]{0,2}){0,6}") {
-            if let Ok(mended) = Mend::Seal.apply(text.as_bytes()) {
+            if let Ok(mended) = Repair::Seal.apply(text.as_bytes()) {
                 let judgement = judge(Some(&mended.text));
                 prop_assert_eq!(judgement.reading.verdict, Verdict::Ok);
-                let again = Mend::Seal.apply(&mended.text).unwrap();
+                let again = Repair::Seal.apply(&mended.text).unwrap();
                 prop_assert_eq!(again.text, mended.text);
             }
         }

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The turns of those who do the same work.
-pub struct Turns {
+pub struct Slots {
     most: usize,
     patience: Duration,
     /// When each that has not ended began.
@@ -17,14 +17,14 @@ pub struct Turns {
 
 /// A turn, until it is dropped.
 pub struct Turn<'t> {
-    turns: &'t Turns,
+    turns: &'t Slots,
     began: Instant,
 }
 
-impl Turns {
-    /// Turns for `most` at the same time. One that has worked for `patience` counts as blocked.
-    pub const fn new(most: usize, patience: Duration) -> Turns {
-        Turns {
+impl Slots {
+    /// Slots for `most` at the same time. One that has worked for `patience` counts as blocked.
+    pub const fn new(most: usize, patience: Duration) -> Slots {
+        Slots {
             most,
             patience,
             running: Mutex::new(Vec::new()),
