@@ -20,11 +20,11 @@ pub use mac::Mac;
 use crate::{Error, Result};
 
 /// How much of a value an error shows, in characters.
-const MOST_SHOWN: usize = 200;
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// A value in quotes for an error: one line, and not longer than a line should be.
 pub fn quoted(value: &str) -> String {
-    match value.char_indices().nth(MOST_SHOWN) {
+    match value.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{:?}...", &value[..end]),
         None => format!("{value:?}"),
     }

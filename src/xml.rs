@@ -17,7 +17,7 @@ pub use roxmltree::{Document, Node};
 use crate::{Context as _, Error, Result};
 
 /// The most nodes a document may have; a VM with 1,000 disks has about 20,000.
-const MOST_NODES: u32 = 500_000;
+const MAX_NODES: u32 = 500_000;
 
 /// Parses a document. Any `<!DOCTYPE` is refused, and with it every way for an entity to grow.
 ///
@@ -63,14 +63,14 @@ fn parse_with_options(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
 
 fn read(text: &str, allow_dtd: bool) -> Result<Document<'_>> {
     let options = roxmltree::ParsingOptions {
-        nodes_limit: MOST_NODES,
+        nodes_limit: MAX_NODES,
         allow_dtd,
         ..Default::default()
     };
     bounds::check(text, allow_dtd).context("cannot parse XML")?;
     Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::NodesLimitReached => Error::new(format!(
-            "cannot parse XML: more than {MOST_NODES} nodes, which is more than any such document has"
+            "cannot parse XML: more than {MAX_NODES} nodes, which is more than any such document has"
         )),
         error => Error::new(format!("cannot parse XML: {error}")),
     })

@@ -55,7 +55,7 @@ done
 "#;
 
 /// How many seconds a hook may take for one document.
-const DEADLINE: &str = "20";
+const TIMEOUT: &str = "20";
 
 /// Hooks that only look at what the document names.
 const CHANGE_NOTHING: [&str; 4] = ["checkimages", "fileinject", "growdisk", "sdcheck"];
@@ -476,7 +476,7 @@ fn fire_one(hook: &Manifest, event: &Event, documents: &[Document]) -> Result<Fi
         .args(words)
         .arg(path(event.name).join(format!("50_{}", hook.name)))
         .arg(&directory)
-        .arg(DEADLINE)
+        .arg(TIMEOUT)
         .env_clear()
         .envs(
             firing

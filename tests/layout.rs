@@ -24,7 +24,7 @@ use vdsm_hooks::vdsm::events::{self, Event};
 
 /// Lines of code; beyond this something belongs in the library. Comments and blank lines do not
 /// count.
-const LONGEST_HOOK: usize = 180;
+const MAX_HOOK_LINES: usize = 180;
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
@@ -115,7 +115,7 @@ fn a_hook_is_a_page() {
         let is_code = |line: &&str| !line.is_empty() && !line.starts_with("//");
         let code = lines.filter(is_code).count();
         assert!(
-            code <= LONGEST_HOOK,
+            code <= MAX_HOOK_LINES,
             "{}: {code} lines of code in main.rs: what of it belongs in a module beside it, or in src/?",
             hook.name
         );

@@ -38,7 +38,7 @@ const PROGRAMS: [&str; 6] = ["ip", "lvm", "ovs-vsctl", "systemctl", "tc", "virsh
 const VM: &str = "5f1a7d3e-8b24-4c96-b0e5-92d7c3a4f618";
 const NIC: &str = r#"<interface type="bridge"><mac address="52:54:00:aa:00:09"/><source bridge="odd0"/></interface>"#;
 /// The programs end after 20 seconds at the most, but the machine may have better to do.
-const PATIENCE: u64 = 90;
+const TIMEOUT: u64 = 90;
 
 /// The directories of a host with the suite, a user vdsm, and programs that never end.
 struct Host(TempDir);
@@ -127,7 +127,7 @@ impl Host {
             ],
             "dead": dead,
             "jobs": jobs,
-            "patience": PATIENCE,
+            "patience": TIMEOUT,
         });
         let file = self.at(&format!("jobs-of-{}.json", dead.len()));
         fs::write(&file, description.to_string()).unwrap();
@@ -147,14 +147,14 @@ fn fire(hook: &str, event: &str, data: &str, properties: &[(&str, &str)]) -> Val
         .collect();
     env.insert("vmId".to_owned(), json!(VM));
     let command = [format!("/usr/libexec/vdsm/hooks/{event}/50_{hook}")];
-    json!({"command": command, "env": env, "data": [variable, data], "vdsm": true, "limit": PATIENCE})
+    json!({"command": command, "env": env, "data": [variable, data], "vdsm": true, "limit": TIMEOUT})
 }
 
 /// VDSM's user has a helper do something.
 fn help(helper: &[&str], input: &str) -> Value {
     let path = format!("{HELPERS}/{}", helper[0]);
     let command = [&["/usr/bin/sudo", "-n", &path], &helper[1..]].concat();
-    json!({"command": command, "input": input, "vdsm": true, "limit": PATIENCE})
+    json!({"command": command, "input": input, "vdsm": true, "limit": TIMEOUT})
 }
 
 /// The job where nobody reads what it writes.
@@ -296,7 +296,7 @@ fn sudo_lets_vdsm_run_what_the_descriptions_say_and_no_more() {
     let question = |command: &str| {
         let words = ["/usr/bin/sudo", "-n", "-l", "-U", "vdsm"];
         let words: Vec<&str> = words.into_iter().chain(command.split(' ')).collect();
-        json!({"command": words, "limit": PATIENCE})
+        json!({"command": words, "limit": TIMEOUT})
     };
     let mut questions = Vec::new();
     for command in hooks().into_iter().flat_map(|hook| hook.sudo) {
@@ -319,7 +319,7 @@ fn sudo_lets_vdsm_run_what_the_descriptions_say_and_no_more() {
         .iter()
         .map(|(_, command)| question(command))
         .collect();
-    let doctor = json!({"command": [program("vdsm-hooks"), "doctor"], "limit": PATIENCE});
+    let doctor = json!({"command": [program("vdsm-hooks"), "doctor"], "limit": TIMEOUT});
     let answer = match Host::new().run(&[jobs, vec![doctor]].concat(), &[]) {
         Ok(answer) => answer,
         Err(reason) => return not_run(test, &reason),

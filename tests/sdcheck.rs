@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use domains::{
-    DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, IMAGE, PATIENCE, POOL, Storage,
+    DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, IMAGE, POOL, Storage, TIMEOUT,
     VOLUME, assert_nobody_works_on, processes, reader_of,
 };
 
@@ -58,7 +58,7 @@ impl Firing {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > TIMEOUT {
                 let _ = self.child.kill();
                 panic!("the hook hangs");
             }
@@ -741,7 +741,7 @@ fn a_child_needs_its_parent() {
     let mut firing = fire(&storage, &xml, &[("sdcheck_timeout", "120")]);
     let begin = Instant::now();
     while processes(storage.path()).is_empty() {
-        assert!(begin.elapsed() < PATIENCE);
+        assert!(begin.elapsed() < TIMEOUT);
         thread::sleep(Duration::from_millis(2));
     }
     firing.child.kill().unwrap();

@@ -89,7 +89,7 @@ fn allocate(
 }
 
 fn check(name: &str, kind: &str) -> Result {
-    let too_long = kind == "bridge" && name.len() > bridge::LONGEST_NAME;
+    let too_long = kind == "bridge" && name.len() > bridge::MAX_IFNAME_BYTES;
     if too_long || name.contains('/') || name.chars().any(char::is_control) {
         return Err(props::wrong(
             PROPERTY,

@@ -24,7 +24,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 const PROPERTY: &str = "checkimages";
 const SHORTEST: Duration = Duration::from_secs(10);
 /// More would be as good as no limit; the clock cannot count to just any number.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 const SECONDS_PER_GIB: f64 = 0.02;
 /// What `qemu-img check` ends with.
 const CORRUPT: i32 = 2;
@@ -83,7 +83,7 @@ fn seconds(text: &str) -> Option<Duration> {
     if !is_number(whole) || !is_number(fraction) {
         return None;
     }
-    let seconds = text.parse::<f64>().ok()?.min(LONGEST.as_secs_f64());
+    let seconds = text.parse::<f64>().ok()?.min(MAX_TIMEOUT.as_secs_f64());
     let limit = Duration::try_from_secs_f64(seconds).ok()?;
     (!limit.is_zero()).then_some(limit)
 }

@@ -19,9 +19,9 @@ mod networks;
 const INTERVAL: Duration = Duration::from_secs(20);
 /// For ping to give up; and for us, where it is stuck in a name server.
 const PING_SECONDS: &str = "15";
-const PATIENCE: Duration = Duration::from_secs(18);
+const TIMEOUT: Duration = Duration::from_secs(18);
 /// A name in the DNS, or an address with its interface, is not longer.
-const LONGEST: usize = 253;
+const MAX_NAME_BYTES: usize = 253;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -73,7 +73,7 @@ fn ask(network: &str, option: &str, address: &str) -> Result {
         "--",
         address,
     ];
-    let output = command::run("ping", &words, PATIENCE)
+    let output = command::run("ping", &words, TIMEOUT)
         .and_then(command::Output::success)
         .context(format!("{shown} does not answer"));
     output.and_then(|_| stamp(network))
@@ -84,7 +84,7 @@ fn is_address(option: &str, text: &str) -> bool {
     let extra = if option == "-6" { ":%" } else { "" };
     let inside = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c) || extra.contains(c);
     let first = |c: char| c.is_ascii_alphanumeric() || (c == ':' && !extra.is_empty());
-    text.len() <= LONGEST && text.starts_with(first) && text.chars().all(inside)
+    text.len() <= MAX_NAME_BYTES && text.starts_with(first) && text.chars().all(inside)
 }
 
 fn stamp(network: &str) -> Result {

@@ -23,7 +23,7 @@ mod networks;
 /// Where VDSM's own daemon keeps its stamps, among other things.
 const OLD_STAMPS: &str = "/run/vdsm";
 /// How long an answer counts.
-const FRESH: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A watched network.
 struct Network {
@@ -93,5 +93,5 @@ fn is_reachable(network: &str) -> bool {
         return false;
     };
     let age = SystemTime::now().duration_since(answer);
-    age.map_or(true, |age| age <= FRESH)
+    age.map_or(true, |age| age <= MAX_AGE)
 }

@@ -13,7 +13,7 @@ const NETWORKS: &str = "/var/lib/vdsm/persistence/netconf/nets";
 /// A file for each network whose address has answered; its time is that of the last answer.
 pub(crate) const STAMPS: &str = "/run/vdsm/checkips";
 /// VDSM writes a few hundred bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// The properties, and ping's option for their addresses.
 const PROPERTIES: [(&str, &str); 2] = [("checkipv4", "-4"), ("checkipv6", "-6")];
 
@@ -43,7 +43,7 @@ fn read<T>(name: &str, pick: impl Fn(&str, &Object<'_>, Vec<Address>) -> T) -> R
     if !fs::metadata(&path).context(place)?.is_file() {
         return Err(Error::new(format!("{place}: not a file")));
     }
-    let text = String::from_utf8(files::read_file(&path, LARGEST)?).context(place)?;
+    let text = String::from_utf8(files::read_file(&path, MAX_BYTES)?).context(place)?;
     let network = Node::parse(&text).context(place)?.object();
     let network = network.ok_or_else(|| Error::new(format!("{place}: expected an object")))?;
     let Some(custom) = network.get("custom").and_then(Node::object) else {

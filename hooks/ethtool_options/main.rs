@@ -16,7 +16,7 @@ use vdsm_hooks::vdsm::networks::{self, Network};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ethtool_opts";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Options that set how packets go. All others are refused: some write firmware, some take the NIC
 /// down or never end.
@@ -67,7 +67,7 @@ fn apply(document: Node<'_>) -> Result {
     command::find("ethtool").map_err(Error::keep_going)?;
     let mut failures = Vec::new();
     for words in commands {
-        let result = command::run("ethtool", &words, PATIENCE).and_then(command::Output::success);
+        let result = command::run("ethtool", &words, TIMEOUT).and_then(command::Output::success);
         if let Err(error) = result {
             failures.push(format!("ethtool {}: {error}", words.join(" ")));
         }

@@ -17,7 +17,7 @@ use vdsm_hooks::vdsm::networks::{self, Network};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ipv4_addrs";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// What ip says of an address that is there already, the second since iproute 6.
 const IS_THERE: [&str; 2] = ["File exists", "Address already assigned"];
 
@@ -70,7 +70,7 @@ fn check(network: &Network<'_>, entry: &str) -> Result<String> {
 fn add(device: &str, address: &str) -> Result {
     let words = ["-4", "addr", "add", "dev", device, address];
     let line = || format!("ip {}", words.join(" "));
-    let output = command::run("ip", &words, PATIENCE)
+    let output = command::run("ip", &words, TIMEOUT)
         .map_err(|error| Error::new(format!("{}: {error}", line())))?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(2) && IS_THERE.iter().any(|known| stderr.contains(known)) {

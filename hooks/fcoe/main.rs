@@ -23,7 +23,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program};
 const PROPERTY: &str = "fcoe";
 const DIRECTORY: &str = "/etc/fcoe";
 const TEMPLATE: &str = "/etc/fcoe/cfg-ethx";
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 const HEADER: &str =
     "# Written by the hook fcoe of vdsm-hooks: change the property of the network.\n";
 /// Keys of the property, and variables of the file.
@@ -38,7 +38,7 @@ const SERVICES: [&str; 2] = ["lldpad", "fcoe"];
 const OWED: &str = "restart";
 /// Where that is.
 const OWED_FILE: &str = "/run/vdsm-hooks/fcoe/restart";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Variables and their values, in order.
 type Settings = Vec<(String, String)>;
@@ -67,7 +67,7 @@ fn run() -> Result {
     }
     changed?;
     for service in SERVICES {
-        let ended = command::run("systemctl", &["restart", service], PATIENCE);
+        let ended = command::run("systemctl", &["restart", service], TIMEOUT);
         // The network itself can be set up.
         if let Err(error) = ended.and_then(command::Output::success) {
             log::warn!("{service} does not restart: {error}");
@@ -156,7 +156,7 @@ fn parse(network: &Network<'_>) -> Result<Settings> {
 
 /// The assignments of the file that comes with the FCoE services.
 fn template() -> Result<Settings> {
-    let text = files::read_file(Path::new(TEMPLATE), LARGEST)
+    let text = files::read_file(Path::new(TEMPLATE), MAX_BYTES)
         .context("install fcoe-utils, which brings the defaults of FCoE ports")?;
     let text = String::from_utf8(text).context(TEMPLATE)?;
     let lines = text.lines().map(str::trim);

@@ -25,9 +25,9 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "fileinject";
 /// For all disks together; an appliance takes seconds.
-const DEADLINE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// How long to wait for the storage of one disk.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let child = worker::serve(|_, arguments| {
@@ -103,7 +103,7 @@ fn disks(document: &Document<'_>) -> Result<Vec<String>> {
 
 /// Writes the file into the first disk that has an operating system.
 fn inject(disks: &[String], path: &str, content: &str) -> Result {
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + TIMEOUT;
     for disk in disks {
         if write(disk, path, content, end).context(format!("{disk}: {path}"))? {
             return Ok(());
@@ -119,11 +119,11 @@ fn inject(disks: &[String], path: &str, content: &str) -> Result {
 fn write(disk: &str, path: &str, content: &str, end: Instant) -> Result<bool> {
     // guestfish takes a word for a URI that looks like one, and says less when a file is missing.
     let look = ["image", disk].map(OsStr::new);
-    let found = worker::ask(&look, end.min(Instant::now() + PATIENCE))?;
+    let found = worker::ask(&look, end.min(Instant::now() + LOOK_TIMEOUT))?;
     found.unwrap_or_else(|| {
         Err(Error::new(format!(
             "its storage does not answer within {} seconds",
-            PATIENCE.as_secs()
+            LOOK_TIMEOUT.as_secs()
         )))
     })?;
     let mut appliance = Appliance::start(Path::new(disk), "raw", Access::ReadWrite, end)?;

@@ -22,7 +22,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "floppy";
 /// libvirt has to start QEMU if nobody has asked before.
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The sizes that a floppy drive knows, in KiB.
 const SIZES: [u64; 8] = [160, 180, 320, 360, 720, 1200, 1440, 2880];
 
@@ -131,7 +131,7 @@ fn libvirt_offers_floppies(machine: &str, arch: Option<&str>, emulator: Option<&
     for (name, value) in options {
         arguments.extend(value.map(|value| format!("--{name}={value}")));
     }
-    let answer = command::run("virsh", &arguments, DEADLINE).and_then(command::Output::success);
+    let answer = command::run("virsh", &arguments, TIMEOUT).and_then(command::Output::success);
     let offers = answer.and_then(|output| lists_floppies(&String::from_utf8(output.stdout)?));
     offers.unwrap_or_else(|error| {
         log::debug!("{PROPERTY}: libvirt cannot say whether there are floppy drives: {error}");

@@ -28,7 +28,7 @@ use vdsm_hooks::{Context as _, Error, Result, hook, program, props};
 const PROPERTY: &str = "growdisk";
 const DEFAULT_SECONDS: u64 = 120;
 /// VDSM writes the launch flags just before the hooks of a start. Older ones are left from another.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 fn main() -> ExitCode {
     grow::serve().unwrap_or_else(|| hook::run(program!(), run))
@@ -130,7 +130,7 @@ fn is_start(document: &Document<'_>, must: bool) -> Result<bool> {
     let age = SystemTime::now()
         .duration_since(written)
         .unwrap_or_default();
-    let doubt = if age >= FRESH {
+    let doubt = if age >= MAX_AGE {
         Some(format!("{} is of another start", flags.display()))
     } else if domain::has_vdsm_metadata(document, "provider_type", "OPENSTACK_NETWORK") {
         // The hook of such a vNIC writes the flags at a resume too.

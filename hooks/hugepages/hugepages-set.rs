@@ -14,7 +14,7 @@ mod pool;
 use pool::Pool;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), pool::HELPER_LIMIT, set)
+    hook::run_helper(program!(), pool::HELPER_TIMEOUT, set)
 }
 
 fn set(arguments: &[String]) -> Result {

@@ -9,11 +9,11 @@ use vdsm_hooks::host::files;
 use vdsm_hooks::{Context, Error, Result};
 
 /// How long the helper may take: the kernel moves memory out of the way for each page.
-pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
 
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 const MEMINFO: &str = "/proc/meminfo";
-pub(crate) const LARGEST: u64 = 1 << 20;
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
 
 /// The pool of pages of one size.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ pub(crate) fn host_memory() -> Result<u64> {
 /// # Errors
 /// The kernel does not say.
 pub(crate) fn meminfo(field: &str) -> Result<u64> {
-    let text = files::read_file(Path::new(MEMINFO), LARGEST)?;
+    let text = files::read_file(Path::new(MEMINFO), MAX_BYTES)?;
     let text = String::from_utf8_lossy(&text);
     let found = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;

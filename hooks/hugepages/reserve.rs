@@ -10,11 +10,11 @@ use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::host::{command, files};
 use vdsm_hooks::{Context, Error, Result, helper};
 
-use crate::pool::{HELPER_LIMIT, LARGEST, Pool, meminfo};
+use crate::pool::{HELPER_TIMEOUT, MAX_BYTES, Pool, meminfo};
 
 const HOOK: &str = "hugepages";
 const HELPER: Program<'_> = Program::helper(helper!("hugepages-set"));
-const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 const MOUNTS: &str = "/proc/self/mounts";
 
 /// The pool of the host's default size, which a VM gets that names none.
@@ -32,7 +32,7 @@ pub(crate) fn default_pool() -> Result<Pool> {
 /// # Errors
 /// The list of mounts cannot be read.
 pub(crate) fn is_mounted(pool: Pool) -> Result<bool> {
-    let mounts = files::read_file(Path::new(MOUNTS), LARGEST)?;
+    let mounts = files::read_file(Path::new(MOUNTS), MAX_BYTES)?;
     let mounts = String::from_utf8_lossy(&mounts);
     Ok(mounts.lines().any(|line| {
         let mut fields = line.split(' ').skip(2);
@@ -132,7 +132,7 @@ struct Book {
 impl Book {
     /// Without the records of hooks that died half way: what they began is brought to its end.
     fn open() -> Result<Book> {
-        let lock = state::lock(HOOK, LOCK_PATIENCE)?;
+        let lock = state::lock(HOOK, LOCK_TIMEOUT)?;
         let records = Records::of(HOOK)?;
         let book = Book { lock, records };
         for vm in book.records.names()? {
@@ -175,7 +175,7 @@ impl Book {
 
     fn set(&self, pool: Pool, count: u64) -> Result {
         let words = [pool.kib.to_string(), count.to_string()];
-        let ended = HELPER.run_under(&self.lock, &words, HELPER_LIMIT);
+        let ended = HELPER.run_under(&self.lock, &words, HELPER_TIMEOUT);
         let ended = ended.and_then(command::Output::success);
         ended.map(drop).context("cannot set page count")
     }

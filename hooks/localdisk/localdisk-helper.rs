@@ -30,14 +30,14 @@ const DEVICES_FILE: &str = "ovirt-local.devices";
 /// and would hide the group.
 const ALL_DEVICES: &str = r#"devices { filter=["a|.*|"] use_devicesfile=0 hints="none" }"#;
 /// Making a volume wipes what was on it, on a disk that copies keep busy.
-const LVM_PATIENCE: Duration = Duration::from_secs(5 * 60);
-const LOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
+const LVM_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// For one request: the lock, a look, a change.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
-const LONGEST: u64 = 512;
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const MAX_REQUEST_BYTES: u64 = 512;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), LIMIT, serve)
+    hook::run_helper(program!(), TIMEOUT, serve)
 }
 
 fn serve(arguments: &[String]) -> Result {
@@ -46,8 +46,10 @@ fn serve(arguments: &[String]) -> Result {
         return Err(Error::new(problem));
     }
     let mut request = String::new();
-    let read = io::stdin().take(LONGEST + 1).read_to_string(&mut request);
-    if read.context("standard input")? as u64 > LONGEST {
+    let read = io::stdin()
+        .take(MAX_REQUEST_BYTES + 1)
+        .read_to_string(&mut request);
+    if read.context("standard input")? as u64 > MAX_REQUEST_BYTES {
         return Err(Error::new("the request is longer than any"));
     }
     let line = request.strip_suffix('\n').unwrap_or(&request);
@@ -95,7 +97,7 @@ fn create(kind: &str, lv: &str, vm: &str, image: &str, size: u64) -> Result {
         _ => words.extend(["--thinpool", POOL, "--virtualsize", &size]),
     }
     words.push(GROUP);
-    let _lock = state::lock(HOOK, LOCK_PATIENCE)?;
+    let _lock = state::lock(HOOK, LOCK_TIMEOUT)?;
     lvm("lvcreate", &words).map(drop)
 }
 
@@ -107,7 +109,7 @@ fn change(
     unfinished: bool,
     work: impl FnOnce(&str) -> Result<Vec<u8>>,
 ) -> Result {
-    let _lock = state::lock(HOOK, LOCK_PATIENCE)?;
+    let _lock = state::lock(HOOK, LOCK_TIMEOUT)?;
     let volume = look(lv)?;
     let tags = volume["lv_tags"].as_str();
     let tags = tags.ok_or_else(|| Error::new(format!("{lv}: no such volume")))?;
@@ -157,7 +159,7 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
         false => &["--config", &all_devices],
     };
     let words = [&[command], options, words].concat();
-    Ok(command::run(LVM, &words, LVM_PATIENCE)?.success()?.stdout)
+    Ok(command::run(LVM, &words, LVM_TIMEOUT)?.success()?.stdout)
 }
 
 fn uuid(text: &str) -> Result<&str> {

@@ -26,11 +26,11 @@ const PROPERTY: &str = "localdisk";
 const BACKENDS: [(&str, &str); 2] = [("lvm", "lvm"), ("lvmthin", "lvmthin")];
 const HELPER: Program<'_> = Program::helper(helper!("localdisk-helper"));
 /// What the helper has for its lock and for LVM.
-const HELPER_PATIENCE: Duration = Duration::from_secs(30 * 60);
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How long to wait for the storage of one image.
-const INFO_PATIENCE: Duration = Duration::from_secs(10);
+const INFO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Terabytes, while the host has better to do.
-const COPY_PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
+const COPY_TIMEOUT: Duration = Duration::from_secs(48 * 60 * 60);
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -118,7 +118,7 @@ fn copy_of(disk: &Object<'_>, backend: &str, lv: &str) -> Result<String> {
 /// guest has written.
 fn size(path: &str, format: &str) -> Result<u64> {
     let arguments = ["info", "--output", "json", "-f", format, path];
-    let info = command::run("qemu-img", &arguments, INFO_PATIENCE)?.success()?;
+    let info = command::run("qemu-img", &arguments, INFO_TIMEOUT)?.success()?;
     let info: Value = serde_json::from_slice(&info.stdout).context("qemu-img info")?;
     let size = info["virtual-size"].as_u64();
     size.ok_or_else(|| Error::new("qemu-img info: no virtual-size"))
@@ -134,12 +134,12 @@ fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
         words.push("--target-is-zero");
     }
     words.extend(["-f", format, "-O", "raw", path, local]);
-    let copied = command::run("setpriv", &words, COPY_PATIENCE)?;
+    let copied = command::run("setpriv", &words, COPY_TIMEOUT)?;
     copied.success().map(drop).context("qemu-img convert")
 }
 
 fn ask(request: &str) -> Result<Vec<u8>> {
-    let answer = HELPER.tell(&format!("{request}\n"), HELPER_PATIENCE)?;
+    let answer = HELPER.tell(&format!("{request}\n"), HELPER_TIMEOUT)?;
     Ok(answer.success()?.stdout)
 }
 

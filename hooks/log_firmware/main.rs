@@ -25,7 +25,7 @@ const DIRECTORY: &str = "/var/log/qemu-firmware";
 /// The character device that QEMU's debug port writes to.
 const ID: &str = "id=firmware";
 /// How long to wait for the storage of the directory.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let child = worker::serve(|_, arguments| {
@@ -106,13 +106,13 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
 
 /// What will keep QEMU from writing to the directory, if that can be seen.
 fn problem_of(directory: &str) -> Option<String> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     match worker::ask(&["look".as_ref(), directory.as_ref()], end) {
         Ok(Some(Ok(answer))) if answer == "true" => None,
         Ok(Some(Ok(_))) => Some("no such directory".to_owned()),
         Ok(None) => Some(format!(
             "its storage does not answer within {} seconds",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         )),
         Ok(Some(Err(error))) | Err(error) => Some(error.to_string()),
     }

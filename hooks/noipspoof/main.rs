@@ -23,7 +23,7 @@ const EXAMPLE: &str = "192.0.2.9,192.0.2.10";
 const FILTER: &str = "clean-traffic";
 const ADDRESS: &str = "IP";
 /// More than one machine needs. Every NIC gets them all, and libvirt a rule of each.
-const MOST_ADDRESSES: usize = 256;
+const MAX_ADDRESSES: usize = 256;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -60,8 +60,8 @@ fn parse(value: &str) -> Result<Vec<&str>> {
         } else {
             addresses.push(item);
         }
-        if addresses.len() > MOST_ADDRESSES {
-            let problem = format!("more than {MOST_ADDRESSES} addresses, expected those of one VM");
+        if addresses.len() > MAX_ADDRESSES {
+            let problem = format!("more than {MAX_ADDRESSES} addresses, expected those of one VM");
             return Err(props::wrong(PROPERTY, value, problem));
         }
     }

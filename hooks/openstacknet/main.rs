@@ -29,7 +29,7 @@ mod tap;
 
 const PLUGIN: &str = "plugin_type";
 const PORT_ID: &str = "vnic_id";
-const LONGEST_ID: usize = 64;
+const MAX_ID_BYTES: usize = 64;
 const UNFILTERED: Unfiltered = Unfiltered {
     port: "Open vSwitch port",
     instead: "take the vNIC off OpenStack's networks",
@@ -41,7 +41,7 @@ const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
 const HELPER: Program<'_> = Program::helper(helper!("openstacknet-tap"));
 const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
 const OPTIONS: [&str; 2] = ["--no-wait", "--verbose=db_ctl_base:syslog:off"];
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -113,7 +113,7 @@ fn free_tap() -> Result {
         return Ok(());
     }
     let name = tap_of(&port_id()?);
-    let freed = HELPER.run(&[&name], tap::HELPER_LIMIT)?;
+    let freed = HELPER.run(&[&name], tap::HELPER_TIMEOUT)?;
     freed.success().map(drop)
 }
 
@@ -135,16 +135,16 @@ fn report_host() -> Result {
 
 /// None if Open vSwitch does not run.
 fn name_of_host() -> Result<Option<String>> {
-    if !command::run(OVS_CTL, &["status"], PATIENCE)?
+    if !command::run(OVS_CTL, &["status"], TIMEOUT)?
         .status
         .success()
     {
         return Ok(None);
     }
     // For both.
-    let end = Instant::now() + openvswitch::PATIENCE;
+    let end = Instant::now() + openvswitch::TIMEOUT;
     let ask = |key, deadline| integration_bridge::external_id(&OPTIONS, key, deadline).map(Some);
-    match ask("odl_os_hostconfig_hostid", openvswitch::PATIENCE) {
+    match ask("odl_os_hostconfig_hostid", openvswitch::TIMEOUT) {
         Err(_) if Instant::now() < end => {
             ask("hostname", end.saturating_duration_since(Instant::now()))
         }
@@ -159,11 +159,11 @@ fn on_ovs() -> Result<bool> {
 
 fn port_id() -> Result<String> {
     let id = props::text(PORT_ID)?.ok_or_else(|| missing(PORT_ID, "the id of a port"))?;
-    if (1..=LONGEST_ID).contains(&id.len()) && id.chars().all(tap::is_of_id) {
+    if (1..=MAX_ID_BYTES).contains(&id.len()) && id.chars().all(tap::is_of_id) {
         return Ok(id);
     }
     let problem =
-        format!("expected a port's id, at most {LONGEST_ID} letters, digits, '-', '_' and '.'");
+        format!("expected a port's id, at most {MAX_ID_BYTES} letters, digits, '-', '_' and '.'");
     Err(props::wrong(PORT_ID, &id, problem))
 }
 
@@ -174,5 +174,5 @@ fn missing(property: &str, expected: &str) -> Error {
 /// The name by which Neutron's agents know the port's tap.
 fn tap_of(id: &str) -> String {
     let start = tap::START.chars();
-    start.chain(id.chars()).take(tap::LONGEST).collect()
+    start.chain(id.chars()).take(tap::MAX_NAME_BYTES).collect()
 }

@@ -13,10 +13,10 @@ use vdsm_hooks::{Error, Result, hook, program};
 
 mod tap;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), tap::HELPER_LIMIT, free)
+    hook::run_helper(program!(), tap::HELPER_TIMEOUT, free)
 }
 
 fn free(arguments: &[String]) -> Result {
@@ -27,7 +27,7 @@ fn free(arguments: &[String]) -> Result {
         )));
     };
     let id = tap.strip_prefix(tap::START).unwrap_or_default();
-    if id.is_empty() || tap.len() > tap::LONGEST || !id.chars().all(tap::is_of_id) {
+    if id.is_empty() || tap.len() > tap::MAX_NAME_BYTES || !id.chars().all(tap::is_of_id) {
         return Err(Error::new(format!(
             "{tap:?}: expected a tap's name, as in tap0a1b2c3d-4e"
         )));
@@ -38,7 +38,7 @@ fn free(arguments: &[String]) -> Result {
     if !parked {
         return Ok(());
     }
-    command::run("ip", &["link", "set", tap, "nomaster"], PATIENCE)?
+    command::run("ip", &["link", "set", tap, "nomaster"], TIMEOUT)?
         .success()
         .map(drop)
 }

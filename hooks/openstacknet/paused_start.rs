@@ -18,7 +18,7 @@ use vdsm_hooks::{Context, Error, Result, props};
 const PAUSED: u32 = 1;
 /// How long the wiring may take.
 const WIRING: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What [`ask`] has made, so that it can be taken back.
 #[must_use]
@@ -90,7 +90,7 @@ pub(crate) fn end() -> Result {
     if VdsmConf::read()?.flag("vars", "ssl")? == Some(false) {
         words.insert(0, "--insecure");
     }
-    command::run("vdsm-client", &words, PATIENCE)
+    command::run("vdsm-client", &words, TIMEOUT)
         .and_then(command::Output::success)
         .context("the VM stays paused until somebody resumes it, in the engine or with 'vdsm-client VM cont'")?;
     fs::remove_file(&mark).context(mark.display())

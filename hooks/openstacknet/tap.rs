@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to [`LONGEST`].
+//! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to [`MAX_NAME_BYTES`].
 
 use std::time::Duration;
 
 /// How long the helper may take to free one.
-pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) const START: &str = "tap";
-pub(crate) const LONGEST: usize = 14;
+pub(crate) const MAX_NAME_BYTES: usize = 14;
 /// VDSM's bridge for vNICs that are not to be connected to anything yet.
 pub(crate) const PARKED: &str = ";vdsmdummy;";
 

@@ -68,7 +68,7 @@ fn report_host() -> Result {
     if !Path::new(SOCKET).exists() {
         return Ok(());
     }
-    match integration_bridge::external_id(&[], "system-id", openvswitch::PATIENCE) {
+    match integration_bridge::external_id(&[], "system-id", openvswitch::TIMEOUT) {
         Ok(id) => integration_bridge::bind_host(&[PLUGIN], &id),
         Err(error) => {
             log::warn!("the engine does not learn by which id OVN knows this host: {error}");

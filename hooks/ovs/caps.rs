@@ -16,10 +16,10 @@ use vdsm_hooks::{Context, Error, Result, hook};
 use crate::plan::{Bond, Network, Switch};
 use crate::request::has_nic;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The line that sudo allows.
 const PORTS: [&str; 5] = [
-    openvswitch::TIMEOUT,
+    openvswitch::OWN_TIMEOUT,
     "--format=json",
     "--columns=name,bond_active_slave",
     "list",
@@ -144,7 +144,7 @@ fn netmask(prefix: u64) -> String {
 }
 
 fn ask(words: &[&str]) -> Result<Value> {
-    let output = command::run("ip", words, PATIENCE)?.success()?;
+    let output = command::run("ip", words, TIMEOUT)?.success()?;
     // Of no route it says nothing.
     match output.stdout.trim_ascii() {
         [] => Ok(Value::Null),
@@ -155,7 +155,7 @@ fn ask(words: &[&str]) -> Result<Value> {
 /// Names of ports, and the address of the NIC that is in use.
 fn active_nics() -> Result<Vec<(String, String)>> {
     let output = openvswitch::VSCTL
-        .run(&PORTS, openvswitch::PATIENCE)?
+        .run(&PORTS, openvswitch::TIMEOUT)?
         .success()?;
     let table: Value = serde_json::from_slice(&output.stdout).context("the answer of ovs-vsctl")?;
     let rows = table["data"].as_array();

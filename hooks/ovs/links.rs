@@ -14,7 +14,7 @@ use vdsm_hooks::host::state::Lock;
 
 use crate::plan::Switch;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const NET_DEVICES: &str = "/sys/class/net";
 
 /// Links as they are before a set-up. It brings them up and raises MTUs; no other network loses
@@ -153,7 +153,7 @@ fn number(link: &str, name: &str) -> Option<u32> {
 }
 
 fn ip(lock: &Lock, words: &[&str]) -> Result {
-    command::run_under(lock, "ip", words, PATIENCE)?
+    command::run_under(lock, "ip", words, TIMEOUT)?
         .success()
         .map(drop)
 }

@@ -35,8 +35,8 @@ const STATE: &str = "setup";
 /// Where that is.
 const STATE_FILE: &str = "/run/vdsm-hooks/ovs/setup";
 /// ovs-vsctl waits until the switch has done it.
-const TIMEOUT: &str = "--timeout=30";
-const PATIENCE: Duration = Duration::from_secs(40);
+const OWN_TIMEOUT: &str = "--timeout=30";
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 fn main() -> ExitCode {
     let mut program = program!();
@@ -63,7 +63,7 @@ fn serve(event: &str) -> Result {
         }
         "after_network_setup_fail" => {
             hook::read_json(|document| request::options(document).map(drop))?;
-            go_back(&state::lock(HOOK, PATIENCE)?)
+            go_back(&state::lock(HOOK, TIMEOUT)?)
         }
         "after_get_caps" => report().map_err(Error::keep_going),
         "after_get_stats" => stats::report().map_err(Error::keep_going),
@@ -79,7 +79,7 @@ fn report() -> Result {
 }
 
 fn set_up() -> Result {
-    let lock = state::lock(HOOK, PATIENCE)?;
+    let lock = state::lock(HOOK, TIMEOUT)?;
     // From a set-up that was cut off.
     go_back(&lock).context(format!("cannot go back to what {STATE_FILE} says"))?;
     let mut is_begun = false;
@@ -209,11 +209,11 @@ fn transact(lock: &Lock, commands: Vec<Vec<String>>) -> Result {
     if commands.is_empty() {
         return Ok(());
     }
-    let mut words = vec![TIMEOUT.to_owned()];
+    let mut words = vec![OWN_TIMEOUT.to_owned()];
     for command in commands {
         words.push("--".to_owned());
         words.extend(command);
     }
-    let ended = command::run_under(lock, "ovs-vsctl", &words, PATIENCE)?.success();
+    let ended = command::run_under(lock, "ovs-vsctl", &words, TIMEOUT)?.success();
     ended.map(drop)
 }

@@ -15,7 +15,7 @@ use crate::plan::{Bond, Network, Switch};
 
 const MODES: [&str; 3] = ["active-backup", "balance-slb", "balance-tcp"];
 const LACP: [&str; 3] = ["off", "active", "passive"];
-const MOST_SERVICES: u32 = 0x00ff_ffff;
+const MAX_SERVICES: u32 = 0x00ff_ffff;
 
 /// The members of the request that are the hook's, and what becomes of the host's networks.
 pub(crate) struct Request<'a> {
@@ -209,11 +209,11 @@ fn network(attributes: &Value) -> Result<Option<Network>> {
         _ => Err(Error::new(format!("vlan {vlan:?}: expected 1 to 4094"))),
     });
     let service = text(&attributes["custom"]["ovs_aa_sid"]).map(|id| match id.parse() {
-        Ok(id @ 0..=MOST_SERVICES) => Ok(id),
+        Ok(id @ 0..=MAX_SERVICES) => Ok(id),
         _ => Err(props::wrong(
             "ovs_aa_sid",
             &id,
-            format!("expected 0 to {MOST_SERVICES}"),
+            format!("expected 0 to {MAX_SERVICES}"),
         )),
     });
     let mtu = text(&attributes["mtu"]).map(|mtu| match mtu.parse() {

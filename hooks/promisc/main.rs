@@ -78,7 +78,7 @@ fn stop() -> Result {
 }
 
 fn ask(request: &str) -> Result {
-    let answer = HELPER.tell(request, pair::HELPER_LIMIT)?;
+    let answer = HELPER.tell(request, pair::HELPER_TIMEOUT)?;
     answer.success().map(drop)
 }
 

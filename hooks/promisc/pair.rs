@@ -10,7 +10,7 @@ use vdsm_hooks::host::{allowlist, bridge};
 use vdsm_hooks::{Error, Result};
 
 /// How long the helper may take. Its records tell the next one what it did not finish.
-pub(crate) const HELPER_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// The administrator's list of bridges that may be watched.

@@ -16,12 +16,12 @@ mod traffic;
 use pair::{Mode, Pair, START, STOP};
 use traffic::Traffic;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST: u64 = 16 << 10;
-const MOST_PAIRS: usize = 32;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_REQUEST_BYTES: u64 = 16 << 10;
+const MAX_PAIRS: usize = 32;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), pair::HELPER_LIMIT, serve)
+    hook::run_helper(program!(), pair::HELPER_TIMEOUT, serve)
 }
 
 fn serve(arguments: &[String]) -> Result {
@@ -30,8 +30,10 @@ fn serve(arguments: &[String]) -> Result {
         return Err(Error::new(problem));
     }
     let mut request = String::new();
-    let read = io::stdin().take(LONGEST + 1).read_to_string(&mut request);
-    if read.context("standard input")? as u64 > LONGEST {
+    let read = io::stdin()
+        .take(MAX_REQUEST_BYTES + 1)
+        .read_to_string(&mut request);
+    if read.context("standard input")? as u64 > MAX_REQUEST_BYTES {
         return Err(Error::new("the request is longer than any"));
     }
     let mut lines = request.lines();
@@ -43,13 +45,13 @@ fn serve(arguments: &[String]) -> Result {
     let lines: Vec<_> = lines.collect();
     match verb {
         STOP if lines.is_empty() => {
-            let _lock = state::lock(traffic::HOOK, PATIENCE)?;
+            let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
             Traffic::of(&Records::of(traffic::HOOK)?, vm).stop()
         }
-        START if (1..=MOST_PAIRS).contains(&lines.len()) => {
+        START if (1..=MAX_PAIRS).contains(&lines.len()) => {
             let pairs = lines.into_iter().map(parse);
             let pairs = pairs.collect::<Result<Vec<Pair>>>()?;
-            let _lock = state::lock(traffic::HOOK, PATIENCE)?;
+            let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
             Traffic::of(&Records::of(traffic::HOOK)?, vm).start(&pairs)
         }
         _ => Err(bad(first, "start with 1 to 32 pairs, or stop")),

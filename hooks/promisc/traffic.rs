@@ -19,7 +19,7 @@ use vdsm_hooks::{Context as _, Error, Result};
 use crate::pair::{self, Mode, Pair};
 
 pub(crate) const HOOK: &str = "promisc";
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// What distinguishes our filters from others on a device.
 const FIRST_PREFERENCE: u16 = 49200;
 const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
@@ -252,7 +252,7 @@ fn kinds(source: &str) -> Result<BTreeSet<String>> {
 
 fn list(words: &[&str]) -> Result<Vec<Value>> {
     let what = || format!("tc {}", words.join(" "));
-    let output = command::run("tc", words, PATIENCE)?.success();
+    let output = command::run("tc", words, TIMEOUT)?.success();
     let output = output.context(what())?.stdout;
     if output.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -269,7 +269,7 @@ fn ip(words: &[&str]) -> Result {
 }
 
 fn run(program: &str, words: &[&str]) -> Result {
-    let output = command::run(program, words, PATIENCE).and_then(command::Output::success);
+    let output = command::run(program, words, TIMEOUT).and_then(command::Output::success);
     let what = format!("{program} {} failed", words.join(" "));
     output.map(drop).context(what)
 }

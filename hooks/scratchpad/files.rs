@@ -33,8 +33,8 @@ const TOPIC: &str = "scratchpad-directories";
 /// Where they may lie without such a list: the first is there only if somebody has made it.
 const DIRECTORIES: [&str; 2] = ["/var/lib/scratch", allowlist::IMAGES];
 /// How long to wait for the storage of one directory, and for qemu-img.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PATIENCE_TO_MAKE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAKE_TIMEOUT: Duration = Duration::from_secs(60);
 const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
@@ -83,7 +83,7 @@ impl Storage {
             Some(answers) => *answers,
             None => {
                 let question = [OsStr::new("storage"), directory.as_os_str()];
-                let answers = worker::run(&question, Instant::now() + PATIENCE)?.is_some();
+                let answers = worker::run(&question, Instant::now() + TIMEOUT)?.is_some();
                 self.0.insert(directory.to_owned(), answers);
                 answers
             }
@@ -92,7 +92,7 @@ impl Storage {
             true => Ok(()),
             false => Err(Error::new(format!(
                 "its storage does not answer within {} seconds",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             ))),
         }
     }
@@ -269,7 +269,7 @@ impl File {
         let us = std::process::id();
         let image = format!("/proc/{us}/fd/{}", self.0.as_raw_fd());
         let words = ["create", "-f", "raw", &image, &bytes.to_string()];
-        command::run("qemu-img", &words, PATIENCE_TO_MAKE)?.success()?;
+        command::run("qemu-img", &words, MAKE_TIMEOUT)?.success()?;
         let ours = fs::Permissions::from_mode(0o660);
         Ok(self.0.set_permissions(ours)?)
     }

@@ -28,7 +28,7 @@ const FORM: &str = "expected SIZE,PATH, as in 20G,/var/lib/libvirt/images/scratc
 
 /// For all disks together. Of storage that does not answer the child tells within ten seconds; this
 /// is for one that dies while the child works.
-const DEADLINE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 struct Entry<'a> {
     bytes: u64,
@@ -37,7 +37,7 @@ struct Entry<'a> {
 
 fn main() -> ExitCode {
     let is_asked = || Ok(props::text(PROPERTY)?.is_some());
-    files::serve().unwrap_or_else(|| hook::run_apart(program!(), DEADLINE, is_asked, run))
+    files::serve().unwrap_or_else(|| hook::run_apart(program!(), TIMEOUT, is_asked, run))
 }
 
 fn run() -> Result {

@@ -23,10 +23,10 @@ use vdsm_hooks::{Error, Result, hook, program, props};
 
 const DEFAULT_SECONDS: u64 = 10;
 /// Many more than any VM uses, each of which costs a thread and a child.
-const MOST_DOMAINS: usize = 256;
+const MAX_DOMAINS: usize = 256;
 /// The same for the places where those may be: a directory and a link of each, and what a Gluster
 /// volume's hosts add.
-const MOST_PLACES: usize = 1024;
+const MAX_PLACES: usize = 1024;
 
 fn main() -> ExitCode {
     if let Some(status) = probe::serve() {
@@ -97,9 +97,9 @@ fn seconds(policy: Policy) -> Result<u64> {
 fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
     let roots = roots()?;
     let uses = storage::uses(document, &roots);
-    if uses.len() > MOST_DOMAINS {
+    if uses.len() > MAX_DOMAINS {
         return Err(Error::new(format!(
-            "the XML names {} storage domains, expected at most {MOST_DOMAINS}",
+            "the XML names {} storage domains, expected at most {MAX_DOMAINS}",
             uses.len()
         )));
     }
@@ -107,9 +107,9 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
         .iter()
         .map(|one| one.directories.len() + one.links.len() + one.guesses.len());
     let places: usize = places.sum();
-    if places > MOST_PLACES {
+    if places > MAX_PLACES {
         return Err(Error::new(format!(
-            "the XML names {places} places of storage domains, expected at most {MOST_PLACES}"
+            "the XML names {places} places of storage domains, expected at most {MAX_PLACES}"
         )));
     }
     let end = Instant::now() + Duration::from_secs(seconds);

@@ -12,6 +12,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::process::ExitCode;
 
+use vdsm_hooks::host::bridge::MAX_IFNAME_BYTES;
 use vdsm_hooks::host::files;
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::host::state::Records;
@@ -29,8 +30,6 @@ const UNFILTERED: Unfiltered = Unfiltered {
     instead: "do without sriov",
 };
 const IOMMU_GROUPS: &str = "/sys/kernel/iommu_groups";
-/// The kernel's limit for names of interfaces.
-const LONGEST_NAME: usize = 15;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -87,7 +86,7 @@ fn parse(value: &str) -> Result<Vec<(&str, Option<Mac>)>> {
             None => (item, None),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain);
+        let is_name = (1..=MAX_IFNAME_BYTES).contains(&name.len()) && name.chars().all(plain);
         if !is_name || [".", ".."].contains(&name) {
             return Err(wrong(item, "expected the name of a network interface"));
         }

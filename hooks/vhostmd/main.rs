@@ -30,11 +30,10 @@ const TARGET: &str = "vdzz";
 const CHANNEL: &str = "org.github.vhostmd.1";
 const SERVICE: &str = "vhostmd.service";
 /// In sudoers too.
-const SERVICE_DEADLINE: Duration = Duration::from_secs(20);
-const SYSTEMCTL: Program<'_> =
-    Program::of_host("/usr/bin/systemctl", &[SERVICE_DEADLINE.as_secs()]);
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(20);
+const SYSTEMCTL: Program<'_> = Program::of_host("/usr/bin/systemctl", &[SERVICE_TIMEOUT.as_secs()]);
 /// How long the started service may take to make its disk.
-const DISK_DEADLINE: Duration = Duration::from_secs(2);
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a child is told to do, with the disk.
 const AWAIT: &str = "await";
@@ -157,7 +156,7 @@ impl Metrics {
         }
         let disk = &self.disk;
         // The administrator may have put it on storage that is dead.
-        let end = Instant::now() + DISK_DEADLINE;
+        let end = Instant::now() + DISK_TIMEOUT;
         match worker::ask(&[AWAIT.as_ref(), disk.as_ref()], end) {
             Ok(Some(Ok(_))) => {}
             Ok(None) => log::warn!(
@@ -183,7 +182,7 @@ fn has_channel(document: &Document<'_>) -> bool {
 }
 
 fn service(verb: &str) -> Result {
-    let done = SYSTEMCTL.run(&[verb, SERVICE], SERVICE_DEADLINE)?;
+    let done = SYSTEMCTL.run(&[verb, SERVICE], SERVICE_TIMEOUT)?;
     done.success().map(drop)
 }
 

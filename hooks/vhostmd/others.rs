@@ -10,7 +10,7 @@ use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::{Error, Result, props, storage, xml};
 
 /// Python programs, both of them, or started by one.
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks VDSM for its VMs, and looks at each but `own`.
 ///
@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// No answer, or one that cannot be understood.
 pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
-    let output = command::run("vdsm-client", &["Host", "getVMFullList"], DEADLINE)?.success()?;
+    let output = command::run("vdsm-client", &["Host", "getVMFullList"], TIMEOUT)?.success()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let unexpected = || Error::new("vdsm-client: expected a list of VMs");
     let vms = Node::parse(&text)?.array().ok_or_else(unexpected)?;
@@ -51,7 +51,7 @@ fn domain_needs_metrics(id: &str) -> Result<bool> {
         return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
     }
     let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];
-    let output = command::run("virsh", &arguments, DEADLINE)?.success()?;
+    let output = command::run("virsh", &arguments, TIMEOUT)?.success()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let document = xml::parse(&text)?;
     let property = domain::vdsm_metadata(&document, super::PROPERTY);

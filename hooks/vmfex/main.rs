@@ -19,7 +19,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
 /// libvirt's limit, in bytes.
-const LONGEST_PROFILE: usize = 39;
+const MAX_PROFILE_BYTES: usize = 39;
 const PORT: &str = "802.1Qbh";
 const UNFILTERED: unfiltered::Unfiltered = unfiltered::Unfiltered {
     port: "VM-FEX port",
@@ -193,9 +193,9 @@ fn parse(value: &str) -> Result<Vec<Entry>> {
                 "{key:?} is no MAC address, expected a key as in {EXAMPLE}"
             ))
         })?;
-        if !(1..=LONGEST_PROFILE).contains(&profile.len()) {
+        if !(1..=MAX_PROFILE_BYTES).contains(&profile.len()) {
             return Err(wrong(format!(
-                "{mac}: expected the name of a port profile, 1 to {LONGEST_PROFILE} characters"
+                "{mac}: expected the name of a port profile, 1 to {MAX_PROFILE_BYTES} characters"
             )));
         }
         xml::check_characters(profile).map_err(|error| wrong(format!("{mac}: {error}")))?;

@@ -11,7 +11,7 @@ use vdsm_hooks::{Error, hook, program};
 fn main() -> ExitCode {
     hook::run_helper(
         program!(),
-        vmfex_pool::HELPER_LIMIT,
+        vmfex_pool::HELPER_TIMEOUT,
         |arguments| match arguments {
             [] => vmfex_pool::ensure("vmfex-pool"),
             _ => Err(Error::new("expected no arguments")),

@@ -18,7 +18,7 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
 /// libvirt's limit, in bytes.
-const LONGEST_PROFILE: usize = 39;
+const MAX_PROFILE_BYTES: usize = 39;
 const PORT: &str = "802.1Qbh";
 const UNFILTERED: Unfiltered = Unfiltered {
     port: "VM-FEX port",
@@ -58,7 +58,7 @@ fn is_nic(document: &Document<'_>) -> bool {
 
 fn check(profile: &str) -> Result {
     let fine = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-    if (1..=LONGEST_PROFILE).contains(&profile.len()) && profile.chars().all(fine) {
+    if (1..=MAX_PROFILE_BYTES).contains(&profile.len()) && profile.chars().all(fine) {
         return Ok(());
     }
     // VDSM hands over the VM's properties in place of the vNIC's of the same name.
@@ -71,7 +71,7 @@ fn check(profile: &str) -> Result {
         PROPERTY,
         profile,
         format!(
-            "expected the name of a port profile: 1 to {LONGEST_PROFILE} letters, digits or any of _ . : -"
+            "expected the name of a port profile: 1 to {MAX_PROFILE_BYTES} letters, digits or any of _ . : -"
         ),
     ))
 }

@@ -14,7 +14,7 @@ use crate::xml::{Document, Edits};
 use crate::{Context, Error, Result, json, xml};
 
 /// The largest document that is read: far above any domain XML, far below what would hurt a host.
-const LARGEST_DOCUMENT: u64 = 64 << 20;
+const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
 
 /// Reads the event's XML, lets `change` record edits, and replaces the file if they change it.
 ///
@@ -98,7 +98,7 @@ fn data_file(wanted: &str, other: &str) -> Result<PathBuf> {
 /// The data file and its text, see [`data_file`]; nothing for an empty file.
 fn read_document(wanted: &str, other: &str) -> Result<Option<(PathBuf, String)>> {
     let path = data_file(wanted, other)?;
-    let bytes = files::read_file(&path, LARGEST_DOCUMENT)?;
+    let bytes = files::read_file(&path, MAX_DOCUMENT_BYTES)?;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use crate::host::files;
 use crate::{Context, Error, Result};
 
 const DIRECTORY: &str = "/etc/vdsm-hooks";
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// Where libvirt has the images of a host.
 pub const IMAGES: &str = "/var/lib/libvirt/images";
 
@@ -24,7 +24,7 @@ fn entries(topic: &str) -> Result<Option<Vec<String>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         _ => {}
     }
-    let text = String::from_utf8(files::read_file(&file, LARGEST)?).context(file.display())?;
+    let text = String::from_utf8(files::read_file(&file, MAX_BYTES)?).context(file.display())?;
     let lines = text.lines().map(str::trim);
     let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(Some(entries.map(str::to_owned).collect()))

@@ -15,7 +15,7 @@ use crate::{Context, Result};
 
 const BLOCK: &str = "/sys/block";
 const BY_ID: &str = "/dev/disk/by-id";
-const LARGEST: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A disk, a partition, or a map of the device mapper.
 pub struct Device {
@@ -152,7 +152,7 @@ impl Device {
 }
 
 fn table(path: &str) -> Result<String> {
-    let bytes = files::read_file(Path::new(path), LARGEST)?;
+    let bytes = files::read_file(Path::new(path), MAX_BYTES)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

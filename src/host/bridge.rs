@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use super::openvswitch::{PATIENCE, TIMEOUT, VSCTL};
+use super::openvswitch::{OWN_TIMEOUT, TIMEOUT, VSCTL};
 use crate::{Error, Result};
 
 const NET_DEVICES: &str = "/sys/class/net";
 /// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
-pub const LONGEST_NAME: usize = 15;
+pub const MAX_IFNAME_BYTES: usize = 15;
 
 /// What a bridge is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Kind {
 /// Whether the kernel would take `name` for a network device.
 pub fn is_name(name: &str) -> bool {
     let fits = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
-    (1..=LONGEST_NAME).contains(&name.len())
+    (1..=MAX_IFNAME_BYTES).contains(&name.len())
         && !matches!(name, "." | "..")
         && name.chars().all(fits)
 }
@@ -79,7 +79,7 @@ impl Bridges {
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
 /// device. The command is fixed to the word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
-    let output = VSCTL.run(&[TIMEOUT, "list-br"], PATIENCE)?.success()?;
+    let output = VSCTL.run(&[OWN_TIMEOUT, "list-br"], TIMEOUT)?.success()?;
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_owned)

@@ -28,10 +28,10 @@ use crate::{Context, Error, Result};
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
-const MOST_OUTPUT: usize = 16 << 20;
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
 /// is left behind.
-const GRACE: Duration = Duration::from_millis(100);
+const KILL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a helper that ends itself may take to say so.
 const TO_SAY_WHY: Duration = Duration::from_secs(1);
 
@@ -284,7 +284,7 @@ pub(crate) fn supervise_with(
     if !in_time {
         // The group may have ended by itself just now.
         let _ = killpg(group, Signal::SIGKILL);
-        let end = Instant::now() + GRACE;
+        let end = Instant::now() + KILL_TIMEOUT;
         streams.drain(end)?;
         ends(group, end)?;
     }
@@ -349,7 +349,7 @@ impl Streams {
                     }
                     let count = pipe.read(&mut piece)?;
                     let stream = &mut kept[*stream];
-                    let room = MOST_OUTPUT.saturating_sub(stream.len());
+                    let room = MAX_OUTPUT_BYTES.saturating_sub(stream.len());
                     stream.extend_from_slice(&piece[..count.min(room)]);
                     Ok(count == 0)
                 };

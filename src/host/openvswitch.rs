@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::sudo::Program;
 
 /// ovs-vsctl, which VDSM's user may only run as root.
-pub const VSCTL: Program<'_> = Program::of_host("/usr/bin/ovs-vsctl", &[PATIENCE.as_secs()]);
+pub const VSCTL: Program<'_> = Program::of_host("/usr/bin/ovs-vsctl", &[TIMEOUT.as_secs()]);
 /// After five seconds ovs-vsctl ends by itself.
-pub const TIMEOUT: &str = "--timeout=5";
+pub const OWN_TIMEOUT: &str = "--timeout=5";
 /// More than that, should it not even do so. In sudoers too.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub const TIMEOUT: Duration = Duration::from_secs(8);

@@ -36,7 +36,7 @@ const WAY: &[&str] = &["vdsm", "hooks"];
 const OWN_WAY: &[&str] = &["vdsm-hooks"];
 const LOCK: &str = "lock";
 /// A record is a few lines.
-const LONGEST: u64 = 1 << 20;
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 
 /// Keeps others out as long as it lives.
 #[must_use]
@@ -182,9 +182,9 @@ impl Records {
             Err(error) => return Err(error).context(path.display()),
         };
         let mut text = String::new();
-        let read = file.take(LONGEST + 1).read_to_string(&mut text);
+        let read = file.take(MAX_RECORD_BYTES + 1).read_to_string(&mut text);
         let read = read.context(path.display())?;
-        if read as u64 > LONGEST {
+        if read as u64 > MAX_RECORD_BYTES {
             return Err(Error::new(format!(
                 "{}: larger than any record",
                 path.display()

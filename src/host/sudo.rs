@@ -32,7 +32,7 @@ const TIMEOUT: &str = "/usr/bin/timeout";
 /// 8.30 to 9.7; a sudo that does not end in the same way as its command says so too.
 const KILLED: i32 = 128 + Signal::SIGKILL as i32;
 /// What any pipe takes in while nobody reads from it.
-const MOST_INPUT: usize = 16 << 10;
+const MAX_INPUT_BYTES: usize = 16 << 10;
 
 /// A program that is run as root: directly by root, else through `sudo -n`, which must allow
 /// exactly that command line. The hook's description lists it.
@@ -83,9 +83,9 @@ impl<'a> Program<'a> {
     /// # Errors
     /// As [`command::run`]; or more input than a program can be given before it starts to read.
     pub fn tell(self, input: &str, deadline: Duration) -> Result<Output> {
-        if input.len() > MOST_INPUT {
+        if input.len() > MAX_INPUT_BYTES {
             return Err(Error::new(format!(
-                "{}: {} bytes of input, expected at most {MOST_INPUT}",
+                "{}: {} bytes of input, expected at most {MAX_INPUT_BYTES}",
                 self.name(),
                 input.len()
             )));
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn too_much_input_is_refused() {
         let cat = Program::helper("/bin/cat");
-        let error = cat.tell(&"x".repeat(MOST_INPUT + 1), Duration::from_secs(60));
+        let error = cat.tell(&"x".repeat(MAX_INPUT_BYTES + 1), Duration::from_secs(60));
         assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));
     }
 

@@ -27,7 +27,7 @@ use crate::{Context, Result};
 const TRIES: usize = 8;
 /// How much of the other file's name is repeated: with the rest it has to be no longer than any
 /// name may be.
-const MOST_OF_NAME: usize = 50;
+const MAX_NAME_CHARS: usize = 50;
 const END: &str = ".new";
 
 /// The directory, to make files there and to name them.
@@ -180,7 +180,7 @@ pub fn name(name: &str) -> io::Result<String> {
 
 /// How all names for this one begin.
 fn start(name: &str) -> String {
-    let name: String = name.chars().take(MOST_OF_NAME).collect();
+    let name: String = name.chars().take(MAX_NAME_CHARS).collect();
     format!(".{name}.")
 }
 

@@ -22,7 +22,7 @@ use crate::host::temporary::{self, Temporary};
 use crate::{Context, Error, Result};
 
 /// Settings are a few lines.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 const DIRECTORY: OFlag = OFlag::O_PATH
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
@@ -158,9 +158,9 @@ impl<'a> Place<'a> {
                 }
                 _ => {}
             }
-            match file.take(LARGEST + 1).read_to_end(&mut content)? as u64 {
-                ..=LARGEST => Ok(content),
-                _ => Err(Error::new(format!("larger than {LARGEST} bytes"))),
+            match file.take(MAX_BYTES + 1).read_to_end(&mut content)? as u64 {
+                ..=MAX_BYTES => Ok(content),
+                _ => Err(Error::new(format!("larger than {MAX_BYTES} bytes"))),
             }
         };
         file.and_then(read).context(self.path.display()).map(Some)

@@ -39,9 +39,9 @@ const SETTINGS: (&str, &str) = ("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
 const WORKSHOP: &str = "run.";
 const TRIES: usize = 8;
 /// An answer is a few lines.
-const LONGEST: usize = 4 << 20;
+const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// How long a killed appliance may take to vanish.
-const GRACE: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What may become of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Appliance {
         self.ask("shutdown")?;
         self.input = None;
         // All is on disk; who lingers now is killed.
-        self.wait_until(self.end.min(Instant::now() + GRACE));
+        self.wait_until(self.end.min(Instant::now() + KILL_TIMEOUT));
         Ok(())
     }
 
@@ -251,7 +251,7 @@ impl Appliance {
                 };
                 open[stream] = count > 0;
                 kept[stream].extend_from_slice(&piece[..count]);
-                if kept[stream].len() > LONGEST {
+                if kept[stream].len() > MAX_ANSWER_BYTES {
                     return Err(Error::new("guestfish: an answer without end"));
                 }
             }
@@ -275,7 +275,7 @@ impl Drop for Appliance {
             // The group may have ended by itself.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
-        self.wait_until(Instant::now() + GRACE);
+        self.wait_until(Instant::now() + KILL_TIMEOUT);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{Context, Error, Result};
 /// The list of the directories with images.
 const TOPIC: &str = "allowed-paths";
 /// How long to wait for the storage of one image.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of an image tells what it is: the fixed part of the header of qcow2's version 3.
 const HEADER: u64 = 104;
 const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
@@ -40,7 +40,7 @@ const SHARED: [&str; 9] = [
     "ocfs2",
     "smb3",
 ];
-const LARGEST_MOUNTINFO: u64 = 16 << 20;
+const MAX_MOUNTINFO_BYTES: u64 = 16 << 20;
 
 /// An image of the host.
 #[derive(Debug)]
@@ -117,10 +117,10 @@ pub fn serve() -> Option<ExitCode> {
 
 /// What a child answers; an error outside of that if it does not.
 fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
-    worker::ask(arguments, Instant::now() + PATIENCE)?.ok_or_else(|| {
+    worker::ask(arguments, Instant::now() + TIMEOUT)?.ok_or_else(|| {
         Error::new(format!(
             "its storage does not answer within {} seconds",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         ))
     })
 }
@@ -152,7 +152,7 @@ fn look(path: &Path) -> Result<String> {
     let real = real.to_str().ok_or_else(|| Error::new("not UTF-8"))?;
     let is_writable = facts.mode() & 0o200 != 0;
     let size = facts.len();
-    let mounts = files::read_file(Path::new("/proc/self/mountinfo"), LARGEST_MOUNTINFO)?;
+    let mounts = files::read_file(Path::new("/proc/self/mountinfo"), MAX_MOUNTINFO_BYTES)?;
     let mounts = String::from_utf8_lossy(&mounts);
     let file_system = file_system(&mounts, facts.dev()).unwrap_or_default();
     let is_shared = SHARED.contains(&file_system);

@@ -5,7 +5,7 @@
 use crate::{Error, Result, props};
 
 /// The longest file name that most file systems take is 255 bytes; the rest is for the ending.
-const LONGEST_NAME: usize = 240;
+const MAX_NAME_BYTES: usize = 240;
 
 /// What the VM's own property and the host's default together ask for.
 pub enum LogFilter {
@@ -95,9 +95,9 @@ pub fn check_file_name(name: &str) -> Result {
     if name.trim().is_empty() {
         return Err(Error::new("the VM has no name to call the log file by"));
     }
-    if name.len() > LONGEST_NAME || name.chars().any(|c| c == '/' || c.is_control()) {
+    if name.len() > MAX_NAME_BYTES || name.chars().any(|c| c == '/' || c.is_control()) {
         return Err(Error::new(format!(
-            "the VM's name {} cannot be part of a file name: expected at most {LONGEST_NAME} bytes without '/' and control characters",
+            "the VM's name {} cannot be part of a file name: expected at most {MAX_NAME_BYTES} bytes without '/' and control characters",
             props::quoted(name)
         )));
     }

@@ -9,7 +9,7 @@ use crate::host::files;
 use crate::{Context, Result};
 
 const FILE: &str = "/etc/libvirt/qemu.conf";
-const LARGEST_FILE: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Whom QEMU runs as on a host of VDSM, which needs this user and sets no other.
 const QEMU: &str = "qemu";
 
@@ -22,7 +22,7 @@ pub(super) fn label() -> Result<String> {
     // On Enterprise Linux the directory is open to root alone, and hooks run as vdsm.
     let text = match File::open(FILE) {
         Ok(_) => {
-            String::from_utf8(files::read_file(Path::new(FILE), LARGEST_FILE)?).context(FILE)?
+            String::from_utf8(files::read_file(Path::new(FILE), MAX_FILE_BYTES)?).context(FILE)?
         }
         Err(_) => String::new(),
     };

@@ -15,7 +15,7 @@ use crate::props::Mac;
 use crate::xml::{self, Document, Element};
 
 const NET_DEVICES: &str = "/sys/class/net";
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A virtual function of the host.
 pub struct VirtualFunction {
@@ -98,7 +98,7 @@ fn pci_address(text: &str) -> Option<[u32; 4]> {
 fn has_address(nic: &str) -> std::result::Result<bool, String> {
     let words = ["-o", "address", "show", "dev", nic];
     // It fails for an interface that has just gone, and libvirt is going to say so.
-    let output = command::run("ip", &words, PATIENCE)
+    let output = command::run("ip", &words, TIMEOUT)
         .map_err(|error| format!("cannot tell whether {nic} is in use on the host: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();

@@ -33,10 +33,10 @@ const LIBVIRT: &str = "qemu:///system";
 /// VDSM's password for libvirt, where VDSM has set one up.
 const PASSWORD: &str = "/etc/pki/vdsm/keys/libvirt_password";
 
-const VIRSH_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+const VIRSH_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a helper may take: more than virsh and the lock, so that it can take back what it began.
-pub const HELPER_LIMIT: Duration = Duration::from_secs(120);
+pub const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The host's free NICs, and the pool if there is one.
 struct Host {
@@ -70,7 +70,7 @@ pub fn ensure(helper: &str) -> Result {
         return set_up().context(cannot);
     }
     let path = format!("{HELPERS}/{helper}");
-    let helper = Program::helper(&path).run::<&str>(&[], HELPER_LIMIT);
+    let helper = Program::helper(&path).run::<&str>(&[], HELPER_TIMEOUT);
     helper
         .and_then(command::Output::success)
         .map(drop)
@@ -78,7 +78,7 @@ pub fn ensure(helper: &str) -> Result {
 }
 
 fn set_up() -> Result {
-    let _lock = state::lock("vmfex", LOCK_PATIENCE)?;
+    let _lock = state::lock("vmfex", LOCK_TIMEOUT)?;
     // Somebody else may have done it meanwhile.
     let host = Host::look()?;
     let libvirt = Libvirt::log_in()?;
@@ -230,7 +230,7 @@ fn member(nic: &str) -> Result<String> {
 /// Asks libvirt; for that nobody has to log in.
 fn ask(question: &[&str]) -> Result<String> {
     let words = [&["-r", "-c", LIBVIRT], question].concat();
-    let output = command::run("virsh", &words, VIRSH_PATIENCE)?.success()?;
+    let output = command::run("virsh", &words, VIRSH_TIMEOUT)?.success()?;
     String::from_utf8(output.stdout).context("virsh")
 }
 
@@ -267,7 +267,7 @@ impl Libvirt {
 
     fn change(&self, command: &[&str]) -> Result {
         let words = [&["-c", &self.uri], command].concat();
-        command::run("virsh", &words, VIRSH_PATIENCE)?
+        command::run("virsh", &words, VIRSH_TIMEOUT)?
             .success()
             .map(drop)
     }

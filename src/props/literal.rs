@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use crate::{Error, Result};
 
 /// The longest value that is looked at, in bytes.
-const LONGEST: usize = 64 << 10;
+const MAX_LITERAL_BYTES: usize = 64 << 10;
 /// How deep dictionaries and lists may nest.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// A parsed literal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +37,8 @@ impl Literal {
     /// Not a literal, longer than 64 KiB, or nested deeper than 8 levels. The message says at
     /// which character (counted from 1) and what was expected.
     pub fn parse(text: &str) -> Result<Literal> {
-        if text.len() > LONGEST {
-            return Err(Error::new(format!("longer than {LONGEST} bytes")));
+        if text.len() > MAX_LITERAL_BYTES {
+            return Err(Error::new(format!("longer than {MAX_LITERAL_BYTES} bytes")));
         }
         let mut parser = Parser { text, at: 0 };
         let literal = parser.value(0)?;
@@ -130,7 +130,7 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Literal> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(self.error_at(self.at, "nested too deeply"));
         }
         match self.peek() {

@@ -16,7 +16,7 @@ use super::environment::Variables;
 /// Namespace of oVirt's metadata, which holds the custom properties.
 const OVIRT: &str = "http://ovirt.org/vm/1.0";
 /// Far above any domain XML.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The data, and what a domain XML says about its VM.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub fn input(event: &Event, file: Option<&Path>, device: Option<&str>) -> Result
 }
 
 fn utf8(file: &Path) -> Result<String> {
-    String::from_utf8(files::read_file(file, LARGEST)?).context(file.display())
+    String::from_utf8(files::read_file(file, MAX_BYTES)?).context(file.display())
 }
 
 fn from_json(event: &Event, file: Option<&Path>) -> Result<Input> {

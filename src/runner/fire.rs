@@ -17,7 +17,7 @@ use crate::host::{command, files};
 use crate::vdsm::events::Event;
 
 /// Far above any document; a hook that writes more has gone mad.
-const LARGEST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// An event that is being fired.
 pub struct Firing<'a> {
@@ -55,7 +55,9 @@ impl Firing<'_> {
         outcome.time = start.elapsed();
         self.data = match self.data_file.symlink_metadata() {
             // A pipe, for example, could not be read to its end.
-            Ok(_) if self.data_file.is_file() => Some(files::read_file(&self.data_file, LARGEST)?),
+            Ok(_) if self.data_file.is_file() => {
+                Some(files::read_file(&self.data_file, MAX_BYTES)?)
+            }
             _ => None,
         };
         outcome.problem = data_file::problem(self.event, self.data.as_deref());

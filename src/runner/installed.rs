@@ -86,7 +86,7 @@ impl Origin {
 /// Tells the suite's programs by a sentence of their `--help`, which is in the file.
 pub fn origin(path: &Path) -> Origin {
     let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut content));
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
     if read.is_err() {
         return Origin::Unreadable;
     }
@@ -103,7 +103,7 @@ pub fn origin(path: &Path) -> Origin {
 /// In the help text of every program of the suite.
 const MARK: &[u8] = b"Part of vdsm-hooks";
 /// Of a program, that much is looked at.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Why a file that VDSM runs was probably not meant to be run: editors and package managers leave
 /// such names, and VDSM looks at the x bit only.

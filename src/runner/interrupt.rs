@@ -18,7 +18,7 @@ use crate::Result;
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// How long a killed hook may take to vanish.
-const GRACE: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// To be held until the group of a hook that starts is known.
 pub(super) fn running() -> MutexGuard<'static, Option<Pid>> {
@@ -44,7 +44,7 @@ pub fn clean_up_when_interrupted(directory: &Path) -> Result {
         // Never released: the main thread must not go on to judge a hook that we killed.
         let running = running();
         if let Some(group) = *running {
-            let end = Instant::now() + GRACE;
+            let end = Instant::now() + KILL_TIMEOUT;
             while killpg(group, Signal::SIGKILL).is_ok() && Instant::now() < end {
                 thread::sleep(Duration::from_millis(1));
             }

@@ -18,11 +18,11 @@ const DROP_INS: [&str; 3] = [
     "run/vdsm/vdsm.conf.d",
     "etc/vdsm/vdsm.conf.d",
 ];
-const LARGEST_FILE: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The section whose options all others have.
 const DEFAULT: &str = "DEFAULT";
 /// How deep one value may refer to another, as in `configparser`.
-const DEEPEST: usize = 10;
+const MAX_DEPTH: usize = 10;
 
 /// The values, in the order in which they were read.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl VdsmConf {
                 }
                 continue;
             }
-            let bytes = files::read_file(path, LARGEST_FILE)?;
+            let bytes = files::read_file(path, MAX_FILE_BYTES)?;
             let text = String::from_utf8(bytes).context(path.display())?;
             conf.add(path, &text).context(path.display())?;
         }
@@ -109,7 +109,7 @@ impl VdsmConf {
     /// A value that refers to an option that is not there.
     pub fn get(&self, section: &str, option: &str) -> Result<Option<String>> {
         self.find(section, option)
-            .map(|setting| self.resolved(section, &setting.value, DEEPEST))
+            .map(|setting| self.resolved(section, &setting.value, MAX_DEPTH))
             .transpose()
             .context(format!("[{section}] {option}"))
     }

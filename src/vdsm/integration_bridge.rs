@@ -8,7 +8,7 @@ use std::time::Duration;
 use roxmltree::Node;
 use serde_json::{Value, json};
 
-use crate::host::openvswitch::{TIMEOUT, VSCTL};
+use crate::host::openvswitch::{OWN_TIMEOUT, VSCTL};
 use crate::json::Edits as JsonEdits;
 use crate::libvirt::interface;
 use crate::xml::{self, Document, Edits, Element};
@@ -112,7 +112,12 @@ fn is_port(port: Node<'_, '_>, id: &str) -> bool {
 /// Open vSwitch does not answer in time, or has no such key.
 pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<String> {
     let column = format!("external_ids:{key}");
-    let words = [&[TIMEOUT], options, &["get", "Open_vSwitch", ".", &column]].concat();
+    let words = [
+        &[OWN_TIMEOUT],
+        options,
+        &["get", "Open_vSwitch", ".", &column],
+    ]
+    .concat();
     let output = VSCTL.run(&words, deadline)?.success()?;
     let answer = String::from_utf8_lossy(&output.stdout).replace('"', "");
     match answer.trim() {

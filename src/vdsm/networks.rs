@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::host::bridge::MAX_IFNAME_BYTES;
 use crate::host::files;
 use crate::json::{Node, Object};
 use crate::{Context, Error, Result, hook, props};
@@ -20,10 +21,8 @@ const NET_DEVICES: &str = "/sys/class/net";
 /// for a network or bond, and reads it.
 pub const STAGING: &str = "/var/lib/vdsm/staging";
 const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf";
-const LARGEST_NETWORK: u64 = 1 << 20;
-const LARGEST_LIST: u64 = 64 << 10;
-/// The kernel's limit, in bytes.
-const LONGEST_NAME: usize = 15;
+const MAX_NETWORK_BYTES: u64 = 1 << 20;
+const MAX_LIST_BYTES: u64 = 64 << 10;
 
 /// A network that is being set up.
 pub struct Network<'a> {
@@ -96,7 +95,7 @@ pub fn mentions(document: Node<'_>, word: &str) -> Result<bool> {
     for kind in [Kind::Network, Kind::Bond] {
         for name in all(kind)? {
             let path = kind.directory().join(name);
-            texts.extend(files::read_file(&path, LARGEST_NETWORK)?);
+            texts.extend(files::read_file(&path, MAX_NETWORK_BYTES)?);
         }
     }
     texts.make_ascii_lowercase();
@@ -189,7 +188,7 @@ fn attributes(path: &Path) -> Result<Option<Value>> {
     if !is_file(path)? {
         return Ok(None);
     }
-    let text = files::read_file(path, LARGEST_NETWORK)?;
+    let text = files::read_file(path, MAX_NETWORK_BYTES)?;
     serde_json::from_slice(&text).context(path.display())
 }
 
@@ -277,7 +276,7 @@ impl Network<'_> {
         };
         let list = Path::new(NET_DEVICES).join(bond).join("bonding/slaves");
         let nics =
-            files::read_file(&list, LARGEST_LIST).context(format!("network {}", self.name))?;
+            files::read_file(&list, MAX_LIST_BYTES).context(format!("network {}", self.name))?;
         let nics = String::from_utf8_lossy(&nics);
         Ok(nics.split_whitespace().map(str::to_owned).collect())
     }
@@ -311,7 +310,7 @@ impl Network<'_> {
 /// Whether a network device can have this name.
 pub fn is_interface(name: &str) -> bool {
     let breaks = |c: char| c == '/' || c.is_whitespace() || c.is_control();
-    (1..=LONGEST_NAME).contains(&name.len())
+    (1..=MAX_IFNAME_BYTES).contains(&name.len())
         && !name.starts_with(['-', '.'])
         && !name.contains(breaks)
 }

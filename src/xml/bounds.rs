@@ -14,17 +14,17 @@ use crate::{Error, Result};
 
 /// How deep elements may be nested: libxml2, libvirt's parser, reads no more (its
 /// `xmlParserMaxDepth`).
-const DEEPEST: usize = 256;
+const MAX_DEPTH: usize = 256;
 /// The most attributes of one element, namespace declarations among them.
-const MOST_ATTRIBUTES: usize = 256;
+const MAX_ATTRIBUTES: usize = 256;
 /// The most namespace declarations on the elements that are open at one place.
-const MOST_IN_SCOPE: usize = 64;
+const MAX_IN_SCOPE: usize = 64;
 /// The most namespace declarations. Some writers repeat theirs at each element.
-const MOST_DECLARATIONS: usize = 10_000;
+const MAX_DECLARATIONS: usize = 10_000;
 /// The most `<`, and the most `=`: the parser makes room for as many nodes and attributes before
 /// it reads. libvirt takes no document of more than 4 MiB (`REMOTE_STRING_MAX`), which in the
 /// density of those that it writes is a quarter of that.
-pub(super) const MOST_MARKS: usize = 1_000_000;
+pub(super) const MAX_MARKS: usize = 1_000_000;
 
 /// Refuses a document that would take long to read. One that is not well-formed is left to the
 /// parser, which gets no further than this function does. `allow_dtd`: see
@@ -34,8 +34,8 @@ pub(super) const MOST_MARKS: usize = 1_000_000;
 /// More of something than any domain has: in which line, of what, and the limit.
 pub(super) fn check(text: &str, allow_dtd: bool) -> Result {
     for mark in *b"<=" {
-        if text.len() > MOST_MARKS && text.bytes().filter(|b| *b == mark).count() > MOST_MARKS {
-            return Err(too_many(MOST_MARKS, &format!("{:?}", char::from(mark))));
+        if text.len() > MAX_MARKS && text.bytes().filter(|b| *b == mark).count() > MAX_MARKS {
+            return Err(too_many(MAX_MARKS, &format!("{:?}", char::from(mark))));
         }
     }
     Scan::new(text, allow_dtd).run()
@@ -154,26 +154,26 @@ impl<'a> Scan<'a> {
                 b'>' => {
                     self.open.push(declarations);
                     self.in_scope += declarations;
-                    if self.open.len() > DEEPEST {
-                        return Err(too_many(DEEPEST, "elements inside each other"));
+                    if self.open.len() > MAX_DEPTH {
+                        return Err(too_many(MAX_DEPTH, "elements inside each other"));
                     }
                     return Ok(Some(next + 1));
                 }
                 quote => quote,
             };
             attributes += 1;
-            if attributes > MOST_ATTRIBUTES {
-                return Err(too_many(MOST_ATTRIBUTES, "attributes in one element"));
+            if attributes > MAX_ATTRIBUTES {
+                return Err(too_many(MAX_ATTRIBUTES, "attributes in one element"));
             }
             // The parser takes any `p:xmlns` for a declaration too.
             if before.windows(5).any(|part| part == b"xmlns") {
                 declarations += 1;
                 self.declarations += 1;
-                if self.in_scope + declarations > MOST_IN_SCOPE {
-                    return Err(too_many(MOST_IN_SCOPE, "namespaces in scope"));
+                if self.in_scope + declarations > MAX_IN_SCOPE {
+                    return Err(too_many(MAX_IN_SCOPE, "namespaces in scope"));
                 }
-                if self.declarations > MOST_DECLARATIONS {
-                    return Err(too_many(MOST_DECLARATIONS, "namespace declarations"));
+                if self.declarations > MAX_DECLARATIONS {
+                    return Err(too_many(MAX_DECLARATIONS, "namespace declarations"));
                 }
             }
             match self.find(next + 1, |byte| byte == quote) {
@@ -365,8 +365,8 @@ mod tests {
         for mark in ["<", "="] {
             let text = |count| format!("<d><!-- {} --></d>", mark.repeat(count));
             // Three are the document's own.
-            assert_eq!(refusal(&text(MOST_MARKS - 3)), "");
-            assert!(refusal(&text(MOST_MARKS + 1)).contains("more than 1000000 '"));
+            assert_eq!(refusal(&text(MAX_MARKS - 3)), "");
+            assert!(refusal(&text(MAX_MARKS + 1)).contains("more than 1000000 '"));
         }
         let dtd =
             "<!DOCTYPE d SYSTEM '[\">' [\n<!ELEMENT d ANY><!-- <!ENTITY --> <?p <!ENTITY?>]><d/>";

@@ -9,12 +9,12 @@ use std::ops::Range;
 use roxmltree::{Document, Node, NodeId};
 
 use super::Element;
-use super::bounds::{self, MOST_MARKS};
+use super::bounds::{self, MAX_MARKS};
 use crate::{Error, Result};
 
 /// How long an indentation may be, with its line break: that of 256 elements inside each other at
 /// four blanks each.
-const LONGEST_INDENT: usize = 1025;
+const MAX_INDENT_BYTES: usize = 1025;
 
 /// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
 /// does not see its own edits.
@@ -229,8 +229,8 @@ impl<'a> Edits<'a> {
         let xml = element.to_xml();
         self.check(&xml);
         self.marks += xml.matches('<').count();
-        if self.marks > MOST_MARKS {
-            let problem = bounds::too_many(MOST_MARKS, "new '<'");
+        if self.marks > MAX_MARKS {
+            let problem = bounds::too_many(MAX_MARKS, "new '<'");
             self.refused = Some(problem);
         }
         xml
@@ -482,7 +482,7 @@ impl<'a> Layout<'a> {
 fn indent_at(source: &str, at: usize) -> &str {
     let line = source[..at].trim_end_matches([' ', '\t']);
     let start = match line.strip_suffix('\n') {
-        Some(rest) if at - rest.len() <= LONGEST_INDENT => {
+        Some(rest) if at - rest.len() <= MAX_INDENT_BYTES => {
             rest.strip_suffix('\r').unwrap_or(rest).len()
         }
         _ => at,
@@ -519,7 +519,7 @@ mod tests {
         let document = crate::xml::parse("<a/>")?;
         let mut edits = Edits::new(&document);
         // As if a property had asked for that many, in each of very many devices.
-        edits.marks = MOST_MARKS - 1;
+        edits.marks = MAX_MARKS - 1;
         let mut lengths = Vec::new();
         for _ in 0..3 {
             lengths.push(edits.fragment(&Element::new("b")).len());

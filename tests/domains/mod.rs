@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use vdsm_hooks::storage::locks;
 
 /// Far longer than anything here takes, and much shorter than a time limit of 120 s.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) const EXPORT: &str = include_str!("../data/storage/export.metadata");
 pub(crate) const EXPORT_ID: &str = "37e0e64b-5445-4bc3-8675-ceff4637e8e3";
@@ -285,7 +285,7 @@ pub(crate) fn reader_of(fifo: &Path) -> File {
             .open(fifo);
         match opened {
             Ok(file) => return file,
-            Err(error) => assert!(begin.elapsed() < PATIENCE, "{}: {error}", fifo.display()),
+            Err(error) => assert!(begin.elapsed() < TIMEOUT, "{}: {error}", fifo.display()),
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -324,7 +324,7 @@ pub(crate) fn assert_nobody_works_on(path: &Path) {
         if left.is_empty() {
             return;
         }
-        assert!(begin.elapsed() < PATIENCE, "left behind: {left:?}");
+        assert!(begin.elapsed() < TIMEOUT, "left behind: {left:?}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -48,7 +48,7 @@ Example:
   vdsm-hooks doctor --root /mnt/sysimage";
 
 /// The programs that are asked answer at once, or something is wrong with the host.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const SUDOERS: &str = "/etc/sudoers.d";
 /// What an administrator allows custom properties to name.
 const SETTINGS: &str = "/etc/vdsm-hooks";
@@ -198,7 +198,7 @@ impl Host<'_> {
         }
         let program = self.places(hook).next().unwrap_or_default();
         let version = format!("{} {}", hook.name, env!("CARGO_PKG_VERSION"));
-        match command::run(&program, &["--version"], PATIENCE) {
+        match command::run(&program, &["--version"], TIMEOUT) {
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                 if said != version {
@@ -296,7 +296,7 @@ impl Host<'_> {
         let example = allowed_by(command);
         let words = ["-n", "-l", "-U", "vdsm"].into_iter();
         let words: Vec<&str> = words.chain(example.split(' ')).collect();
-        let refused = match command::run("sudo", &words, PATIENCE) {
+        let refused = match command::run("sudo", &words, TIMEOUT) {
             Ok(output) if output.status.success() => return,
             Ok(_) => format!("sudo does not let user vdsm run '{command}'"),
             Err(error) => format!("sudo does not answer: {error}"),
@@ -321,7 +321,7 @@ impl Host<'_> {
                 continue;
             }
             let words = ["show", "--property=LoadState", "--value", unit];
-            let state = command::run("systemctl", &words, PATIENCE)
+            let state = command::run("systemctl", &words, TIMEOUT)
                 .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
             match state {
                 Ok(state) if state == "loaded" => {}
@@ -357,7 +357,7 @@ impl Host<'_> {
                 .into_iter()
                 .chain(paths.iter().map(String::as_str))
                 .collect();
-            match command::run("restorecon", &words, PATIENCE) {
+            match command::run("restorecon", &words, TIMEOUT) {
                 Ok(output) if output.stdout.is_empty() => {}
                 Ok(_) => {
                     let what = "a file of it has the wrong SELinux label".to_owned();

@@ -14,7 +14,7 @@ use vdsm_hooks::libvirt::parts;
 use vdsm_hooks::{Context as _, Error, Result};
 
 const PROGRAM: &str = "virt-xml-validate";
-const DEADLINE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whether the program is there.
 pub(crate) fn check_installed() -> Result {
@@ -62,7 +62,7 @@ fn problems_of(domain: &str) -> Result<Vec<String>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("document.xml");
     fs::write(&file, domain).context(file.display())?;
-    let output = command::run(PROGRAM, &[file.as_os_str(), OsStr::new("domain")], DEADLINE)?;
+    let output = command::run(PROGRAM, &[file.as_os_str(), OsStr::new("domain")], TIMEOUT)?;
     if output.status.success() {
         return Ok(Vec::new());
     }

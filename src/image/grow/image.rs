@@ -30,7 +30,7 @@ const AMPLE: u64 = 256 << 20;
 const SHARE: u64 = 50;
 /// Bytes of a file that QEMU locks: it writes, and it wants no other writer.
 const LOCK_BYTES: [libc::off_t; 2] = [101, 201];
-const LONGEST_COMMAND: u64 = 1 << 20;
+const MAX_COMMAND_BYTES: u64 = 1 << 20;
 
 /// An image and how it is to be read.
 #[derive(Debug, Clone)]
@@ -233,7 +233,7 @@ fn users(path: &Path, real: &Path) -> Result<String> {
         let process = Path::new("/proc").join(&entry);
         // A process may end meanwhile.
         let command =
-            files::read_file(&process.join("cmdline"), LONGEST_COMMAND).unwrap_or_default();
+            files::read_file(&process.join("cmdline"), MAX_COMMAND_BYTES).unwrap_or_default();
         let named = |name: &Vec<u8>| command.windows(name.len()).any(|part| part == name);
         if id != std::process::id() && (names.iter().any(named) || has_open(&process, real)) {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();

@@ -11,7 +11,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::repair::Repair;
 use crate::storage::format::locks;
-use crate::storage::format::metadata::{METADATA_FILE, MOST_METADATA};
+use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::seal::hex;
 use crate::storage::inspect::dir::Dir;
 use crate::{Context, Error, Result};
@@ -31,7 +31,7 @@ pub(super) fn digest(content: &[u8]) -> String {
 /// It has changed, or cannot be written.
 pub(super) fn serve(file: &Path, mend: Repair, expected: &str) -> Result<PathBuf> {
     let (dir, name) = open(file).context(file.display())?;
-    let content = dir.read(&name, 0, MOST_METADATA + 1);
+    let content = dir.read(&name, 0, MAX_METADATA_BYTES + 1);
     let content = content.context(file.display())?;
     if digest(&content) != expected {
         return Err(Error::new(format!(

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::storage::format::metadata::{METADATA_FILE, MOST_METADATA};
+use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::name::{is_uuid, looks_like_domain};
 use crate::{Context, Error, Result};
 
@@ -101,7 +101,8 @@ pub(in crate::storage) fn content(file: &Path) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(no_link)
         .open(file)?;
-    file.take(MOST_METADATA + 1).read_to_end(&mut content)?;
+    file.take(MAX_METADATA_BYTES + 1)
+        .read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -119,14 +120,14 @@ pub(in crate::storage) fn again_if_stale(
     }
 }
 
-/// Content of which at most one byte more than [`MOST_METADATA`] was read.
+/// Content of which at most one byte more than [`MAX_METADATA_BYTES`] was read.
 ///
 /// # Errors
 /// There is more than that.
 pub(in crate::storage) fn bounded(content: Vec<u8>) -> io::Result<Vec<u8>> {
-    if content.len() as u64 > MOST_METADATA {
+    if content.len() as u64 > MAX_METADATA_BYTES {
         return Err(io::Error::other(format!(
-            "larger than {MOST_METADATA} bytes"
+            "larger than {MAX_METADATA_BYTES} bytes"
         )));
     }
     Ok(content)

@@ -9,7 +9,7 @@ pub const METADATA_FILE: &str = "dom_md/metadata";
 /// The key of the line that carries the seal. It is none of the metadata's keys.
 pub(in crate::storage) const CHECKSUM: &str = "_SHA_CKSUM";
 /// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
-pub(in crate::storage) const MOST_METADATA: u64 = 64 << 10;
+pub(in crate::storage) const MAX_METADATA_BYTES: u64 = 64 << 10;
 
 /// Keys and values, ordered by key as the seal wants them (code points; the same as UTF-8 bytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::metadata::{integer, is_blank};
 use crate::props::quoted;
 
 /// The most that is read of a `.meta`; VDSM writes 512 bytes at most.
-pub const MOST_META: u64 = 4096;
+pub const MAX_META_BYTES: u64 = 4096;
 /// What the parent of a volume without a parent is called.
 pub const NO_PARENT: &str = "00000000-0000-0000-0000-000000000000";
 /// Keys that VDSM cannot do without.

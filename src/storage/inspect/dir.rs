@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// The most entries that are read of one directory.
-pub(super) const MOST_ENTRIES: usize = 100_000;
+pub(super) const MAX_ENTRIES: usize = 100_000;
 
 /// An open directory.
 pub(in crate::storage) struct Dir {
@@ -90,7 +90,7 @@ impl Dir {
     pub(in crate::storage) fn names(&self) -> io::Result<(Vec<OsString>, bool)> {
         let mut entries = fs::read_dir(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))?;
         let mut names = Vec::new();
-        for entry in entries.by_ref().take(MOST_ENTRIES) {
+        for entry in entries.by_ref().take(MAX_ENTRIES) {
             names.push(entry?.file_name());
         }
         names.sort();

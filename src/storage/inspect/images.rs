@@ -15,7 +15,7 @@ pub(super) const REMOVED: &str = "_remove_me_";
 /// The numbers of the groups kvm and qemu.
 const GROUPS: [u32; 2] = [36, 107];
 /// How deep ISO files may lie.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Looks at everything but `dom_md`.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
@@ -51,7 +51,7 @@ fn iso_files(surveyor: &mut Surveyor, dir: &Dir, depth: usize, count: &mut usize
     for name in surveyor.names(dir) {
         let about = dir.name.join(&name);
         match dir.look(&name) {
-            Ok(Some(entry)) if entry.is_dir() && depth < DEEPEST => {
+            Ok(Some(entry)) if entry.is_dir() && depth < MAX_DEPTH => {
                 if let Some(below) = name.to_str().and_then(|name| surveyor.open(dir, name)) {
                     iso_files(surveyor, &below, depth + 1, count);
                 }

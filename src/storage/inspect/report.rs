@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::dir::{Dir, MOST_ENTRIES};
+use super::dir::{Dir, MAX_ENTRIES};
 use crate::host::command::shell_quoted;
 use crate::storage::format::metadata::{METADATA_FILE, Metadata, integer};
 
 /// The most remarks that are made about one domain.
-pub const MOST_REMARKS: usize = 200;
+pub const MAX_REMARKS: usize = 200;
 
 /// One thing that is wrong with a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ impl Surveyor {
         problem: impl Into<String>,
         remedy: impl Into<Option<String>>,
     ) {
-        if self.survey.remarks.len() == MOST_REMARKS {
+        if self.survey.remarks.len() == MAX_REMARKS {
             self.survey.unsaid += 1;
             return;
         }
@@ -170,7 +170,7 @@ impl Surveyor {
             Ok((names, false)) => names,
             Ok((names, true)) => {
                 let problem =
-                    format!("more than {MOST_ENTRIES} entries, the others are not looked at");
+                    format!("more than {MAX_ENTRIES} entries, the others are not looked at");
                 self.remark(&dir.name, problem, None);
                 names
             }

@@ -10,7 +10,7 @@ use super::dir::Dir;
 use super::report::{Content, Survey, Surveyor};
 use super::{images, layout, volumes};
 use crate::storage::find::metadata_file::{self, again_if_stale, bounded};
-use crate::storage::format::metadata::{MOST_METADATA, Metadata};
+use crate::storage::format::metadata::{MAX_METADATA_BYTES, Metadata};
 use crate::{Error, Result};
 
 /// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
@@ -76,7 +76,7 @@ fn content(domain: &Dir) -> Content {
         let dom_md = domain.dir("dom_md")?;
         match dom_md.look("metadata")? {
             None => Err(ErrorKind::NotFound.into()),
-            Some(entry) if entry.is_file() => dom_md.read("metadata", 0, MOST_METADATA + 1),
+            Some(entry) if entry.is_file() => dom_md.read("metadata", 0, MAX_METADATA_BYTES + 1),
             Some(entry) => Err(io::Error::other(format!(
                 "{}, expected a file",
                 entry.words()

@@ -9,7 +9,7 @@ use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
 use super::report::{Image, Surveyor};
 use crate::storage::format::name::is_uuid;
-use crate::storage::format::volume::{MOST_META, Volume};
+use crate::storage::format::volume::{MAX_META_BYTES, Volume};
 
 /// The first bytes of a qcow2 file, and where its incompatible features are.
 const QCOW2: &[u8] = b"QFI\xfb";
@@ -61,9 +61,9 @@ fn image_of(surveyor: &mut Surveyor, dir: &Dir, image: &str) {
             surveyor.remark(about, "no volume belongs to it", None);
             continue;
         }
-        match dir.read(name, 0, MOST_META + 1) {
-            Ok(content) if content.len() as u64 > MOST_META => {
-                surveyor.remark(about, format!("larger than {MOST_META} bytes"), None);
+        match dir.read(name, 0, MAX_META_BYTES + 1) {
+            Ok(content) if content.len() as u64 > MAX_META_BYTES => {
+                surveyor.remark(about, format!("larger than {MAX_META_BYTES} bytes"), None);
             }
             Ok(content) => {
                 volumes.insert(id, Volume::read(&content));

@@ -13,10 +13,10 @@ use crate::storage::format::reading::{Verdict, read_as_4_3, read_by_line, withou
 use crate::storage::format::seal::{digest, hashed, hex, seal};
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
-const LARGEST_TRIED: usize = 8 << 10;
+const MAX_TRIED_BYTES: usize = 8 << 10;
 /// The same for every other character in every place, which is a hundred times as many: a broken
 /// seal is told within the hook's deadline.
-const LARGEST_TRIED_BY_CHARACTER: usize = 1 << 10;
+const MAX_TRIED_BY_CHARACTER_BYTES: usize = 1 << 10;
 
 /// The likely cause in words. `text` is the whole file and `metadata` what was read from it.
 pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> String {
@@ -34,7 +34,7 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
         );
     }
     let splitting = splitting(text);
-    if text.len() > LARGEST_TRIED {
+    if text.len() > MAX_TRIED_BYTES {
         return splitting.map_or_else(unknown, |(words, _)| words);
     }
     let sealed = Sealed {
@@ -56,7 +56,7 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
         .or_else(|| sealed.other_rules())
         .or_else(|| sealed.usual_value())
         .or_else(|| match text.len() {
-            0..=LARGEST_TRIED_BY_CHARACTER => sealed.one_character(),
+            0..=MAX_TRIED_BY_CHARACTER_BYTES => sealed.one_character(),
             _ => None,
         })
         .or_else(|| {

@@ -60,7 +60,7 @@ const LEASE_NUMBERS: [(&str, i64); 4] = [
     ("LOCKRENEWALINTERVALSEC", 5),
 ];
 /// The longest name of a domain on block storage.
-const LONGEST_ON_BLOCK: usize = 50;
+const MAX_ON_BLOCK_CHARS: usize = 50;
 
 /// What is wrong with the values. `name` is the domain's directory (or volume group), if it is
 /// known, and must be its SDUUID.
@@ -177,10 +177,10 @@ impl<'m> Findings<'m> {
             }
             let kind = self.metadata.get("TYPE").unwrap_or_default().to_uppercase();
             let length = description.chars().count();
-            if BLOCK_TYPES.contains(&kind.as_str()) && length > LONGEST_ON_BLOCK {
+            if BLOCK_TYPES.contains(&kind.as_str()) && length > MAX_ON_BLOCK_CHARS {
                 self.add(
                     "DESCRIPTION",
-                    format!("{length} characters, at most {LONGEST_ON_BLOCK} on block storage"),
+                    format!("{length} characters, at most {MAX_ON_BLOCK_CHARS} on block storage"),
                 );
             }
         }

@@ -67,7 +67,7 @@ does not fit, the text cannot be decoded, the metadata is empty or missing, or i
 What LVM warns about counts, as a finding, for the domain whose volume group it names.";
 
 /// What takes longer than this counts as blocked, and nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is to be checked.
 enum Target {
@@ -124,7 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let checker = Checker {
             finder,
             timeout: arguments.host.timeout(),
-            slots: Slots::new(sizes::at_once(), PATIENCE),
+            slots: Slots::new(sizes::at_once(), TIMEOUT),
             progress,
         };
         let mut said = Vec::new();
@@ -213,7 +213,7 @@ impl Checker<'_> {
             let mut waiting = BTreeMap::new();
             let (mut next, mut in_order) = (0, true);
             loop {
-                match receiver.recv_timeout(PATIENCE) {
+                match receiver.recv_timeout(TIMEOUT) {
                     Ok((number, reports)) => drop(waiting.insert(number, reports)),
                     Err(RecvTimeoutError::Timeout) => in_order = false,
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),

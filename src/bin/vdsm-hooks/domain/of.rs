@@ -36,7 +36,7 @@ Exit status: 0 every storage domain was found; 1 one was not, or could not be re
 cannot be read.";
 
 /// The largest XML that is read.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The images of a domain, each with its volumes, or with the files of an ISO domain. Volumes of
 /// which the image is not known stand under an empty name.
@@ -45,7 +45,7 @@ type Images = BTreeMap<String, Vec<String>>;
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let roots = arguments.host.roots()?;
     let file = &arguments.file;
-    let text = String::from_utf8(files::read_file(file, LARGEST)?).context(file.display())?;
+    let text = String::from_utf8(files::read_file(file, MAX_BYTES)?).context(file.display())?;
     let document = xml::parse(&text).context(file.display())?;
     let mut domains: BTreeMap<String, Images> = BTreeMap::new();
     let uses = storage::uses_with(&document, &roots, |id, image, rest| {

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
-use vdsm_hooks::storage::report::{Content, MOST_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::report::{Content, MAX_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{
     Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
 };
@@ -104,7 +104,7 @@ impl Report {
 
     /// More that is wrong.
     pub(super) fn add(&mut self, mut remarks: Vec<Remark>) {
-        let room = MOST_REMARKS.saturating_sub(self.remarks.len());
+        let room = MAX_REMARKS.saturating_sub(self.remarks.len());
         self.unsaid += remarks.len().saturating_sub(room);
         remarks.truncate(room);
         self.remarks.append(&mut remarks);
@@ -224,13 +224,13 @@ fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
 /// Prints what LVM warned about and no domain has among its findings.
 pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Warning]) -> Result {
     writeln!(out, "LVM of this host")?;
-    for warning in warnings.iter().take(MOST_REMARKS) {
+    for warning in warnings.iter().take(MAX_REMARKS) {
         line(out, "warning", &warning.text)?;
         if let Some(remedy) = warning.remedy {
             line(out, "  mend", remedy)?;
         }
     }
-    let unsaid = warnings.len().saturating_sub(MOST_REMARKS);
+    let unsaid = warnings.len().saturating_sub(MAX_REMARKS);
     if unsaid > 0 {
         line(out, "warning", &format!("{unsaid} more"))?;
     }
