@@ -153,11 +153,11 @@ fn check(path: &str, limit: Option<Duration>) -> Result {
         }
         Some(CORRUPT) => {
             let corrupt = "the image is corrupted";
-            return output.success().map(drop).context(corrupt).context(path);
+            return output.checked().map(drop).context(corrupt).context(path);
         }
         _ => {
             let failed = "the check did not complete";
-            return output.success().map(drop).context(failed).context(path);
+            return output.checked().map(drop).context(failed).context(path);
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ fn ask(network: &str, option: &str, address: &str) -> Result {
         address,
     ];
     let output = command::run("ping", &words, TIMEOUT)
-        .and_then(command::Output::success)
+        .and_then(command::Output::checked)
         .context(format!("{shown} does not answer"));
     output.and_then(|_| stamp(network))
 }

@@ -67,7 +67,7 @@ fn apply(document: Node<'_>) -> Result {
     command::find("ethtool").map_err(Error::keep_going)?;
     let mut failures = Vec::new();
     for words in commands {
-        let result = command::run("ethtool", &words, TIMEOUT).and_then(command::Output::success);
+        let result = command::run("ethtool", &words, TIMEOUT).and_then(command::Output::checked);
         if let Err(error) = result {
             failures.push(format!("ethtool {}: {error}", words.join(" ")));
         }

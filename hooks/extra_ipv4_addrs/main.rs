@@ -77,5 +77,5 @@ fn add(device: &str, address: &str) -> Result {
         return Ok(());
     }
     let failed = |error: Error| Error::new(format!("{}: {error}", line()));
-    output.success().map(drop).map_err(failed)
+    output.checked().map(drop).map_err(failed)
 }

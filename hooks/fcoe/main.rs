@@ -69,7 +69,7 @@ fn run() -> Result {
     for service in SERVICES {
         let ended = command::run("systemctl", &["restart", service], TIMEOUT);
         // The network itself can be set up.
-        if let Err(error) = ended.and_then(command::Output::success) {
+        if let Err(error) = ended.and_then(command::Output::checked) {
             log::warn!("{service} does not restart: {error}");
         }
     }

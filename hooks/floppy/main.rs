@@ -131,7 +131,7 @@ fn libvirt_offers_floppies(machine: &str, arch: Option<&str>, emulator: Option<&
     for (name, value) in options {
         arguments.extend(value.map(|value| format!("--{name}={value}")));
     }
-    let answer = command::run("virsh", &arguments, TIMEOUT).and_then(command::Output::success);
+    let answer = command::run("virsh", &arguments, TIMEOUT).and_then(command::Output::checked);
     let offers = answer.and_then(|output| lists_floppies(&String::from_utf8(output.stdout)?));
     offers.unwrap_or_else(|error| {
         log::debug!("{PROPERTY}: libvirt cannot say whether there are floppy drives: {error}");

@@ -176,7 +176,7 @@ impl Book {
     fn set(&self, pool: Pool, count: u64) -> Result {
         let words = [pool.kib.to_string(), count.to_string()];
         let ended = HELPER.run_under(&self.lock, &words, HELPER_TIMEOUT);
-        let ended = ended.and_then(command::Output::success);
+        let ended = ended.and_then(command::Output::checked);
         ended.map(drop).context("cannot set page count")
     }
 }

@@ -159,7 +159,7 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
         false => &["--config", &all_devices],
     };
     let words = [&[command], options, words].concat();
-    Ok(command::run(LVM, &words, LVM_TIMEOUT)?.success()?.stdout)
+    Ok(command::run(LVM, &words, LVM_TIMEOUT)?.checked()?.stdout)
 }
 
 fn uuid(text: &str) -> Result<&str> {

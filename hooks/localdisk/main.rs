@@ -118,7 +118,7 @@ fn copy_of(disk: &Object<'_>, backend: &str, lv: &str) -> Result<String> {
 /// guest has written.
 fn size(path: &str, format: &str) -> Result<u64> {
     let arguments = ["info", "--output", "json", "-f", format, path];
-    let info = command::run("qemu-img", &arguments, INFO_TIMEOUT)?.success()?;
+    let info = command::run("qemu-img", &arguments, INFO_TIMEOUT)?.checked()?;
     let info: Value = serde_json::from_slice(&info.stdout).context("qemu-img info")?;
     let size = info["virtual-size"].as_u64();
     size.ok_or_else(|| Error::new("qemu-img info: no virtual-size"))
@@ -135,12 +135,12 @@ fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
     }
     words.extend(["-f", format, "-O", "raw", path, local]);
     let copied = command::run("setpriv", &words, COPY_TIMEOUT)?;
-    copied.success().map(drop).context("qemu-img convert")
+    copied.checked().map(drop).context("qemu-img convert")
 }
 
 fn ask(request: &str) -> Result<Vec<u8>> {
     let answer = HELPER.tell(&format!("{request}\n"), HELPER_TIMEOUT)?;
-    Ok(answer.success()?.stdout)
+    Ok(answer.checked()?.stdout)
 }
 
 fn member(disk: &Object<'_>, name: &str) -> Result<String> {

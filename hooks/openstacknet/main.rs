@@ -114,7 +114,7 @@ fn free_tap() -> Result {
     }
     let name = tap_of(&port_id()?);
     let freed = HELPER.run(&[&name], tap::HELPER_TIMEOUT)?;
-    freed.success().map(drop)
+    freed.checked().map(drop)
 }
 
 fn report_host() -> Result {

@@ -39,6 +39,6 @@ fn free(arguments: &[String]) -> Result {
         return Ok(());
     }
     command::run("ip", &["link", "set", tap, "nomaster"], TIMEOUT)?
-        .success()
+        .checked()
         .map(drop)
 }

@@ -91,7 +91,7 @@ pub(crate) fn end() -> Result {
         words.insert(0, "--insecure");
     }
     command::run("vdsm-client", &words, TIMEOUT)
-        .and_then(command::Output::success)
+        .and_then(command::Output::checked)
         .context("the VM stays paused until somebody resumes it, in the engine or with 'vdsm-client VM cont'")?;
     fs::remove_file(&mark).context(mark.display())
 }

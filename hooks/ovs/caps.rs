@@ -144,7 +144,7 @@ fn netmask(prefix: u64) -> String {
 }
 
 fn ask(words: &[&str]) -> Result<Value> {
-    let output = command::run("ip", words, TIMEOUT)?.success()?;
+    let output = command::run("ip", words, TIMEOUT)?.checked()?;
     // Of no route it says nothing.
     match output.stdout.trim_ascii() {
         [] => Ok(Value::Null),
@@ -156,7 +156,7 @@ fn ask(words: &[&str]) -> Result<Value> {
 fn active_nics() -> Result<Vec<(String, String)>> {
     let output = openvswitch::VSCTL
         .run(&PORTS, openvswitch::TIMEOUT)?
-        .success()?;
+        .checked()?;
     let table: Value = serde_json::from_slice(&output.stdout).context("the answer of ovs-vsctl")?;
     let rows = table["data"].as_array();
     let rows = rows.ok_or_else(|| Error::new("the answer of ovs-vsctl has no rows"))?;

@@ -154,6 +154,6 @@ fn number(link: &str, name: &str) -> Option<u32> {
 
 fn ip(lock: &Lock, words: &[&str]) -> Result {
     command::run_under(lock, "ip", words, TIMEOUT)?
-        .success()
+        .checked()
         .map(drop)
 }

@@ -214,6 +214,6 @@ fn transact(lock: &Lock, commands: Vec<Vec<String>>) -> Result {
         words.push("--".to_owned());
         words.extend(command);
     }
-    let ended = command::run_under(lock, "ovs-vsctl", &words, TIMEOUT)?.success();
+    let ended = command::run_under(lock, "ovs-vsctl", &words, TIMEOUT)?.checked();
     ended.map(drop)
 }

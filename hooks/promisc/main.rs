@@ -79,7 +79,7 @@ fn stop() -> Result {
 
 fn ask(request: &str) -> Result {
     let answer = HELPER.tell(request, pair::HELPER_TIMEOUT)?;
-    answer.success().map(drop)
+    answer.checked().map(drop)
 }
 
 /// The host's ends of the VM's NICs that are on bridges.

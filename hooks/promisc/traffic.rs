@@ -252,7 +252,7 @@ fn kinds(source: &str) -> Result<BTreeSet<String>> {
 
 fn list(words: &[&str]) -> Result<Vec<Value>> {
     let what = || format!("tc {}", words.join(" "));
-    let output = command::run("tc", words, TIMEOUT)?.success();
+    let output = command::run("tc", words, TIMEOUT)?.checked();
     let output = output.context(what())?.stdout;
     if output.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -269,7 +269,7 @@ fn ip(words: &[&str]) -> Result {
 }
 
 fn run(program: &str, words: &[&str]) -> Result {
-    let output = command::run(program, words, TIMEOUT).and_then(command::Output::success);
+    let output = command::run(program, words, TIMEOUT).and_then(command::Output::checked);
     let what = format!("{program} {} failed", words.join(" "));
     output.map(drop).context(what)
 }

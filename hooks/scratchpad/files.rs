@@ -269,7 +269,7 @@ impl File {
         let us = std::process::id();
         let image = format!("/proc/{us}/fd/{}", self.0.as_raw_fd());
         let words = ["create", "-f", "raw", &image, &bytes.to_string()];
-        command::run("qemu-img", &words, MAKE_TIMEOUT)?.success()?;
+        command::run("qemu-img", &words, MAKE_TIMEOUT)?.checked()?;
         let ours = fs::Permissions::from_mode(0o660);
         Ok(self.0.set_permissions(ours)?)
     }

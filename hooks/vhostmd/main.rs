@@ -183,7 +183,7 @@ fn has_channel(document: &Document<'_>) -> bool {
 
 fn service(verb: &str) -> Result {
     let done = SYSTEMCTL.run(&[verb, SERVICE], SERVICE_TIMEOUT)?;
-    done.success().map(drop)
+    done.checked().map(drop)
 }
 
 fn stop_after_the_last() -> Result {

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// No answer, or one that cannot be understood.
 pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
-    let output = command::run("vdsm-client", &["Host", "getVMFullList"], TIMEOUT)?.success()?;
+    let output = command::run("vdsm-client", &["Host", "getVMFullList"], TIMEOUT)?.checked()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let unexpected = || Error::new("vdsm-client: expected a list of VMs");
     let vms = Node::parse(&text)?.array().ok_or_else(unexpected)?;
@@ -51,7 +51,7 @@ fn domain_needs_metrics(id: &str) -> Result<bool> {
         return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
     }
     let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];
-    let output = command::run("virsh", &arguments, TIMEOUT)?.success()?;
+    let output = command::run("virsh", &arguments, TIMEOUT)?.checked()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let document = xml::parse(&text)?;
     let property = domain::vdsm_metadata(&document, super::PROPERTY);

@@ -79,7 +79,7 @@ impl Bridges {
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
 /// device. The command is fixed to the word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
-    let output = VSCTL.run(&[OWN_TIMEOUT, "list-br"], TIMEOUT)?.success()?;
+    let output = VSCTL.run(&[OWN_TIMEOUT, "list-br"], TIMEOUT)?.checked()?;
     Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_owned)

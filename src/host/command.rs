@@ -53,7 +53,7 @@ impl Output {
     ///
     /// # Errors
     /// The program did not end with status 0.
-    pub fn success(self) -> Result<Output> {
+    pub fn checked(self) -> Result<Output> {
         if self.status.success() {
             return Ok(self);
         }
@@ -79,7 +79,7 @@ impl Output {
 ///
 /// # Errors
 /// No such program, it cannot be started, or it does not end in time. How it ended is the
-/// caller's to judge, see [`Output::success`].
+/// caller's to judge, see [`Output::checked`].
 pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S], deadline: Duration) -> Result<Output> {
     let path = find(program)?;
     let mut command = Command::new(&path);
@@ -556,7 +556,7 @@ mod tests {
     fn a_failure_says_command_status_and_last_line() -> Result {
         let failed = |script| -> Result<Option<String>> {
             let output = run("sh", &["-c", script], LONG)?;
-            Ok(output.success().err().map(|error| error.to_string()))
+            Ok(output.checked().err().map(|error| error.to_string()))
         };
         let ends = failed("echo first >&2; echo last >&2; exit 4")?;
         assert_eq!(ends.as_deref(), Some("sh: exit status 4: last"));

@@ -72,7 +72,7 @@ pub fn ensure(helper: &str) -> Result {
     let path = format!("{HELPERS}/{helper}");
     let helper = Program::helper(&path).run::<&str>(&[], HELPER_TIMEOUT);
     helper
-        .and_then(command::Output::success)
+        .and_then(command::Output::checked)
         .map(drop)
         .context(cannot)
 }
@@ -230,7 +230,7 @@ fn member(nic: &str) -> Result<String> {
 /// Asks libvirt; for that nobody has to log in.
 fn ask(question: &[&str]) -> Result<String> {
     let words = [&["-r", "-c", LIBVIRT], question].concat();
-    let output = command::run("virsh", &words, VIRSH_TIMEOUT)?.success()?;
+    let output = command::run("virsh", &words, VIRSH_TIMEOUT)?.checked()?;
     String::from_utf8(output.stdout).context("virsh")
 }
 
@@ -268,7 +268,7 @@ impl Libvirt {
     fn change(&self, command: &[&str]) -> Result {
         let words = [&["-c", &self.uri], command].concat();
         command::run("virsh", &words, VIRSH_TIMEOUT)?
-            .success()
+            .checked()
             .map(drop)
     }
 }

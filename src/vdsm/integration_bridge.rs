@@ -118,7 +118,7 @@ pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<St
         &["get", "Open_vSwitch", ".", &column],
     ]
     .concat();
-    let output = VSCTL.run(&words, deadline)?.success()?;
+    let output = VSCTL.run(&words, deadline)?.checked()?;
     let answer = String::from_utf8_lossy(&output.stdout).replace('"', "");
     match answer.trim() {
         "" => Err(Error::new(format!("ovs-vsctl: {column} is empty"))),

@@ -192,7 +192,7 @@ impl Look {
 }
 
 fn answer(output: Output) -> Result<String> {
-    let output = output.success()?;
+    let output = output.checked()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -194,7 +194,7 @@ pub fn ask(end: Instant) -> Result<Answer> {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     // Of a call that failed, the reason says more than a report that is none.
-    let trouble = output.success().err();
+    let trouble = output.checked().err();
     match (parse(&stdout), trouble) {
         (Ok(groups), trouble) => Ok(Answer {
             groups,

@@ -90,7 +90,7 @@ fn virtual_size(file: &Path, qcow2: bool, timeout: Duration) -> Result<u64> {
     let format = if qcow2 { "qcow2" } else { "raw" };
     let arguments = ["info", "--force-share", "--output=json", "-f", format, "--"].map(Path::new);
     let arguments = [&arguments[..], &[file]].concat();
-    let output = command::run("qemu-img", &arguments, timeout)?.success()?;
+    let output = command::run("qemu-img", &arguments, timeout)?.checked()?;
     let info: Value = serde_json::from_slice(&output.stdout)?;
     let size = info.get("virtual-size").and_then(Value::as_u64);
     size.ok_or_else(|| Error::new("qemu-img: no virtual size in its answer"))
