@@ -8,7 +8,7 @@
 //! a domain:
 //!
 //! * [`Metadata`]: the keys, read from text the way VDSM reads it.
-//! * [`seal`] and [`write`]: the digest over the keys, and the text that VDSM would write.
+//! * [`seal`] and [`write()`]: the digest over the keys, and the text that VDSM would write.
 //! * [`tags`]: the same in the tags of a volume group, where domains on block storage have it.
 //! * [`volume`]: what the `.meta` of a volume says.
 //! * [`locks`]: who holds a domain, as safelease and sanlock wrote it.
@@ -24,7 +24,7 @@
 //! * [`uses`]: from a domain XML to its storage domains.
 //! * [`check`]: all domains of a VM, each within a deadline.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
-//! * [`turns`]: how many do that at the same time.
+//! * [`slots`]: how many do that at the same time.
 //! * [`lvm`]: the volume groups of the host.
 //!
 //! `inspect`, what can be seen of one, for the administrator:

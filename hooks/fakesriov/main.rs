@@ -109,7 +109,7 @@ fn pci(slot: &str, function: &str, iommu_group: &str, product: &str, product_id:
 }
 
 fn vf(function: &str, iommu_group: &str) -> Value {
-    let product = "82576 Virtual VirtualFunction";
+    let product = "82576 Virtual Function";
     let mut vf = pci("16", function, iommu_group, product, "0x10ca");
     vf["params"]["physfn"] = json!(PF);
     vf

@@ -49,7 +49,7 @@ pub struct Manifest {
     /// Host programs that the hook may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
-    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`]. As
+    /// Exact command lines that the hook runs as root through `sudo -n`, see [`in_sudoers`](crate::host::sudo::in_sudoers). As
     /// there, `*` and `[0-9]` stand for what the hook chooses, unless a backslash is before them,
     /// and `""` for no arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,10 +57,10 @@ pub struct Manifest {
     /// Units of systemd that the hook cannot do without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
-    /// Programs of the hook's folder that run as root, installed in [`HELPERS`].
+    /// Programs of the hook's folder that run as root, installed in [`HELPERS`](crate::paths::HELPERS).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub helpers: Vec<String>,
-    /// Programs of the hook's folder that units among its files start, installed in [`HOOKS`].
+    /// Programs of the hook's folder that units among its files start, installed in [`HOOKS`](crate::paths::HOOKS).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub daemons: Vec<String>,
     /// Files of the hook's folder that the host needs at places of their own.

@@ -8,7 +8,7 @@ use crate::Result;
 /// a step that fails is a warning, and the others are still gone.
 ///
 /// ```
-/// # use vdsm_hooks::{undo::Undo, Result};
+/// # use vdsm_hooks::{Result, host::rollback::Undo};
 /// # fn make() -> Result { Ok(()) }
 /// # fn unmake() -> Result { Ok(()) }
 /// # fn main() { let run = || -> Result {

@@ -60,8 +60,8 @@ pub fn one_nic<'a, 'i>(
 /// changes nothing.
 ///
 /// # Errors
-/// The vNIC's port is isolated, which libvirt refuses on Open vSwitch (9.0 and 11.3: "<port
-/// isolated='yes'/> is not supported"), and nothing that comes later takes it away.
+/// The vNIC's port is isolated, which libvirt refuses on Open vSwitch (9.0 and 11.3: "`<port
+/// isolated='yes'/>` is not supported"), and nothing that comes later takes it away.
 pub fn connect(
     interface: Node<'_, '_>,
     source: Node<'_, '_>,

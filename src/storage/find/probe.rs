@@ -197,8 +197,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does a child's work for [`locate`], [`domain`] and [`first`] if the program was started as one.
-/// To be called before anything else.
+/// Does a child's work for [`locate`] and [`first`] if the program was started as one. To be called
+/// before anything else.
 pub fn serve() -> Option<ExitCode> {
     serve_also(|_, _| None)
 }
