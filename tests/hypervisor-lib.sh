@@ -18,9 +18,10 @@ nic3=56:6f:3c:10:00:03
 virsh() { timeout --kill-after=5 60 virsh --connect qemu:///system --quiet "$@"; }
 ovs_vsctl() { timeout --kill-after=5 20 ovs-vsctl "$@"; }
 
-# wait_for SECONDS COMMAND...: until the command succeeds.
+# wait_for SECONDS COMMAND...: until the command succeeds. A machine that has other work gets five times
+# as long.
 wait_for() {
-    tries=$(($1 * 5))
+    tries=$(($1 * 5 * 5))
     shift
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))
