@@ -59,14 +59,11 @@ fn boot_from(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image) -> R
     }
     let (bus, target) = free_target(document)?;
     boot::move_back(&places, edits);
+    let driver = Element::new("driver").attr("name", "qemu");
     let cdrom = Element::new("disk")
         .attr("type", "network")
         .attr("device", "cdrom")
-        .child(
-            Element::new("driver")
-                .attr("name", "qemu")
-                .attr("type", "raw"),
-        )
+        .child(driver.attr("type", "raw"))
         .child(source)
         .child(Element::new("readonly"))
         .child(

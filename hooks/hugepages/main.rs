@@ -87,7 +87,7 @@ fn back(
     match (present, before) {
         (Some(present), _) => edits.append(present, &pages),
         (None, Some(before)) => {
-            edits.insert_after(before, &Element::new("memoryBacking").child(pages))
+            edits.insert_after(before, &Element::new("memoryBacking").child(pages));
         }
         (None, None) => edits.append(root, &Element::new("memoryBacking").child(pages)),
     }
