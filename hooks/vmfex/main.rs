@@ -119,10 +119,9 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
             edits.remove(element);
         }
     }
-    for bandwidth in xml::children(interface, "bandwidth") {
-        if !bandwidth.has_children() {
-            edits.remove(bandwidth);
-        }
+    let bandwidths = xml::children(interface, "bandwidth");
+    for empty in bandwidths.filter(|one| !one.has_children()) {
+        edits.remove(empty);
     }
     // A second run meets its own work.
     if !is_connected(interface, profile) {
@@ -135,9 +134,8 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
 fn place(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) {
     let source = Element::new("source").attr("network", vmfex_pool::NETWORK);
     let parameters = Element::new("parameters").attr("profileid", profile);
-    let port = Element::new("virtualport")
-        .attr("type", PORT)
-        .child(parameters);
+    let port = Element::new("virtualport").attr("type", PORT);
+    let port = port.child(parameters);
     for old in xml::children(interface, "virtualport") {
         edits.remove(old);
     }
