@@ -81,8 +81,11 @@ wait_for() {
     status=0
     wait "$2" || status=$?
     [ "$status" != 0 ] || return 0
-    printf '\n=== FAILED: the %s lane has ended early, with status %s. Its last part had said:\n' "$1" "$status"
-    tail -n 20 "$work/said.$1" 2>/dev/null || :
+    {
+        printf '\n=== FAILED: the %s lane has ended early, with status %s. Its last part had said:\n' "$1" "$status"
+        tail -n 20 "$work/said.$1" 2>/dev/null || :
+    } >"$work/ended.$1"
+    flock "$work" cat "$work/ended.$1"
     printf '| The %s lane has ended early | | FAILED |\n' "$1" >>"$parts"
 }
 
@@ -108,7 +111,7 @@ over_budget() {
     for folder in hooks/*/; do
         hook=$(basename "$folder")
         awk -F '\t' -v hook="$hook" -v budget="$BUDGET" '
-            $2 == "tests/" hook ".rs" || $2 == "hypervisor: " hook { sum += $1 }
+            $2 == "hooks/" hook "/tests.rs" || $2 == "hypervisor: " hook { sum += $1 }
             END { if (sum > budget) print hook ": " sum " s of its own, expected at most " budget " s" }' "$times"
     done
 }
@@ -122,7 +125,8 @@ not_run() {
 # Tools for developers. Without them everything else is tested.
 formatting() {
     if cargo fmt --version >/dev/null 2>&1; then
-        cargo fmt --check
+        # The tests of hooks are modules of the suite that it cannot see.
+        cargo fmt --all --check && git ls-files 'hooks/*/tests.rs' | xargs -r rustfmt --edition 2024 --check
     else
         not_run "Formatting" "cargo fmt is not installed"
     fi
@@ -170,7 +174,7 @@ units() {
     return $status
 }
 
-# suite_of FILE: the tests of tests/FILE.rs, which the suite has under that name.
+# suite_of NAME: the tests of tests/NAME.rs or hooks/NAME/tests.rs, which the suite has under that name.
 suite_of() {
     cargo test --locked --test suite -- --list --format terse >"$work/tests"
     names=$(sed -n "s/^\($1::.*\): test\$/\1/p" "$work/tests")
@@ -193,6 +197,9 @@ tests_of_debug_build() {
     files=$(sed -n 's/^mod \(.*\);$/\1/p' tests/suite.rs)
     for file in $files; do
         [ ! -e "tests/$file.rs" ] || part "tests/$file.rs" suite_of "$file"
+    done
+    for file in hooks/*/tests.rs; do
+        [ ! -e "$file" ] || part "$file" suite_of "$(basename "${file%/tests.rs}")"
     done
 }
 

@@ -29,7 +29,8 @@ cases() {
     for hook; do CASES=${hook:+$hook/} suite cases; done
 }
 
-step "Formatting" cargo fmt --check
+formatting() { cargo fmt --all --check && git ls-files 'hooks/*/tests.rs' | xargs -r rustfmt --edition 2024 --check; }
+step "Formatting" formatting
 step "Lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 step "Library" cargo test --locked --quiet --lib
 step "Layout" suite layout

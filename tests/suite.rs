@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! All tests but those of the library's own modules, as one program: what they share is compiled and
-//! linked once. `cargo test --test suite contract::` runs those of one file.
+//! linked once. `cargo test --test suite contract::` runs those of one file, and `growdisk::` those in
+//! the hook's folder.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,9 +16,11 @@
 mod domains;
 mod support;
 
+// hooks/<name>/tests.rs, each a module of the hook's name.
+vdsm_hooks_manifest::hook_tests!();
+
 mod block_domains;
 mod cases;
-mod checkimages;
 mod contract;
 mod corpus;
 mod dead_storage;
@@ -28,23 +31,13 @@ mod domain_create;
 mod domain_mend;
 mod domain_tool;
 mod editing;
-mod fakevmstats;
-mod faqemu;
-mod fcoe;
-mod fileinject;
 mod filters;
-mod growdisk;
-mod hugepages;
 mod images;
 mod layout;
 mod left_behind;
-mod ovs;
 mod pairs;
 mod rooms;
-mod scratchpad;
 mod scripts;
-mod sdcheck;
-mod sriov;
 mod strangers;
 mod tool;
 mod usb_names;

@@ -31,6 +31,12 @@ pub fn catalog(_: TokenStream) -> TokenStream {
     tokens(catalog_here())
 }
 
+/// The tests of hooks, `hooks/<name>/tests.rs`, as modules called like the hooks.
+#[proc_macro]
+pub fn hook_tests(_: TokenStream) -> TokenStream {
+    tokens(hook_tests_here())
+}
+
 fn tokens(code: Result<String, Box<dyn Error>>) -> TokenStream {
     let code = code.unwrap_or_else(|error| format!("compile_error!({:?})", error.to_string()));
     code.parse().unwrap_or_default()
@@ -81,6 +87,20 @@ fn catalog_here() -> Result<String, Box<dyn Error>> {
         depends_on(&manifest),
         texts.join(", ")
     ))
+}
+
+fn hook_tests_here() -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for file in files()? {
+        let folder = file.parent().unwrap_or(&file);
+        let tests = folder.join("tests.rs");
+        if tests.exists() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            code += &format!("#[path = {tests:?}] mod {name};\n");
+        }
+    }
+    // A new hook is a new line of the manifest.
+    Ok(code + &depends_on(&root()?.join("Cargo.toml")) + ";")
 }
 
 /// What makes the compiler build the caller again when `file` changes.

@@ -10,9 +10,9 @@
 )]
 #![allow(missing_docs)]
 
-#[path = "../hooks/faqemu/caps.rs"]
+#[path = "caps.rs"]
 mod caps;
-#[path = "../hooks/faqemu/guest.rs"]
+#[path = "guest.rs"]
 mod guest;
 
 use guest::Guest;
