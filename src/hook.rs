@@ -7,6 +7,30 @@
 //! failure after which the other hooks of the event run, 2 a failure that skips them. What stands
 //! on stderr is copied into VDSM's log and, for events that abort, into the message that the
 //! administrator sees.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use vdsm_hooks::{Result, hook, props, xml};
+//! # const PROGRAM: hook::Program =
+//! #     hook::Program { name: "emulated", version: "1", help: "", description: "" };
+//!
+//! fn main() -> ExitCode {
+//!     // program!() in a hook
+//!     hook::run(PROGRAM, run)
+//! }
+//!
+//! fn run() -> Result {
+//!     if props::flag("emulated")? != Some(true) {
+//!         return Ok(());
+//!     }
+//!     hook::edit(|document, edits| {
+//!         edits.set_attr(document.root_element(), "type", "qemu");
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! [`edit`] changes the event's XML, [`edit_json`] its JSON; [`read`] and [`read_json`] only look.
 
 mod document;
 mod event;

@@ -4,6 +4,17 @@
 //! processors; state that hooks keep on it, and steps that can be undone.
 //!
 //! Nothing here knows a domain's XML or VDSM's networks.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use vdsm_hooks::host::command;
+//! # fn main() -> vdsm_hooks::Result {
+//! let words = ["info", "--output=json", "--", "/images/a"];
+//! let output = command::run("qemu-img", &words, Duration::from_secs(10))?.checked()?;
+//! println!("{} bytes", output.stdout.len());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod allowlist;
 pub mod block;

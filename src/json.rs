@@ -5,6 +5,19 @@
 //! As with XML, a document is only looked at, [`Edits`] records what should change, and every other
 //! byte is copied: members that nobody here knows, their order, the spelling of numbers, and
 //! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
+//!
+//! ```
+//! use vdsm_hooks::json::{Edits, Node};
+//! # fn main() -> vdsm_hooks::Result {
+//! let text = r#"{"cpuUser": 1.50, "name": "a"}"#;
+//! let mut edits = Edits::new(text);
+//! if let Some(object) = Node::parse(text)?.object() {
+//!     edits.set(&object, "name", &"b".into())?;
+//! }
+//! assert_eq!(edits.finish()?.as_deref(), Some(r#"{"cpuUser": 1.50, "name": "b"}"#));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,19 @@
 //! A property that is not set is an absent variable, and every function here then returns none.
 //! Values come from people who may not be administrators of this host, so each function refuses
 //! what it does not know, and the error names property, value, and what would be right.
+//!
+//! ```no_run
+//! use vdsm_hooks::props;
+//! # fn main() -> vdsm_hooks::Result {
+//! // watchdog=reset|poweroff, and watchdog_seconds of the host
+//! let Some(action) = props::choice("watchdog", &[("reset", "reset"), ("poweroff", "poweroff")])?
+//! else {
+//!     return Ok(());
+//! };
+//! let seconds: u32 = props::number("watchdog_seconds", 1..=3600)?.unwrap_or(30);
+//! # Ok(())
+//! # }
+//! ```
 
 mod literal;
 mod mac;

@@ -5,6 +5,17 @@
 //! place: the dry run, and other callers of the same hooks.
 //!
 //! Nothing here is linked into a hook, and nothing here knows which hooks there are.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use vdsm_hooks::runner::installed;
+//! # fn main() -> vdsm_hooks::Result {
+//! for entry in installed::entries(Path::new("/usr/libexec/vdsm/hooks/before_vm_start"))? {
+//!     println!("{}: {}", entry.name, entry.skipped.unwrap_or("runs"));
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod data_file;
 pub mod decision;

@@ -37,6 +37,18 @@
 //! * [`create`]: a new ISO or export domain.
 //! * [`Repair`]: metadata with a right seal, or without an owner.
 //! * [`work`]: the tool's errands in a child process, within a deadline.
+//!
+//! ```
+//! use vdsm_hooks::storage::{self, Metadata, Verdict};
+//! # fn main() -> vdsm_hooks::Result {
+//! let metadata = Metadata::read("CLASS=Data\nVERSION=5\n").0;
+//! let sealed = storage::write(&metadata);
+//! assert_eq!(storage::judge(Some(sealed.as_bytes())).reading.verdict, Verdict::Ok);
+//! let edited = sealed.replace("VERSION=5", "VERSION=4");
+//! assert_eq!(storage::judge(Some(edited.as_bytes())).reading.verdict, Verdict::Broken);
+//! # Ok(())
+//! # }
+//! ```
 
 mod change;
 mod find;

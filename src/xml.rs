@@ -5,6 +5,21 @@
 //! Documents are parsed read-only by roxmltree; [`Edits`] records what should change and copies
 //! every other byte. roxmltree's own `attribute("x")` and `has_tag_name("x")` ignore namespaces
 //! (of `q:x="1" x="2"` the first is returned), so hooks read through the functions of this module.
+//!
+//! ```
+//! use vdsm_hooks::xml::{self, Edits, Element};
+//! # fn main() -> vdsm_hooks::Result {
+//! let document = xml::parse("<domain><cpu mode='custom'/></domain>")?;
+//! let mut edits = Edits::new(&document);
+//! for cpu in xml::children(document.root_element(), "cpu") {
+//!     edits.set_attr(cpu, "mode", "host-model");
+//!     edits.append(cpu, &Element::new("topology").attr("sockets", "1"));
+//! }
+//! let new = r#"<domain><cpu mode='host-model'><topology sockets="1"/></cpu></domain>"#;
+//! assert_eq!(edits.finish()?.as_deref(), Some(new));
+//! # Ok(())
+//! # }
+//! ```
 
 mod bounds;
 mod edit;
