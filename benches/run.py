@@ -3,7 +3,7 @@
 """Times every hook as VDSM runs it: a whole process, from exec to exit.
 
 Each hook runs with its property absent and present, on a small and on a large document, next to
-an empty Rust program, /bin/true and a Python hook of the same effect (benches/python). The
+an empty Rust program, /bin/true and a Python hook of the same effect (hooks/<name>/bench.py). The
 programs take turns, in changing order, so that a busy moment of the machine hits all of them. Then
 whole VM starts: all hooks of before_vm_start one after the other, as VDSM runs them.
 
@@ -58,38 +58,6 @@ class Case(NamedTuple):
     changes: bool = True
 
 
-# Where the examples of hook.json are not what is wanted; all other hooks get those.
-CASES = {
-    "checkimages": Case({"checkimages": "true"}, changes=False),
-    "ethtool_options": Case(changes=False, document="networks", host={"commands": {"/usr/sbin/ethtool": []}}),
-    "extra_ipv4_addrs": Case(changes=False, document="networks"),
-    "fcoe": Case(changes=False, document="networks"),
-    "allocate_net": Case({"equivnets": "blue blue"}, document="interface"),
-    "cpuflags": Case({"cpuflags": "+pcid,-svm"}),
-    "extnet": Case({"extnet": "lab"}, document="interface"),
-    # The VM's machine type has no floppy drives.
-    "floppy": Case({"floppy": "/var/lib/libvirt/images/drv.vfd:usb"}),
-    "fakevmstats": Case(
-        document="statistics", host={"vdsm_conf": {"vars": {"fake_vmstats_enable": "true"}}}, drawn=True
-    ),
-    # Without images only the way to them is measured.
-    "growdisk": Case({"growdisk": "all"}, changes=False),
-    "isolatedprivatevlan": Case({"isolatedprivatevlan": "52:54:00:aa:bb:cc"}),
-    "log_console": Case({"log_console_vm_regexp": "mail"}),
-    "log_firmware": Case({"log_firmware_vm_regexp": "mail", "log_firmware_dir": "/tmp"}),
-    "macbind": Case({"macbind": "{'56:6f:00:00:00:01': 'br0'}"}),
-    "qos": Case({"qos": "56:6f:00:00:00:01=in{'average':'1000','peak':'2000'}^out{'average':'500'}"}),
-    # Works without a property; this is how to switch it off.
-    "sdcheck": Case(absent={"sdcheck": "off"}, changes=False),
-    "smbios": Case({"smbios": "{'serial': 'X-4711'}^{'vendor': 'Acme'}"}),
-    "spiceoptions": Case({"spiceoptions": "{'image': {'compression': 'glz'}}"}),
-    "vmfex_dev": Case({"vmfex": "gold"}, document="interface"),
-    "vmfex": Case({"vmfex": "{'56:6f:00:00:00:01': 'gold'}"}),
-}
-
-# Measured only without their property: what they do takes as long as the programs that do it.
-OTHERS_WORK = ("fileinject", "hugepages", "localdisk", "promisc", "scratchpad")
-
 # What the events hand over that have no domain.
 DOCUMENTS = {
     "after_disk_prepare": "prepared disk",
@@ -107,10 +75,18 @@ def described(name):
     return json.loads((ROOT / "hooks" / name / "hook.json").read_text())
 
 
+def wanted(name):
+    """hooks/<name>/bench.json: where the examples of hook.json are not what is wanted; the members of
+    Case, a note, and absent_only for a hook that is measured without its property alone."""
+    file = ROOT / "hooks" / name / "bench.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def case_of(name):
     """The hook's case: its own, or one with the examples of its properties."""
-    if name in CASES:
-        return CASES[name]
+    own = {member: value for member, value in wanted(name).items() if member not in ("note", "absent_only")}
+    if own:
+        return Case(**own)
     hook = described(name)
     examples = {scope: {} for scope in ("vm", "interface", "disk", "host", "network", "vdsm.conf", "engine")}
     for one in hook["properties"]:
@@ -331,7 +307,8 @@ def build(work, names):
     subprocess.run(command, cwd=ROOT, env=CARGO, check=True)
     empty = build_empty(work)
     subprocess.run(["strip", empty], check=True)
-    shutil.copytree(ROOT / "benches" / "python", work / "python")
+    (work / "python").mkdir()
+    shutil.copy(ROOT / "benches" / "hooklib.py", work / "python")
     programs = {}
     for name in names:
         event = described(name)["events"][0]
@@ -341,7 +318,9 @@ def build(work, names):
         program = directory / f"{number}{name}"
         shutil.copy(ROOT / "target" / "release" / name, program)
         subprocess.run(["strip", program], check=True)
-        python = [PYTHON, str(work / "python" / f"{name}.py")]
+        peer = work / "python" / f"{name}.py"
+        shutil.copy(ROOT / "hooks" / name / "bench.py", peer)
+        python = [PYTHON, str(peer)]
         programs[name] = Programs([str(program)], python, program.stat().st_size)
     return str(empty), programs
 
@@ -693,7 +672,7 @@ def report(arguments, empty, programs, names, small, large, starts, texts):
             "between blocks of ten. *Empty* is `fn main() {}`, built with the hooks' profile; here it takes"
             f" {pair.empty:.2f} ms,",
             f"`/bin/true` {pair.true:.2f} ms. *Python* is a hook of the same effect with"
-            " `xml.dom.minidom` (`benches/python`);",
+            " `xml.dom.minidom` (`hooks/<name>/bench.py`);",
             "before the times are taken both have to make the same of the document. *Absent*: no",
             "property, and the document stays as it is. Memory is the peak resident set.",
             "",
@@ -718,7 +697,7 @@ def report(arguments, empty, programs, names, small, large, starts, texts):
             "domain, in a child process that can be given up, which its Python counterpart does without.",
             "`nestedvt` has no property; *present* is a host whose KVM can nest. `vhostmd` starts a service,",
             "here one that does nothing. What these do takes as long as the programs that do it, so they",
-            f"are measured only without their property: {', '.join(OTHERS_WORK)}.",
+            f"are measured only without their property: {', '.join(name for name in names if wanted(name).get('absent_only'))}.",
             "",
             "### Whole VM starts",
             "",
@@ -795,7 +774,7 @@ def measure_hooks(work, names, rounds, empty, programs, texts):
         unasked = texts.get(f"{case.document}, unasked", texts[case.document])
         for rows, without, document in zip((small, large), unasked, texts[case.document]):
             rows[name] = [None, None]
-            for there in (False,) if name in OTHERS_WORK else (False, True):
+            for there in (False,) if wanted(name).get("absent_only") else (False, True):
                 job = {
                     "name": name,
                     "rounds": rounds,
@@ -854,8 +833,8 @@ def main():
 
     names = sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
     names = arguments.hook or names
-    if missing := [name for name in names if not (ROOT / "benches" / "python" / f"{name}.py").exists()]:
-        raise SystemExit(f"no Python hook of the same effect in benches/python for {', '.join(missing)}")
+    if missing := [name for name in names if not (ROOT / "hooks" / name / "bench.py").exists()]:
+        raise SystemExit(f"no Python hook of the same effect, hooks/<name>/bench.py, for {', '.join(missing)}")
     if os.geteuid() != 0:
         raise SystemExit("NOT RUN: needs root, for private root directories")
     # As VDSM, whose hooks inherit it; and other work on the machine disturbs less.

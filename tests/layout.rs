@@ -82,6 +82,8 @@ fn every_folder_is_a_whole_hook() {
         let has_purpose = |file: &str| {
             [
                 "README.md",
+                "bench.json",
+                "bench.py",
                 "cases",
                 "hook.json",
                 "hypervisor.sh",
