@@ -150,11 +150,16 @@ fn fire(hook: &str, event: &str, data: &str, properties: &[(&str, &str)]) -> Val
     json!({"command": command, "env": env, "data": [variable, data], "vdsm": true, "limit": TIMEOUT})
 }
 
+/// What hooks give to sudo. Of no variable at all sudo 1.9.16p2 (Debian 13) dies by SIGSEGV.
+fn as_hooks() -> Value {
+    json!({"LC_ALL": "C"})
+}
+
 /// VDSM's user has a helper do something.
 fn help(helper: &[&str], input: &str) -> Value {
     let path = format!("{HELPERS}/{}", helper[0]);
     let command = [&["/usr/bin/sudo", "-n", &path], &helper[1..]].concat();
-    json!({"command": command, "input": input, "vdsm": true, "limit": TIMEOUT})
+    json!({"command": command, "env": as_hooks(), "input": input, "vdsm": true, "limit": TIMEOUT})
 }
 
 /// The job where nobody reads what it writes.
@@ -296,7 +301,7 @@ fn sudo_lets_vdsm_run_what_the_descriptions_say_and_no_more() {
     let question = |command: &str| {
         let words = ["/usr/bin/sudo", "-n", "-l", "-U", "vdsm"];
         let words: Vec<&str> = words.into_iter().chain(command.split(' ')).collect();
-        json!({"command": words, "limit": TIMEOUT})
+        json!({"command": words, "env": as_hooks(), "limit": TIMEOUT})
     };
     let mut questions = Vec::new();
     for command in hooks().into_iter().flat_map(|hook| hook.sudo) {

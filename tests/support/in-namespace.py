@@ -94,8 +94,12 @@ def start(number, job):
 
 
 def finish(job, process, begun):
-    process.stdin.write(job.get("input", "").encode())
-    process.stdin.close()
+    try:
+        process.stdin.write(job.get("input", "").encode())
+        process.stdin.close()
+    except BrokenPipeError:
+        # It has ended before it read; its status tells.
+        pass
     process.stdin = None
     left = max(begun + job["limit"] - time.time(), 0.1)
     try:
