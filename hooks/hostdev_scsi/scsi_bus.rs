@@ -28,8 +28,10 @@ impl ScsiBus {
         Ok(ScsiBus {
             targets: Targets::of(document),
             places: devices
-                .filter_map(drive_address)
-                .filter_map(place)
+                .filter_map(|device| match drive_address(device) {
+                    Some(address) => place(address),
+                    None => number_of_name(device).map(place_of_name),
+                })
                 .collect(),
         })
     }
@@ -82,6 +84,17 @@ fn place(address: Node<'_, '_>) -> Option<Place> {
     ])
 }
 
+/// The number of a disk's name, `sda` being 0; libvirt makes an address from it where there is none.
+fn number_of_name(device: Node<'_, '_>) -> Option<u32> {
+    let letters = xml::attr(xml::child(device, "target")?, "dev")?.strip_prefix("sd")?;
+    let mut number = 0u32;
+    for letter in letters.bytes() {
+        let digit = letter.checked_sub(b'a').filter(|digit| *digit < 26)?;
+        number = number.checked_mul(26)?.checked_add(u32::from(digit) + 1)?;
+    }
+    number.checked_sub(1)
+}
+
 /// Where libvirt puts the disk whose name has this number: fifteen to a controller, which is unit 7
 /// itself.
 fn place_of_name(number: u32) -> Place {
@@ -92,6 +105,24 @@ fn place_of_name(number: u32) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_names() -> Result {
+        for (name, number) in [
+            ("sda", Some(0)),
+            ("sdz", Some(25)),
+            ("sdaa", Some(26)),
+            ("sd", None),
+            ("sdA", None),
+            ("vda", None),
+            ("sdzzzzzzzzzz", None),
+        ] {
+            let text = format!("<disk><target dev='{name}'/></disk>");
+            let document = xml::parse(&text)?;
+            assert_eq!(number_of_name(document.root_element()), number, "{name}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn places_of_names() {

@@ -35,7 +35,7 @@ fn run() -> Result {
     hook::edit(|document, edits| {
         if let Some(vcpu) = to_pin(document, &value)? {
             check_online(&set).map_err(wrong)?;
-            pin(vcpu, edits, &value);
+            pin(document, vcpu, edits, &value);
         }
         Ok(())
     })
@@ -75,11 +75,23 @@ fn to_pin<'a, 'i>(document: &'a Document<'i>, cpus: &str) -> Result<Option<Node<
     Ok(Some(vcpu))
 }
 
-fn pin(vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus: &str) {
+fn pin(document: &Document<'_>, vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus: &str) {
     edits.set_attr(vcpu, "cpuset", cpus);
-    if xml::attr(vcpu, "placement") == Some("auto") {
-        // libvirt ignores the set otherwise.
-        edits.set_attr(vcpu, "placement", "static");
+    if xml::attr(vcpu, "placement") != Some("auto") {
+        return;
+    }
+    // libvirt ignores the set otherwise.
+    edits.set_attr(vcpu, "placement", "static");
+    // Memory is placed like the CPUs unless it says otherwise, and libvirt refuses "static" without
+    // nodes (libvirt 9.0 src/conf/numa_conf.c).
+    let numatune = xml::child(document.root_element(), "numatune");
+    if let Some(memory) = numatune.and_then(|tune| xml::child(tune, "memory")) {
+        if ["placement", "nodeset"]
+            .iter()
+            .all(|name| xml::attr(memory, name).is_none())
+        {
+            edits.set_attr(memory, "placement", "auto");
+        }
     }
 }
 
