@@ -79,7 +79,10 @@ fn run(jobs: &[Value]) -> Result<Value, String> {
         "usr/sbin/lvm",
         "#!/bin/sh\necho '{\"report\": [{\"lv\": []}]}'\n",
     );
-    executable("usr/bin/guestfish", "#!/bin/sh\nexit 1\n");
+    executable(
+        "usr/bin/guestfish",
+        "#!/bin/sh\necho \"libguestfs: error: guestfish keeps in $LIBGUESTFS_CACHEDIR, works in $TMPDIR\" >&2\n",
+    );
     executable("usr/bin/systemctl", "#!/bin/sh\n");
     fs::create_dir_all(at("etc/vhostmd")).unwrap();
     let vhostmd = format!(
@@ -250,7 +253,11 @@ fn how_far(hook: &str) -> (i32, &'static str) {
         "checkimages" | "floppy" | "scratchpad" | "vmdisk" => (0, ""),
         "firmware" => (0, "does not answer"),
         "vhostmd" => (0, "does not appear"),
-        "fileinject" | "growdisk" => (2, "guestfish"),
+        // Where no stranger can have put anything before.
+        "fileinject" | "growdisk" => (
+            2,
+            "guestfish keeps in /var/lib/vdsm-hooks/libguestfs, works in /var/lib/vdsm-hooks/libguestfs/run.",
+        ),
         "localdisk" => (2, "qemu-img convert"),
         "sdcheck" => (2, "the metadata file is missing"),
         _ => panic!("{hook}"),

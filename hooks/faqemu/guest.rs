@@ -6,8 +6,8 @@ use vdsm_hooks::libvirt::{cpu, domain, memory};
 use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Context, Result};
 
-/// KiB, what a POWER host gets that poses as another one.
-const MAX_MEMORY: u64 = 1 << 30;
+/// What a POWER host gets that poses as another one.
+const MAX_MEMORY_KIB: u64 = 1 << 30;
 
 /// What is to become of a VM.
 pub(crate) struct Guest<'a> {
@@ -41,7 +41,7 @@ pub(crate) fn emulate(document: &Document<'_>, edits: &mut Edits<'_>, guest: &Gu
         ("x86_64", "ppc64le") => power_on_x86(document, edits, guest),
         ("ppc64le", "x86_64") => {
             x86_on_power(document, edits, guest);
-            new_most = most.map(|_| MAX_MEMORY);
+            new_most = most.map(|_| MAX_MEMORY_KIB);
         }
         _ => {}
     }

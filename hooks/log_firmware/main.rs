@@ -76,7 +76,7 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
     {
         return Ok(());
     }
-    // QEMU's debug console for a serial port (isa-debugcon) is at 0x402 as ours.
+    // libvirt makes an isa-debugcon of it, as ours is: at 0x402 both would answer the guest.
     let is_debug_port = |serial: &Node<'_, '_>| {
         xml::child(*serial, "target").and_then(|target| xml::attr(target, "type"))
             == Some("isa-debug")

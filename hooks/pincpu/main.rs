@@ -83,7 +83,7 @@ fn pin(document: &Document<'_>, vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus:
     // libvirt ignores the set otherwise.
     edits.set_attr(vcpu, "placement", "static");
     // Memory is placed like the CPUs unless it says otherwise, and libvirt refuses "static" without
-    // nodes (libvirt 9.0 src/conf/numa_conf.c).
+    // nodes (tried with libvirt 9.0 and 11.3).
     let numatune = xml::child(document.root_element(), "numatune");
     if let Some(memory) = numatune.and_then(|tune| xml::child(tune, "memory")) {
         if ["placement", "nodeset"]

@@ -46,13 +46,12 @@ fn program_here() -> Result<String, Box<dyn Error>> {
     let name = env::var("CARGO_BIN_NAME").map_err(|_| "program!() is for programs")?;
     let version = env::var("CARGO_PKG_VERSION")?;
     for file in files()? {
-        let text = std::fs::read_to_string(&file)?;
-        let at = |error: serde_json::Error| format!("{}: {error}", file.display());
         // The others may be broken: their programs say so.
-        let is_ours = folder_has(&file, &name);
-        if !is_ours {
+        if !folder_has(&file, &name) {
             continue;
         }
+        let text = std::fs::read_to_string(&file)?;
+        let at = |error: serde_json::Error| format!("{}: {error}", file.display());
         let hook = Manifest::parse(&text).map_err(at)?;
         let help = if hook.name == name {
             hook.help()
@@ -61,7 +60,8 @@ fn program_here() -> Result<String, Box<dyn Error>> {
         } else if hook.daemons.contains(&name) {
             hook.help_of_daemon(&name)
         } else {
-            return Err(format!("{} does not name the program {name}", file.display()).into());
+            // A module of that hook, which is called like the program.
+            continue;
         };
         let mut description: Value = serde_json::from_str(&text).map_err(at)?;
         description["version"] = version.clone().into();
@@ -72,7 +72,7 @@ fn program_here() -> Result<String, Box<dyn Error>> {
             depends_on(&file)
         ));
     }
-    Err(format!("no folder in hooks/ has the program {name}").into())
+    Err(format!("no hook.json in hooks/ names the program {name}").into())
 }
 
 fn catalog_here() -> Result<String, Box<dyn Error>> {
@@ -108,7 +108,7 @@ fn depends_on(file: &Path) -> String {
     format!("const _: &[u8] = include_bytes!({file:?})")
 }
 
-/// Whether the program `name` is built from the folder of this `hook.json`.
+/// Whether the program `name` can be built from the folder of this `hook.json`.
 fn folder_has(file: &Path, name: &str) -> bool {
     let folder = file.parent().unwrap_or(file);
     folder.ends_with(name) || folder.join(name).with_extension("rs").exists()
