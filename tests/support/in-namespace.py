@@ -8,7 +8,8 @@ over the host's, or in their place), `dead` (file systems that never answer), `o
 directories of the user vdsm), `jobs`. A job has a command, and may have env, input, link (a program,
 and the path by which it is called), and data: the name of the variable and the content of the data
 file. Those with `vdsm` are run by that user; what those with `unread` write is read by nobody, and
-the pipe is full. `limit`: seconds for it to end.
+the pipe is full, until all programs but sudo have ended, which may wait for its reader: sudo 1.9.16
+does. `limit`: seconds for it to end.
 
 Answer, on standard output: `jobs`, each with status (none: it did not end), stdout, stderr and
 state; and `left`, the processes that are still there after `patience` seconds.
@@ -54,9 +55,25 @@ def others():
     return found
 
 
+def programs():
+    """Those that do something: without sudo itself."""
+    return [process for process in others() if " of 0: /usr/bin/sudo " not in process]
+
+
+def wait_for(those, end):
+    while those() and time.time() < end:
+        time.sleep(0.05)
+    return those()
+
+
+# The other ends of full pipes.
+READERS = []
+
+
 def full_pipe():
-    """Where to write to a pipe that is full, and stays so."""
-    end = os.pipe()[1]
+    """Where to write to a pipe that is full, and stays so while nobody closes its other end."""
+    reader, end = os.pipe()
+    READERS.append(reader)
     os.set_blocking(end, False)
     try:
         while True:
@@ -93,7 +110,7 @@ def start(number, job):
     )
 
 
-def finish(job, process, begun):
+def give_input(job, process):
     try:
         process.stdin.write(job.get("input", "").encode())
         process.stdin.close()
@@ -101,6 +118,9 @@ def finish(job, process, begun):
         # It has ended before it read; its status tells.
         pass
     process.stdin = None
+
+
+def finish(job, process, begun):
     left = max(begun + job["limit"] - time.time(), 0.1)
     try:
         stdout, stderr = process.communicate(timeout=left)
@@ -142,11 +162,16 @@ def main():
 
     begun = time.time()
     running = [start(number, job) for number, job in enumerate(host["jobs"])]
-    jobs = [finish(job, process, begun) for job, process in zip(host["jobs"], running)]
-    end = time.time() + host["patience"]
-    while others() and time.time() < end:
-        time.sleep(0.05)
-    print(json.dumps({"jobs": jobs, "left": others()}))
+    for job, process in zip(host["jobs"], running):
+        give_input(job, process)
+    read = [finish(job, process, begun) for job, process in zip(host["jobs"], running) if not job.get("unread")]
+    left = wait_for(programs, time.time() + host["patience"])
+    for reader in READERS:
+        os.close(reader)
+    unread = [finish(job, process, time.time()) for job, process in zip(host["jobs"], running) if job.get("unread")]
+    jobs = [(unread if job.get("unread") else read).pop(0) for job in host["jobs"]]
+    left = left or wait_for(others, time.time() + host["patience"])
+    print(json.dumps({"jobs": jobs, "left": left}))
 
 
 main()
