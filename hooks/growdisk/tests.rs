@@ -484,10 +484,15 @@ fn an_image_in_use_is_left_to_who_has_it() {
         Err(error) => return not_run(test, &format!("qemu-system-x86_64: {error}")),
         Ok(qemu) => qemu,
     };
-    // It greets when it has opened its disks.
-    let mut greeting = String::new();
+    // It may greet before it has opened its disks, and answers after that.
+    let mut input = qemu.stdin.take().unwrap();
+    input
+        .write_all(b"{\"execute\": \"qmp_capabilities\"}\n")
+        .unwrap();
     let mut output = BufReader::new(qemu.stdout.take().unwrap());
-    output.read_line(&mut greeting).unwrap();
+    for _greeting_and_answer in 0..2 {
+        output.read_line(&mut String::new()).unwrap();
+    }
     let refused = tool(&[], &image);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     let who = format!("in use by qemu-system-x86 (process {})", qemu.id());
