@@ -64,8 +64,11 @@ impl ScsiBus {
 
 fn is_on_bus(device: &Node<'_, '_>) -> bool {
     let target = xml::child(*device, "target");
-    let bus = target.and_then(|target| xml::attr(target, "bus"));
-    let is_disk = xml::is(*device, "disk") && bus == Some("scsi");
+    let attr = |name| target.and_then(|target| xml::attr(target, name));
+    // Without one libvirt goes by the name.
+    let is_by_name = || attr("dev").is_some_and(|name| name.starts_with("sd"));
+    let is_on_scsi = attr("bus").map_or_else(is_by_name, |bus| bus == "scsi");
+    let is_disk = xml::is(*device, "disk") && is_on_scsi;
     is_disk || xml::is(*device, "hostdev") && xml::attr(*device, "type") == Some("scsi")
 }
 
