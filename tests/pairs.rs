@@ -568,3 +568,44 @@ fn long_properties_and_many_nics_cost_no_time() {
         }
     }
 }
+
+#[test]
+fn very_many_devices_cost_no_time() {
+    let devices = |count: usize, device: fn(usize) -> String| {
+        let devices: String = (0..count).map(device).collect();
+        format!(
+            "<domain type='kvm'><os><type machine='q35'>hvm</type></os>\
+             <devices>{devices}</devices></domain>"
+        )
+    };
+    let disks = devices(60_000, |disk| {
+        let order = disk + 1;
+        format!(
+            "<disk type='file'><target dev='vd{disk}' bus='virtio'/><boot order='{order}'/></disk>"
+        )
+    });
+    let nics = devices(40_000, |_| {
+        "<interface type='bridge'><filterref filter='vdsm-no-mac-spoofing'/></interface>".into()
+    });
+    let taps = devices(60_000, |tap| {
+        format!("<interface type='bridge'><target dev='vnet{tap}'/></interface>")
+    });
+    let addresses: Vec<_> = (0..256).map(|one| format!("10.0.0.{one}")).collect();
+    for (hook, value, document, status, says) in [
+        ("httpsisoboot", "https://a.example/b.iso", &disks, 0, ""),
+        ("noipspoof", &addresses.join(","), &nics, 2, "1000000 new"),
+        ("promisc", "nodevice0:redirect", &taps, 2, "nodevice0"),
+    ] {
+        let event = match hook {
+            "promisc" => "after_vm_start",
+            _ => "before_vm_start",
+        };
+        let firing = Firing::new(hook, event, document.as_bytes());
+        let firing = firing.variable(hook, value);
+        let firing = firing.variable("vmId", "5f1a7d3e-8b24-4c96-b0e5-92d7c3a4f618");
+        let outcome = firing.inside(&["prlimit", "--cpu=20"]).run();
+        // Whoever is over the limit dies of a signal.
+        assert_eq!(outcome.status, Some(status), "{hook}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(says), "{hook}: {}", outcome.stderr);
+    }
+}

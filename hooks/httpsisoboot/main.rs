@@ -48,13 +48,8 @@ fn boot_from(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image) -> R
     let devices = domain::devices(document)?;
     let places = boot::places(document)?;
     let source = image.source();
-    let is_first = |disk: Node<'_, '_>| {
-        places
-            .iter()
-            .any(|place| place.device == disk && place.order == 1)
-    };
-    let mut disks = xml::children(devices, "disk");
-    if disks.any(|disk| is_first(disk) && image.is_source_of(disk)) {
+    let mut first = places.iter().filter(|place| place.order == 1);
+    if first.any(|place| xml::is(place.device, "disk") && image.is_source_of(place.device)) {
         return Ok(());
     }
     let (bus, target) = free_target(document)?;

@@ -74,6 +74,12 @@ fn tighten(
     value: &str,
     addresses: &[&str],
 ) -> Result {
+    // Made once, for however many NICs.
+    let parameter = |address: &&str| {
+        let parameter = Element::new("parameter").attr("name", ADDRESS);
+        parameter.attr("value", address)
+    };
+    let parameters: Vec<Element> = addresses.iter().map(parameter).collect();
     for interface in interface::all(document)? {
         // libvirt takes the first of several.
         let filter = xml::child(interface, "filterref");
@@ -96,7 +102,7 @@ fn tighten(
         }
         for filter in xml::children(interface, "filterref") {
             if xml::attr(filter, "filter") == Some(interface::VDSM_FILTER) {
-                replace(filter, edits, addresses);
+                replace(filter, edits, &parameters);
             }
         }
     }
@@ -110,15 +116,14 @@ fn is_done(filter: Node<'_, '_>, addresses: &[&str]) -> bool {
     xml::attr(filter, "filter") == Some(FILTER) && present.map(|(_, value)| value).eq(addresses)
 }
 
-fn replace(filter: Node<'_, '_>, edits: &mut Edits<'_>, addresses: &[&str]) {
+fn replace(filter: Node<'_, '_>, edits: &mut Edits<'_>, parameters: &[Element]) {
     edits.set_attr(filter, "filter", FILTER);
     for parameter in xml::children(filter, "parameter") {
         if xml::attr(parameter, "name") == Some(ADDRESS) {
             edits.remove(parameter);
         }
     }
-    for address in addresses {
-        let parameter = Element::new("parameter").attr("name", ADDRESS);
-        edits.append(filter, &parameter.attr("value", address));
+    for parameter in parameters {
+        edits.append(filter, parameter);
     }
 }

@@ -9,6 +9,7 @@
 //! Property: `promisc`, `DEVICE:mirror` or `DEVICE:redirect`, several with commas between. Absent or
 //! blank: nothing happens.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -84,10 +85,12 @@ fn ask(request: &str) -> Result {
 
 /// The host's ends of the VM's NICs that are on bridges.
 fn taps(document: &Document<'_>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
     xml::devices(document, "interface")
         .into_iter()
         .filter(|interface| interface::kind(*interface) == "bridge")
         .filter_map(|interface| xml::attr(xml::child(interface, "target")?, "dev"))
+        .filter(|tap| seen.insert(*tap))
         .map(str::to_owned)
         .collect()
 }
@@ -95,7 +98,11 @@ fn taps(document: &Document<'_>) -> Vec<String> {
 /// One copy of a network is enough; of the VM's own traffic all is diverted.
 fn pairs(items: &[Item], taps: &[String]) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    for (device, mode) in items {
+    // Each tap is there once.
+    for (at, (device, mode)) in items.iter().enumerate() {
+        if items[..at].contains(&(device.clone(), *mode)) {
+            continue;
+        }
         let wanted = taps.iter().map(|tap| match mode {
             Mode::Mirror => (device, tap),
             Mode::Redirect => (tap, device),
@@ -105,14 +112,11 @@ fn pairs(items: &[Item], taps: &[String]) -> Vec<Pair> {
             Mode::Redirect => taps.len(),
         };
         for (source, target) in wanted.take(number) {
-            let pair = Pair {
+            pairs.push(Pair {
                 source: source.clone(),
                 target: target.clone(),
                 mode: *mode,
-            };
-            if !pairs.contains(&pair) {
-                pairs.push(pair);
-            }
+            });
         }
     }
     pairs

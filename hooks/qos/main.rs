@@ -42,17 +42,20 @@ fn run() -> Result {
 }
 
 fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwidth)]) -> Result {
-    let interfaces = interface::all(document)?;
+    let interfaces = interface::all(document)?.into_iter();
+    let interfaces: Vec<_> = interfaces.map(|nic| (interface::mac(nic), nic)).collect();
     // An event of one NIC says nothing about the others.
     let is_domain = xml::is(document.root_element(), "domain");
     for (mac, bandwidth) in entries {
-        let has_mac = |interface: &&Node<'_, '_>| interface::mac(**interface) == Some(*mac);
-        let mut found = interfaces.iter().filter(has_mac).peekable();
+        let mut found = interfaces
+            .iter()
+            .filter(|(own, _)| *own == Some(*mac))
+            .peekable();
         if is_domain && found.peek().is_none() {
             let problem = "the VM has no NIC with this MAC address";
             return Err(props::wrong(PROPERTY, &mac.to_string(), problem));
         }
-        for interface in found {
+        for (_, interface) in found {
             let done = set(*interface, edits, bandwidth);
             done.map_err(|error| props::wrong(PROPERTY, &mac.to_string(), error))?;
         }
