@@ -33,10 +33,7 @@ const LEAKS: i32 = 3;
 fn main() -> ExitCode {
     let child = worker::serve(|_, arguments| {
         let size = size(arguments.first()?);
-        Some(match size {
-            Ok(size) => size.to_string().into_bytes(),
-            Err(error) => error.to_string().into_bytes(),
-        })
+        Some(worker::answer(size.map(|size| size.to_string())))
     });
     child.unwrap_or_else(|| hook::run(program!(), run))
 }
@@ -124,12 +121,12 @@ fn check(path: &str, limit: Option<Duration>) -> Result {
         ))
     };
     let patience = limit.unwrap_or(SHORTEST);
-    let answer = worker::run(&["size".as_ref(), path.as_ref()], start + patience)?
+    let answer = worker::ask(&["size".as_ref(), path.as_ref()], start + patience)
+        .context(path)?
         .ok_or_else(|| too_slow(patience))?;
-    let answer = String::from_utf8_lossy(&answer);
     let size: u64 = answer
-        .parse()
-        .map_err(|_| Error::new(format!("{path}: {answer}")))?;
+        .and_then(|size| size.parse().map_err(|_| worker::died()))
+        .context(path)?;
 
     let end = match limit {
         Some(limit) => start + limit,

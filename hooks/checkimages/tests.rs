@@ -17,8 +17,10 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
-use domains::{DeadMount, assert_nobody_works_on};
+use domains::{DeadMount, assert_nobody_works_on, processes};
 use support::{Firing, Outcome, is_root, not_run};
 use tempfile::TempDir;
 
@@ -221,6 +223,39 @@ fn dead_storage_stops_the_start_in_time() {
     assert_eq!(outcome.stderr, says);
     drop(mount);
     assert_nobody_works_on(directory.path());
+}
+
+#[test]
+fn a_child_that_dies_is_told_of() {
+    let test = "a_child_that_dies_is_told_of";
+    if !is_root() {
+        return not_run(test, "needs root for a mount");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mount = match DeadMount::on(directory.path()) {
+        Ok(mount) => mount,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let image = directory.path().join("a");
+    let disk = disk("file", &image);
+    let outcome = thread::scope(|scope| {
+        let fired = scope.spawn(|| fire("true,timeout:60", &disk, &[]));
+        while processes(&image).is_empty() && !fired.is_finished() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        for (number, _) in processes(&image) {
+            run("kill", &["-KILL", &number]).unwrap();
+        }
+        // It can die only now.
+        drop(mount);
+        fired.join().unwrap()
+    });
+    assert_eq!(outcome.status, Some(2), "{outcome:?}");
+    let says = format!(
+        "checkimages: {}: the child that looks at it died\n",
+        image.display()
+    );
+    assert_eq!(outcome.stderr, says);
 }
 
 #[test]
