@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Manifest {
     /// Folder, program, and prefix of every message.
     pub name: String,
-    /// One sentence without a full stop.
+    /// One sentence of at most 79 characters, a verb first, without a full stop.
     pub summary: String,
     /// VDSM's own package of this hook, with which ours conflicts; none for a hook that VDSM never
     /// had.
