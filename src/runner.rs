@@ -19,6 +19,7 @@
 
 pub mod data_file;
 pub mod decision;
+pub mod difference;
 pub mod environment;
 mod fire;
 pub mod installed;

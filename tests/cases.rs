@@ -3,7 +3,9 @@
 //! Runs every `hooks/*/cases/*`: a document, an environment, and what the hook makes of them.
 //!
 //! A case is a folder with the data file (`input.xml` or `input.json`), what has to change in it
-//! to the byte (`expected.diff`; absent when nothing may), and `case.json`:
+//! to the byte (`expected.diff`; absent when nothing may), and `case.json`. A line of more than 400
+//! bytes is compared in pieces, XML cut before each `<` and JSON behind each `,`; in `expected.diff` a
+//! backslash at the end of a piece says that its line goes on.
 //!
 //! | member | meaning |
 //! |---|---|
@@ -45,6 +47,7 @@ use similar::TextDiff;
 use support::host::{File, Host, Root};
 use support::random::{self, Bounds};
 use support::{Firing, Outcome, hooks, is_root, not_run, private_host, root};
+use vdsm_hooks::runner::difference::cut_long_lines;
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -221,6 +224,10 @@ fn difference(case: &Case, run: &Run) -> Result<String, String> {
     if !case.random.is_empty() {
         after = random::without(&after, &case.random)?;
     }
+    if before.contains("\\\n") || after.contains("\\\n") {
+        return Err("a line ends with a backslash, which would be taken for a cut".to_owned());
+    }
+    let (before, after) = (cut_long_lines(&before), cut_long_lines(&after));
     Ok(TextDiff::from_lines(&before, &after)
         .unified_diff()
         .context_radius(1)

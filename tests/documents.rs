@@ -22,6 +22,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::libvirt::{Change, DIES, Libvirt, RELEASES};
 use support::{hooks, not_run, root};
+use vdsm_hooks::runner::difference::cut_long_lines;
 
 #[test]
 fn what_cases_produce_is_as_right_as_what_they_began_with() {
@@ -219,8 +220,9 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The text with a unified difference applied.
+/// The text with a unified difference applied, which is one of pieces where lines are long.
 fn patched(text: &str, difference: &str, name: &str) -> String {
+    let text = cut_long_lines(text);
     let mut old = text.split_inclusive('\n');
     let mut line = 1;
     let mut result = String::new();
@@ -256,11 +258,14 @@ fn patched(text: &str, difference: &str, name: &str) -> String {
             _ => {}
         }
     }
-    result + &old.collect::<String>()
+    result += &old.collect::<String>();
+    result.replace("\\\n", "")
 }
 
 #[test]
 fn a_difference_can_be_applied() {
+    let one_line = "<a/>".repeat(200) + "\n";
+    let one_line_after = "<a/>".repeat(99) + "<b/><c/>" + &"<a/>".repeat(100) + "\n";
     for (before, difference, after) in [
         (
             "a\nb\nc\nd\n",
@@ -273,6 +278,11 @@ fn a_difference_can_be_applied() {
             "a\nB",
         ),
         ("a\n", "", "a\n"),
+        (
+            &one_line,
+            "@@ -99,3 +99,4 @@\n <a/>\\\n-<a/>\\\n+<b/>\\\n+<c/>\\\n <a/>\\\n",
+            &one_line_after,
+        ),
     ] {
         assert_eq!(patched(before, difference, "test"), after);
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use similar::TextDiff;
 
+use vdsm_hooks::runner::difference::cut_long_lines;
+
 /// The unified diff between two states of the data file; empty if nothing changed that a person
 /// could see. `hook` names it.
 pub(crate) fn unified(before: &[u8], after: &[u8], json: bool, hook: &str) -> String {
@@ -28,14 +30,14 @@ pub(crate) fn of_lines(before: &str, after: &str, names: [&str; 2]) -> String {
         .to_string()
 }
 
-/// Text for a person: JSON one member a line.
+/// Text for a person: JSON one member a line, XML on a long line one tag a line.
 fn readable(data: &[u8], json: bool) -> String {
     if json {
         if let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) {
             return format!("{value:#}\n");
         }
     }
-    String::from_utf8_lossy(data).into_owned()
+    cut_long_lines(&String::from_utf8_lossy(data))
 }
 
 /// The same diff with colours.
