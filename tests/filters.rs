@@ -17,6 +17,7 @@ use crate::support;
 use std::fs;
 use std::thread;
 
+use support::beside::{self, Beside, Port};
 use support::chain::{self, Turn};
 use support::{not_run, private_host, root};
 use vdsm_hooks::libvirt::interface;
@@ -125,127 +126,27 @@ fn all_three_are_refused() {
 }
 
 /// A hook that makes a port of another kind, or plugs the NIC in elsewhere.
-struct Port {
-    hook: &'static str,
-    events: &'static [&'static str],
-    variables: &'static Variables,
-    /// If not that of the hook's examples.
-    host: Option<&'static str>,
-    /// Whether libvirt can filter what becomes of the NIC.
-    can_be_filtered: bool,
+struct Plug {
+    hook: String,
+    port: Port,
 }
 
-const START: &[&str] = &["before_vm_start"];
-const PLUG: &[&str] = &["before_device_create", "before_nic_hotplug"];
-const PLUG_AND_UPDATE: &[&str] = &[
-    "before_device_create",
-    "before_nic_hotplug",
-    "before_update_device",
-];
-const VNIC_ID: (&str, &str) = ("vnic_id", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9");
-const OPENSTACK: (&str, &str) = ("provider_type", "OPENSTACK_NETWORK");
-const PORTS: [Port; 12] = [
-    Port {
-        hook: "ovs",
-        events: PLUG_AND_UPDATE,
-        variables: &[],
-        host: None,
-        can_be_filtered: false,
-    },
-    // A bridge that is no network of VDSM's.
-    Port {
-        hook: "ovs",
-        events: PLUG_AND_UPDATE,
-        variables: &[],
-        host: Some(
-            r#"{"dirs": ["/sys/class/net/ovirtmgmt"],
-                "commands": {"ovs-vsctl": [{"out": "ovirtmgmt\n"}]}}"#,
-        ),
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "vmfex",
-        events: START,
-        variables: &[("vmfex", "{'00:1a:4a:aa:bb:01': 'gold'}")],
-        host: None,
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "vmfex_dev",
-        events: PLUG,
-        variables: &[("vmfex", "gold")],
-        host: None,
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "macbind",
-        events: START,
-        variables: &[("macbind", "{'00:1a:4a:aa:bb:01': 'ovs0'}")],
-        host: Some(
-            r#"{"dirs": ["/sys/class/net/ovs0"],
-                "commands": {"ovs-vsctl": [{"out": "ovs0\n"}]}}"#,
-        ),
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "macbind",
-        events: START,
-        variables: &[("macbind", "{'00:1a:4a:aa:bb:01': 'br0'}")],
-        host: None,
-        can_be_filtered: true,
-    },
-    Port {
-        hook: "ovn",
-        events: PLUG,
-        variables: &[
-            ("provider_type", "EXTERNAL_NETWORK"),
-            ("plugin_type", "OVIRT_PROVIDER_OVN"),
-            VNIC_ID,
-        ],
-        host: None,
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "openstacknet",
-        events: PLUG,
-        variables: &[OPENSTACK, ("plugin_type", "OPEN_VSWITCH"), VNIC_ID],
-        host: None,
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "openstacknet",
-        events: PLUG,
-        variables: &[OPENSTACK, ("plugin_type", "LINUX_BRIDGE"), VNIC_ID],
-        host: None,
-        can_be_filtered: true,
-    },
-    Port {
-        hook: "sriov",
-        events: START,
-        variables: &[("sriov", "enp5s0f0v2")],
-        host: None,
-        can_be_filtered: false,
-    },
-    Port {
-        hook: "extnet",
-        events: PLUG,
-        variables: &[("extnet", "lab")],
-        host: None,
-        can_be_filtered: true,
-    },
-    Port {
-        hook: "allocate_net",
-        events: &["before_device_create"],
-        variables: &[("equivnets", "red")],
-        host: None,
-        can_be_filtered: true,
-    },
-];
+fn plugs() -> Vec<Plug> {
+    let mut plugs = Vec::new();
+    for (hook, beside) in beside::all() {
+        plugs.extend(beside.ports.into_iter().map(|port| Plug {
+            hook: hook.clone(),
+            port,
+        }));
+    }
+    assert!(plugs.len() > 10, "only {}", plugs.len());
+    plugs
+}
 
 /// Whether two hooks are tried together here.
 pub(crate) fn are_tried(pair: [&str; 2]) -> bool {
     let is_filter = |hook: &str| ORDERS[0].contains(&hook);
-    let is_here = |hook: &str| is_filter(hook) || PORTS.iter().any(|port| port.hook == hook);
+    let is_here = |hook: &str| is_filter(hook) || !Beside::of(hook).ports.is_empty();
     pair.into_iter().all(is_here) && pair.into_iter().any(is_filter)
 }
 
@@ -280,16 +181,16 @@ fn is_protected(document: &str, filter: &str) -> bool {
 
 /// Every port at each of its events, with its turn and the document.
 fn with_every_port(check: impl Fn(&Port, &Turn, &str, &[u8]) + Sync) {
-    let check_one = |port: &Port| {
-        let turn = match port.host {
-            Some(host) => Turn::of(port.hook).on(host),
-            None => Turn::with_examples(port.hook),
+    let check_one = |Plug { hook, port }: &Plug| {
+        let turn = match &port.host {
+            Some(host) => Turn::of(hook).on(&host.to_string()),
+            None => Turn::with_examples(hook),
         };
         if let (true, Err(why)) = (turn.has_host(), private_host()) {
-            return not_run(&format!("filters beside {}", port.hook), why);
+            return not_run(&format!("filters beside {hook}"), why);
         }
-        for event in port.events {
-            let file = match *event {
+        for event in &port.events {
+            let file = match event.as_str() {
                 "before_vm_start" => "domain.xml",
                 _ => "interface.xml",
             };
@@ -297,10 +198,10 @@ fn with_every_port(check: impl Fn(&Port, &Turn, &str, &[u8]) + Sync) {
             check(port, &turn, event, &document);
         }
     };
-    let check_one = &check_one;
+    let (check_one, plugs) = (&check_one, plugs());
     thread::scope(|threads| {
-        for port in &PORTS {
-            threads.spawn(move || check_one(port));
+        for plug in &plugs {
+            threads.spawn(move || check_one(plug));
         }
     });
 }
@@ -310,15 +211,18 @@ fn outcome(
     order: &[Turn],
     event: &str,
     document: &[u8],
-    variables: &Variables,
+    variables: &[(String, String)],
 ) -> (Result<String, String>, String) {
     let names: Vec<_> = order.iter().map(Turn::hook).collect();
     let what = format!("{names:?} at {event} with {variables:?}");
     let turns: Vec<_> = order.iter().collect();
-    (
-        chain::fire(&turns, event, document, &owned(variables)),
-        what,
-    )
+    (chain::fire(&turns, event, document, variables), what)
+}
+
+/// What the VM has, and what makes the port.
+fn with_port(of_vm: &Variables, port: &Port) -> Vec<(String, String)> {
+    let of_port = port.variables.clone().into_iter();
+    owned(of_vm).into_iter().chain(of_port).collect()
 }
 
 #[test]
@@ -331,7 +235,7 @@ fn no_port_takes_a_filter_away_that_a_property_asks_for() {
         ] {
             let set: Vec<_> = [asking].into_iter().chain(also).collect();
             let hooks: Vec<_> = set.iter().map(|(property, _)| *property).collect();
-            let variables = [&set, port.variables].concat();
+            let variables = with_port(&set, port);
             for order in orders(&hooks, turn) {
                 let (result, what) = outcome(&order, event, document, &variables);
                 match result {
@@ -353,7 +257,7 @@ fn no_port_takes_a_filter_away_that_a_property_asks_for() {
 fn where_no_property_asks_for_a_filter_every_port_is_made() {
     with_every_port(|port, turn, event, document| {
         for (set, hooks) in [(&[][..], &[][..]), (&[FOREIGN], &["macspoof"])] {
-            let variables = [set, port.variables].concat();
+            let variables = with_port(set, port);
             for order in orders(hooks, turn) {
                 let (result, what) = outcome(&order, event, document, &variables);
                 let result = result.unwrap_or_else(|message| panic!("{what}: {message}"));

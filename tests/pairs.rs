@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Two hooks on one element of the document: one result or a refusal, whichever VDSM runs first.
-//! Where their file names say who is first, that order. `tests/filters.rs` has `<filterref>`.
+//! Where their file names say who is first, that order. What holds for which hooks, their
+//! `cases/beside.json` says. `tests/filters.rs` has `<filterref>`.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,186 +14,36 @@
 
 use crate::{filters, support};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::thread;
 
+use support::beside::{self, Beside, Rule, Words};
 use support::chain::{self, Turn};
 use support::{Firing, hooks, not_run, private_host, root};
 use vdsm_hooks::hook::manifest::{Manifest, Scope};
 use vdsm_hooks::xml::{self, Node};
 
-/// Hooks that touch one element.
-struct Group {
-    element: &'static str,
-    hooks: &'static [&'static str],
-    rules: &'static [(&'static [&'static str], Rule)],
-}
-
-/// What holds for two of them.
-#[derive(Clone, Copy)]
-enum Rule {
-    /// The one that comes first refuses, and so does the other.
-    Refused,
-    /// The same document in both orders, with these words in it and without those.
-    Same(&'static [&'static str], &'static [&'static str]),
-    /// No two disks have one name, and no two devices one place in the order of boot.
-    Apart,
-    /// By the names of their files, or by their events, the first one is first. So too, but in the
-    /// document of that order only.
-    InTurn(&'static [&'static str], &'static [&'static str]),
-    /// They act on images, in the order of their files; there is no document to compare.
-    Host,
-    /// By the values of one property each knows whose turn it is: the other changes nothing.
-    OneAtATime,
-}
-
-use Rule::{Apart, Host, InTurn, OneAtATime, Refused, Same};
-
-const GROUPS: &[Group] = &[
-    Group {
-        element: "boot/@order",
-        hooks: &["boot_hostdev", "httpsisoboot"],
-        rules: &[(&["boot_hostdev", "httpsisoboot"], Refused)],
-    },
-    Group {
-        element: "cpu/feature",
-        hooks: &["faqemu", "cpuflags", "nestedvt"],
-        rules: &[
-            // The VM starts on a host that emulates.
-            (
-                &["faqemu", "cpuflags"],
-                Same(&["<domain type=\"qemu\""], &["<feature"]),
-            ),
-            (
-                &["faqemu", "nestedvt"],
-                Same(&["<domain type=\"qemu\""], &["<feature"]),
-            ),
-            // Asked for by the VM, against what the host gives everybody.
-            (
-                &["cpuflags", "nestedvt"],
-                Same(
-                    &["<feature name=\"vmx\" policy=\"disable\">"],
-                    &["name=\"vmx\" policy=\"require\""],
-                ),
-            ),
-        ],
-    },
-    Group {
-        element: "disk/target/@dev",
-        hooks: &[
-            "directlun",
-            "floppy",
-            "hostdev_scsi",
-            "httpsisoboot",
-            "scratchpad",
-            "vhostmd",
-            "vmdisk",
-        ],
-        rules: &[(&[], Apart)],
-    },
-    Group {
-        element: "interface/source",
-        hooks: &[
-            "allocate_net",
-            "extnet",
-            "macbind",
-            "openstacknet",
-            "ovn",
-            "ovs",
-            "vmfex",
-            "vmfex_dev",
-        ],
-        rules: &[
-            (&["ovn", "openstacknet"], OneAtATime),
-            // ovs follows the bridge that the NIC has by then; no property of the NIC is its own.
-            (
-                &["allocate_net", "ovs"],
-                InTurn(
-                    &["bridge=\"ovsbr0\"", "type=\"openvswitch\""],
-                    &["<filterref"],
-                ),
-            ),
-            (
-                &["extnet", "ovs"],
-                InTurn(
-                    &["network=\"lab-ovs\"", "<filterref"],
-                    &["openvswitch", "bridge="],
-                ),
-            ),
-            (
-                &["ovn", "ovs"],
-                InTurn(&["bridge=\"br-int\"", "interfaceid="], &["ovsbr0"]),
-            ),
-            (
-                &["openstacknet", "ovs"],
-                InTurn(&["bridge=\"br-int\"", "interfaceid="], &["ovsbr0"]),
-            ),
-            (
-                &["ovs", "vmfex_dev"],
-                InTurn(&["network=\"direct-pool\""], &["openvswitch", "bridge="]),
-            ),
-            (
-                &["ovs", "macbind"],
-                InTurn(&["bridge=\"br0\""], &["openvswitch", "ovsbr0"]),
-            ),
-            (
-                &["ovs", "vmfex"],
-                InTurn(&["network=\"direct-pool\""], &["openvswitch", "ovsbr0"]),
-            ),
-            (&[], Refused),
-        ],
-    },
-    Group {
-        element: "vcpu/@cpuset, numatune",
-        hooks: &["numa", "pincpu"],
-        rules: &[(&["numa", "pincpu"], Same(&["<numatune", "cpuset="], &[]))],
-    },
-    Group {
-        element: "qemu:commandline",
-        hooks: &["log_firmware", "qemucmdline"],
-        rules: &[(
-            &["log_firmware", "qemucmdline"],
-            InTurn(
-                &["chardev=firmware", "name=opt/a"],
-                &["</qemu:commandline><qemu:"],
-            ),
-        )],
-    },
-    Group {
-        element: "graphics, smartcard",
-        hooks: &["smartcard", "spiceoptions"],
-        rules: &[(&["smartcard", "spiceoptions"], Same(&["<smartcard"], &[]))],
-    },
-    Group {
-        element: "images",
-        hooks: &["growdisk", "fileinject", "checkimages"],
-        rules: &[(&[], Host)],
-    },
-];
-
-/// The values that a pair is tried with, where the examples do not meet.
-const VALUES: [(&str, &str, &str); 2] = [
-    ("cpuflags", "cpuflags", "+pcid,-vmx"),
-    ("allocate_net", "equivnets", "ovirtmgmt"),
-];
-
 /// A hook of a pair.
 struct One {
     hook: Manifest,
+    examples: BTreeMap<String, String>,
     turn: Turn,
 }
 
 impl One {
     fn of(name: &str) -> One {
         let hook = hooks().into_iter().find(|hook| hook.name == name).unwrap();
-        let turn = match name {
-            "faqemu" => {
-                Turn::of(name).on(r#"{"vdsm_conf": {"vars": {"fake_kvm_support": "true"}}}"#)
-            }
-            _ => Turn::with_examples(name),
+        let Beside { examples, host, .. } = Beside::of(name);
+        let turn = match host {
+            Some(host) => Turn::of(name).on(&host.to_string()),
+            None => Turn::with_examples(name),
         };
-        One { hook, turn }
+        One {
+            hook,
+            examples,
+            turn,
+        }
     }
 
     /// What switches the hook on.
@@ -200,15 +51,11 @@ impl One {
         let is_variable = |scope| matches!(scope, Scope::Vm | Scope::Interface | Scope::Engine);
         let properties = self.hook.properties.iter();
         let properties = properties.filter(|property| is_variable(property.scope));
-        let value = |name: &str| {
-            let mut values = VALUES.iter();
-            values.find(|(hook, property, _)| (*hook, *property) == (&*self.hook.name, name))
-        };
         properties
             .map(|property| {
-                let example = property.example.as_str();
-                let value = value(&property.name).map_or(example, |(.., value)| *value);
-                (property.name.clone(), value.to_owned())
+                let example = self.examples.get(&property.name);
+                let value = example.unwrap_or(&property.example);
+                (property.name.clone(), value.clone())
             })
             .collect()
     }
@@ -288,11 +135,11 @@ fn meaning(text: &str) -> String {
     out
 }
 
-fn check_words(what: &str, text: &str, there: &[&str], gone: &[&str]) {
-    for word in there {
+fn check_words(what: &str, text: &str, words: &Words) {
+    for word in &words.there {
         assert!(text.contains(word), "{what}: no {word} in {text}");
     }
-    for word in gone {
+    for word in &words.gone {
         assert!(!text.contains(word), "{what}: {word} in {text}");
     }
 }
@@ -338,7 +185,7 @@ fn in_two_events(
     )
 }
 
-fn check(element: &str, first: &One, second: &One, rule: Rule) {
+fn check(element: &str, first: &One, second: &One, rule: &Rule) {
     let what = format!("{element}: {} and {}", first.hook.name, second.hook.name);
     let variables = [first.variables(), second.variables()].concat();
     let common: Vec<_> = first
@@ -365,7 +212,7 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
         );
     };
     match rule {
-        OneAtATime => {
+        Rule::OneAtATime => {
             for event in common {
                 for one in [first, second] {
                     let of_one = one.variables();
@@ -381,18 +228,19 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
                 }
             }
         }
-        Host => {
+        Rule::Ahead => {
             let (one, other) = (
                 first.file_at("before_vm_start"),
                 second.file_at("before_vm_start"),
             );
             assert!(one < other, "{what}: {one} before {other}");
         }
-        Refused if common.is_empty() => {
+        Rule::Refused if common.is_empty() => {
             // The VM's property is there when the vNIC is made.
-            let (of_vnic, of_vm) = match first.events().contains("before_vm_start") {
-                true => (second, first),
-                false => (first, second),
+            let (of_vnic, of_vm) = if first.events().contains("before_vm_start") {
+                (second, first)
+            } else {
+                (first, second)
             };
             if of_vnic.shares_a_property(of_vm) {
                 // VDSM hands over the VM's in place of the vNIC's of the same name. And where the VM got
@@ -408,7 +256,7 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
                 says_why(&result.expect_err(&what));
             }
         }
-        Refused => {
+        Rule::Refused => {
             for event in common {
                 for order in [[first, second], [second, first]] {
                     let message = fire(order, event).expect_err(&what);
@@ -418,16 +266,16 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
                 }
             }
         }
-        Same(there, gone) => {
+        Rule::Same(words) => {
             for event in common {
                 let [one, other] = [[first, second], [second, first]].map(|order| {
                     meaning(&fire(order, event).unwrap_or_else(|error| panic!("{what}: {error}")))
                 });
                 assert_eq!(one, other, "{what} at {event}");
-                check_words(&what, &one, there, gone);
+                check_words(&what, &one, words);
             }
         }
-        Apart => {
+        Rule::Apart => {
             for event in common {
                 for order in [[first, second], [second, first]] {
                     let result = fire(order, event);
@@ -436,18 +284,18 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
                 }
             }
         }
-        InTurn(there, gone) if common.is_empty() => {
+        Rule::First(words) if common.is_empty() => {
             let result = in_two_events(first, second, &variables);
             let result = result.unwrap_or_else(|error| panic!("{what}: {error}"));
-            check_words(&what, &meaning(&result), there, gone);
+            check_words(&what, &meaning(&result), words);
         }
-        InTurn(there, gone) => {
+        Rule::First(words) => {
             for event in common {
                 let (one, other) = (first.file_at(event), second.file_at(event));
                 assert!(one < other, "{what}: {one} before {other}");
                 let result = fire([first, second], event);
                 let result = result.unwrap_or_else(|error| panic!("{what}: {error}"));
-                check_words(&what, &meaning(&result), there, gone);
+                check_words(&what, &meaning(&result), words);
             }
         }
     }
@@ -455,34 +303,75 @@ fn check(element: &str, first: &One, second: &One, rule: Rule) {
 
 #[test]
 fn two_hooks_on_one_element_agree_or_refuse() {
+    let all = beside::all();
+    let mut elements: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (hook, beside) in &all {
+        for element in beside.elements.keys() {
+            elements.entry(element).or_default().push(hook);
+        }
+        for other in beside.with.keys() {
+            assert!(
+                share_an_element([hook, other]),
+                "{hook} with {other}: no element of both"
+            );
+        }
+    }
+    assert!(elements.len() > 5, "{elements:?}");
+    let all = &all;
     thread::scope(|threads| {
-        for group in GROUPS {
-            for (at, first) in group.hooks.iter().enumerate() {
-                for second in &group.hooks[at + 1..] {
-                    threads.spawn(move || check_pair(group, first, second));
+        for (element, hooks) in elements {
+            for (at, &first) in hooks.iter().enumerate() {
+                for &second in &hooks[at + 1..] {
+                    threads.spawn(move || check_pair(all, element, [first, second]));
                 }
             }
         }
     });
 }
 
-fn check_pair(group: &Group, first: &str, second: &str) {
-    let named = |names: &[&str]| names.contains(&first) && names.contains(&second);
-    let mut rules = group.rules.iter();
-    let (names, rule) = rules
-        .find(|(names, _)| names.is_empty() || named(names))
-        .unwrap_or_else(|| panic!("{}: no rule for {first} and {second}", group.element));
-    let [first, second] = match names {
-        [first, second] => [first, second].map(|name| One::of(name)),
-        _ => [first, second].map(One::of),
+fn share_an_element(pair: [&str; 2]) -> bool {
+    let [one, other] = pair.map(Beside::of);
+    one.elements
+        .keys()
+        .any(|element| other.elements.contains_key(element))
+}
+
+/// The rule for a pair, in the order that the rule speaks of.
+fn rule_for<'a>(
+    all: &'a BTreeMap<String, Beside>,
+    element: &str,
+    [first, second]: [&'a str; 2],
+) -> ([&'a str; 2], &'a Rule) {
+    let of_pair = |one: &'a str, other: &'a str| {
+        let rule = all[one].with.get(other);
+        rule.map(|rule| ([one, other], rule))
     };
+    match (of_pair(first, second), of_pair(second, first)) {
+        (Some(_), Some(_)) => {
+            panic!("{element}: {first} and {second} both have a rule for the other")
+        }
+        (Some(rule), None) | (None, Some(rule)) => return rule,
+        (None, None) => {}
+    }
+    let of_element = |hook: &str| all[hook].elements[element].as_ref();
+    match (of_element(first), of_element(second)) {
+        (Some(rule), Some(other)) if rule == other => ([first, second], rule),
+        _ => panic!(
+            "{element}: no rule for {first} and {second}: hooks/{second}/cases/beside.json needs one in 'with'"
+        ),
+    }
+}
+
+fn check_pair(all: &BTreeMap<String, Beside>, element: &str, pair: [&str; 2]) {
+    let (pair, rule) = rule_for(all, element, pair);
+    let [first, second] = pair.map(One::of);
     for one in [&first, &second] {
         if let (true, Err(why)) = (one.turn.has_host(), private_host()) {
             let name = &one.hook.name;
             return not_run(&format!("{name} beside other hooks"), why);
         }
     }
-    check(group.element, &first, &second, *rule);
+    check(element, &first, &second, rule);
 }
 
 /// Who looks at another's property does so because they meet: on one element, or over the filter.
@@ -494,10 +383,9 @@ fn whoever_looks_at_anothers_property_is_tried_beside_it() {
             let has = |other: &&Manifest| other.properties.iter().any(|own| own.name == *name);
             for other in all.iter().filter(has) {
                 let pair = [&*hook.name, &*other.name];
-                let is_in = |group: &Group| pair.iter().all(|hook| group.hooks.contains(hook));
                 assert!(
-                    GROUPS.iter().any(is_in) || filters::are_tried(pair),
-                    "{} looks at {name} of {}: no test has both",
+                    share_an_element(pair) || filters::are_tried(pair),
+                    "{} looks at {name} of {}: their cases/beside.json has no element or port of both",
                     hook.name,
                     other.name
                 );

@@ -20,6 +20,7 @@ use vdsm_hooks::vdsm::events::{self, Environment};
 
 use host::{Host, Root};
 
+pub mod beside;
 pub mod chain;
 pub mod host;
 pub mod libvirt;
@@ -89,9 +90,10 @@ pub fn private_host() -> Result<(), &'static str> {
             .arg("true")
             .output()
             .unwrap();
-        match tried.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned()),
+        if tried.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned())
         }
     });
     answer.as_ref().copied().map_err(String::as_str)
