@@ -141,8 +141,8 @@ fn the_event_is_the_real_directory() {
         .env("BE_THE_HOOK", "event")
         .current_dir(&events)
         .output();
-    let stderr = String::from_utf8(output.unwrap().stderr).unwrap();
-    assert!(stderr.starts_with("sample: "), "{stderr}");
+    let by_path = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(by_path.starts_with("sample: "), "{by_path}");
 }
 
 fn the_log_level_has_its_own_variable() {

@@ -137,9 +137,10 @@ impl Host {
 
 /// VDSM's user fires a hook.
 fn fire(hook: &str, event: &str, data: &str, properties: &[(&str, &str)]) -> Value {
-    let variable = match data.starts_with('{') {
-        true => "_hook_json",
-        false => "_hook_domxml",
+    let variable = if data.starts_with('{') {
+        "_hook_json"
+    } else {
+        "_hook_domxml"
     };
     let mut env: serde_json::Map<String, Value> = properties
         .iter()

@@ -11,6 +11,8 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
+// One scenario after the other, and tables of rows.
+#![allow(clippy::shadow_unrelated, clippy::too_many_lines)]
 #![allow(missing_docs)]
 
 mod domains;

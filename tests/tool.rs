@@ -941,9 +941,10 @@ fn damage_to_more_than_one_part_is_found_among_the_engines() {
             let script = format!("sed -i \"{change};{console}\" \"$_hook_domxml\"");
             host.shell("before_vm_start/50_x", &script);
             let text = host.run("before_vm_start", &["--schema"]).stdout();
-            let end = match is_wrong {
-                true => "made worse by 50_x",
-                false => "nothing wrong is new",
+            let end = if is_wrong {
+                "made worse by 50_x"
+            } else {
+                "nothing wrong is new"
             };
             let end = format!("schema: not valid, as before; {end}\n");
             assert!(text.ends_with(&end), "{change}: {text}");

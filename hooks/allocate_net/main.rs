@@ -64,8 +64,8 @@ fn allocate(
             "{PROPERTY}: a vNIC of type {kind:?} cannot be moved to a bridge, expected bridge or network"
         )));
     }
-    for name in pool {
-        check(name, kind)?;
+    for network in pool {
+        check(network, kind)?;
     }
     network_choice::check_alone(PROPERTY, interface)
         .context(interface::label(interface))

@@ -113,17 +113,17 @@ fn images(document: &Document<'_>) -> Result<Vec<String>> {
 
 fn check(path: &str, limit: Option<Duration>) -> Result {
     let start = Instant::now();
-    let too_slow = |limit: Duration| {
-        let seconds = limit.as_secs_f64();
+    let too_slow = |given: Duration| {
+        let seconds = given.as_secs_f64();
         let more = (seconds * 4.0).ceil();
         Error::new(format!(
             "{path}: not checked within {seconds} seconds; {PROPERTY}=true,timeout:{more} allows more"
         ))
     };
-    let patience = limit.unwrap_or(SHORTEST);
-    let answer = worker::ask(&["size".as_ref(), path.as_ref()], start + patience)
+    let timeout = limit.unwrap_or(SHORTEST);
+    let answer = worker::ask(&["size".as_ref(), path.as_ref()], start + timeout)
         .context(path)?
-        .ok_or_else(|| too_slow(patience))?;
+        .ok_or_else(|| too_slow(timeout))?;
     let size: u64 = answer
         .and_then(|size| size.parse().map_err(|_| worker::died()))
         .context(path)?;

@@ -111,9 +111,10 @@ fn invent<'a>(vm: Node<'a>, edits: &mut Edits<'a>, random: &mut Random, apps: &V
 /// Sets a member; one that is a number stays one, else it becomes text, as VDSM has it.
 fn put<'a>(object: &Object<'a>, edits: &mut Edits<'a>, name: &str, number: String) -> Result {
     let known = object.get(name).map(Node::source).unwrap_or_default();
-    let value = match known.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-        true => Value::Number(number.parse::<Number>()?),
-        false => Value::String(number),
+    let value = if known.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        Value::Number(number.parse::<Number>()?)
+    } else {
+        Value::String(number)
     };
     edits.set(object, name, &value)
 }
@@ -125,8 +126,8 @@ fn percent(hundredths: u64) -> String {
 /// Sizes are in KiB.
 fn invent_memory<'a>(vm: &Object<'a>, edits: &mut Edits<'a>, random: &mut Random) -> Result {
     let memory = vm.get("memoryStats").and_then(Node::object);
-    let total = memory.as_ref().and_then(|memory| memory.get("mem_total"));
-    let known = total.and_then(|total| total.text().parse().ok());
+    let mem_total = memory.as_ref().and_then(|memory| memory.get("mem_total"));
+    let known = mem_total.and_then(|node| node.text().parse().ok());
     let total = known.unwrap_or_else(|| 1 << (20 + random.up_to(5)));
     let used = random.up_to(total);
     let unused = random.up_to(used);

@@ -49,7 +49,7 @@ pub(crate) fn emulate(document: &Document<'_>, edits: &mut Edits<'_>, guest: &Gu
         memory::set(domain, edits, kib).context("fake_kvm_memory")?;
         // QEMU wants more than what is there, the engine asks for four times as much.
         new_most = match new_most {
-            Some(most) if most <= kib => Some(kib.saturating_mul(4)),
+            Some(too_little) if too_little <= kib => Some(kib.saturating_mul(4)),
             enough => enough,
         };
     }

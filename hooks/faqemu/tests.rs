@@ -69,9 +69,10 @@ fn with(changes: &[(&str, &str)]) -> String {
     let mut text = VM.to_owned();
     for (old, new) in changes {
         assert!(text.contains(old), "{old}");
-        let (old, new) = match new.is_empty() {
-            true => (format!("    {old}\n"), String::new()),
-            false => ((*old).to_owned(), (*new).to_owned()),
+        let (old, new) = if new.is_empty() {
+            (format!("    {old}\n"), String::new())
+        } else {
+            ((*old).to_owned(), (*new).to_owned())
         };
         assert!(text.contains(&old), "{old}");
         text = text.replacen(&old, &new, 1);

@@ -113,9 +113,10 @@ fn fish(directory: &Path, options: &[&str], script: &str) -> Result<String, Stri
     input.write_all(script.as_bytes()).unwrap();
     drop(input);
     let output = child.wait_with_output().unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).unwrap()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 

@@ -64,9 +64,10 @@ fn add_disk(document: &Document<'_>, edits: &mut Edits<'_>, image: &Image, is_us
     if disk::are_there(document, "file", &[&image.path])? {
         return Ok(());
     }
-    let target = match is_usb {
-        true => usb_target(document)?,
-        false => drive_target(document, &image.path)?,
+    let target = if is_usb {
+        usb_target(document)?
+    } else {
+        drive_target(document, &image.path)?
     };
     let mut disk = Element::new("disk")
         .attr("device", if is_usb { "disk" } else { "floppy" })

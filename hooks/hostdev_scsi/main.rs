@@ -144,11 +144,12 @@ fn disk(
     address: Option<Node<'_, '_>>,
     is_block: bool,
 ) -> Result<Element> {
-    let disk = match is_block {
-        true => Element::new("disk")
+    let disk = if is_block {
+        Element::new("disk")
             .attr("device", "lun")
-            .attr("rawio", "yes"),
-        false => Element::new("disk").attr("device", "disk"),
+            .attr("rawio", "yes")
+    } else {
+        Element::new("disk").attr("device", "disk")
     };
     let driver = Element::new("driver")
         .attr("cache", "none")

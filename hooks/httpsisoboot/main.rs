@@ -170,12 +170,12 @@ fn check_host(host: &str) -> Result<String> {
             !host.is_empty() && !host.starts_with('-') && host.chars().all(plain)
         }
     };
-    match fits {
-        true => Ok(bracketed.unwrap_or(host).to_owned()),
-        false => Err(Error::new(
+    if !fits {
+        return Err(Error::new(
             "expected a host name, an IPv4 address, or an IPv6 address in brackets",
-        )),
+        ));
     }
+    Ok(bracketed.unwrap_or(host).to_owned())
 }
 
 /// The path with its percent escapes decoded.
@@ -191,12 +191,13 @@ fn unescape(path: &str) -> Result<String> {
         let digits = after
             .get(..2)
             .and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(code.ok_or_else(|| Error::new("expected two hexadecimal digits after %"))?);
         rest = &after[2..];
     }
-    let path = String::from_utf8(bytes).ok();
-    path.filter(|path| !path.contains(char::is_control))
+    let decoded = String::from_utf8(bytes).ok();
+    decoded
+        .filter(|text| !text.contains(char::is_control))
         .ok_or_else(|| Error::new("expected escapes that are text in UTF-8"))
 }

@@ -102,9 +102,9 @@ fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, filter: &Filter) {
     let wanted: Vec<_> = wanted
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    let is_set = |present: Node<'_, '_>| {
-        xml::attr(present, "filter") == Some(filter.name)
-            && interface::filter_parameters(present) == wanted
+    let is_set = |filterref: Node<'_, '_>| {
+        xml::attr(filterref, "filter") == Some(filter.name)
+            && interface::filter_parameters(filterref) == wanted
     };
     if present.len() == 1 && is_set(present[0]) {
         return;

@@ -154,9 +154,10 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
     let has_file = Path::new("/etc/lvm/devices").join(DEVICES_FILE).exists();
     // LVM takes one --config.
     let all_devices = format!("{ALL_DEVICES} {PLAIN_REPORT}");
-    let options: &[&str] = match has_file {
-        true => &["--devicesfile", DEVICES_FILE, "--config", PLAIN_REPORT],
-        false => &["--config", &all_devices],
+    let options: &[&str] = if has_file {
+        &["--devicesfile", DEVICES_FILE, "--config", PLAIN_REPORT]
+    } else {
+        &["--config", &all_devices]
     };
     let words = [&[command], options, words].concat();
     Ok(command::run(LVM, &words, LVM_TIMEOUT)?.checked()?.stdout)
@@ -165,12 +166,13 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
 fn uuid(text: &str) -> Result<&str> {
     let parts = text.split('-').map(str::len);
     let is_hex = |c: char| c == '-' || c.is_ascii_hexdigit();
-    match parts.eq([8, 4, 4, 4, 12]) && text.chars().all(is_hex) {
-        true => Ok(text),
-        false => Err(Error::new(format!(
+    if parts.eq([8, 4, 4, 4, 12]) && text.chars().all(is_hex) {
+        Ok(text)
+    } else {
+        Err(Error::new(format!(
             "{}: expected a UUID",
             props::quoted(text)
-        ))),
+        )))
     }
 }
 

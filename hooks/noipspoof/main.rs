@@ -100,9 +100,9 @@ fn tighten(
         if is_done {
             continue;
         }
-        for filter in xml::children(interface, "filterref") {
-            if xml::attr(filter, "filter") == Some(interface::VDSM_FILTER) {
-                replace(filter, edits, &parameters);
+        for filterref in xml::children(interface, "filterref") {
+            if xml::attr(filterref, "filter") == Some(interface::VDSM_FILTER) {
+                replace(filterref, edits, &parameters);
             }
         }
     }

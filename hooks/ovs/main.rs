@@ -45,9 +45,10 @@ fn main() -> ExitCode {
 fn run() -> Result {
     match hook::event()?.as_str() {
         event @ ("before_network_setup" | "after_network_setup" | "after_network_setup_fail") => {
-            match is_asked()? {
-                true => Err(become_setup(event)),
-                false => Ok(()),
+            if is_asked()? {
+                Err(become_setup(event))
+            } else {
+                Ok(())
             }
         }
         event @ ("after_get_caps" | "after_get_stats") => {

@@ -74,9 +74,10 @@ impl<'a> Traffic<'a> {
                 "{source} has an ingress qdisc, as of VDSM's own port mirroring: expected none"
             )));
         }
-        let preference = match has_clsact {
-            true => free_preference(source)?,
-            false => FIRST_PREFERENCE,
+        let preference = if has_clsact {
+            free_preference(source)?
+        } else {
+            FIRST_PREFERENCE
         };
         *record += &format!("{pair} {preference}\n");
         self.records.write(self.vm, record)?;
@@ -143,7 +144,7 @@ impl<'a> Traffic<'a> {
             }
             let record = self.records.read(&other)?.unwrap_or_default();
             let mut sources = record.lines().map(|line| line.split(' ').next());
-            if sources.any(|other| other == Some(source)) {
+            if sources.any(|one| one == Some(source)) {
                 return Ok(());
             }
         }

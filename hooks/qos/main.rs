@@ -63,7 +63,7 @@ fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwi
     Ok(())
 }
 
-fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, asked: &Bandwidth) -> Result {
+fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, given: &Bandwidth) -> Result {
     let (label, kind) = (interface::label(interface), interface::kind(interface));
     // On the others libvirt does nothing, without a word.
     if !["bridge", "network", "ethernet", "direct"].contains(&kind) {
@@ -71,16 +71,16 @@ fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, asked: &Bandwidth) -> Res
             "{label} cannot be limited (type {kind})"
         )));
     }
-    if kind != "network" && matches!(asked[0], Some([.., Some(_)])) {
+    if kind != "network" && matches!(given[0], Some([.., Some(_)])) {
         log::warn!(
             "{PROPERTY}: {label}: libvirt takes floor only on a NIC of type network, not {kind}"
         );
     }
     let present: Vec<_> = xml::children(interface, "bandwidth").collect();
     let current = present.first().map(|first| read(*first));
-    let mut wanted = asked.clone();
-    for (wanted, current) in wanted.iter_mut().zip(current.clone().unwrap_or_default()) {
-        *wanted = wanted.take().or(current);
+    let mut wanted = given.clone();
+    for (limits, before) in wanted.iter_mut().zip(current.clone().unwrap_or_default()) {
+        *limits = limits.take().or(before);
     }
     if present.len() == 1 && current.as_ref() == Some(&wanted) {
         return Ok(());

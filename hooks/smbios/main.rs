@@ -83,8 +83,8 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
             .iter()
             .for_each(|block| edits.append(sysinfo, block)),
         None => {
-            let sysinfo = Element::new("sysinfo").attr("type", "smbios");
-            edits.append(root, &new_blocks.into_iter().fold(sysinfo, Element::child));
+            let new = Element::new("sysinfo").attr("type", "smbios");
+            edits.append(root, &new_blocks.into_iter().fold(new, Element::child));
         }
     }
     // Without it libvirt does not hand the tables to the guest.
@@ -178,10 +178,10 @@ fn check(name: &str, value: &str, block: &str) -> Result {
 /// What libvirt takes: one or two digits for month and day, two or four for the year, in range.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
-    let number = |text: &str| {
-        text.chars()
+    let number = |part: &str| {
+        part.chars()
             .all(|c| c.is_ascii_digit())
-            .then(|| text.parse::<u32>().ok())?
+            .then(|| part.parse::<u32>().ok())?
     };
     let [month, day, year] = parts[..] else {
         return false;

@@ -87,8 +87,7 @@ struct Metrics {
 
 impl Metrics {
     fn read() -> Result<Metrics> {
-        let path = Path::new(CONFIGURATION);
-        let bytes = files::read_file(path, 1 << 20)?;
+        let bytes = files::read_file(Path::new(CONFIGURATION), 1 << 20)?;
         let text = String::from_utf8(bytes).context(CONFIGURATION)?;
         let document = xml::parse_with_dtd(&text).context(CONFIGURATION)?;
         let globals = xml::child(document.root_element(), "globals").ok_or_else(|| {

@@ -35,9 +35,12 @@ fn run() -> Result {
         return Ok(());
     };
     if hook::event()? == "before_device_migrate_destination" {
-        return hook::read(|document| match is_nic(document) {
-            true => check(&profile).and_then(|()| vmfex_pool::ensure(HELPER)),
-            false => Ok(()),
+        return hook::read(|document| {
+            if is_nic(document) {
+                check(&profile).and_then(|()| vmfex_pool::ensure(HELPER))
+            } else {
+                Ok(())
+            }
         });
     }
     hook::edit(|document, edits| {

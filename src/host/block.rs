@@ -93,9 +93,10 @@ impl Device {
         while let Some(part) = parts.pop() {
             for name in files::entries(&part.directory.join("holders"))? {
                 let holder = Device::named(&name);
-                match holder.is_partition_map() {
-                    true => parts.push(holder),
-                    false => users.push(holder.title()),
+                if holder.is_partition_map() {
+                    parts.push(holder);
+                } else {
+                    users.push(holder.title());
                 }
             }
             for name in files::entries(&part.directory)? {

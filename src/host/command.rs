@@ -285,9 +285,9 @@ pub(crate) fn supervise_with(
     if !in_time {
         // The group may have ended by itself just now.
         let _ = killpg(group, Signal::SIGKILL);
-        let end = Instant::now() + KILL_TIMEOUT;
-        streams.drain(end)?;
-        ends(group, end)?;
+        let killed = Instant::now() + KILL_TIMEOUT;
+        streams.drain(killed)?;
+        ends(group, killed)?;
     }
     let status = collect(&mut child, group)?;
     let [stdout, stderr] = streams.kept;
@@ -432,8 +432,8 @@ mod tests {
         let output = wait(command, "cat", Input::Text(&"x".repeat(16 << 10)), LONG)?;
         assert_eq!(output.stdout.len(), 16 << 10);
         // Nobody reads it.
-        let output = wait(Command::new("/bin/true"), "true", Input::Text("x"), LONG)?;
-        assert!(output.status.success());
+        let unread = wait(Command::new("/bin/true"), "true", Input::Text("x"), LONG)?;
+        assert!(unread.status.success());
         Ok(())
     }
 
@@ -545,11 +545,11 @@ mod tests {
         assert_eq!((ending.status, ending.in_time), (None, false));
         assert_eq!(ending.stderr, b"late\n");
         // The program itself has ended, but somebody holds its output open.
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "sleep 60 & exit 3"]);
-        let ending = supervise(command, SOON, |_| ())?;
-        assert_eq!(ending.status.and_then(|status| status.code()), Some(3));
-        assert!(!ending.in_time);
+        let mut parent = Command::new("/bin/sh");
+        parent.args(["-c", "sleep 60 & exit 3"]);
+        let held_open = supervise(parent, SOON, |_| ())?;
+        let status = held_open.status.and_then(|status| status.code());
+        assert_eq!((status, held_open.in_time), (Some(3), false));
         Ok(())
     }
 

@@ -237,9 +237,10 @@ fn remove(directory: BorrowedFd<'_>, name: &str, file: &File) -> io::Result<()> 
         found => found?,
     };
     let file = file.metadata()?;
-    match (found.st_dev, found.st_ino) == (file.dev(), file.ino()) {
-        true => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
-        false => Ok(()),
+    if (found.st_dev, found.st_ino) == (file.dev(), file.ino()) {
+        Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?)
+    } else {
+        Ok(())
     }
 }
 

@@ -216,7 +216,7 @@ impl Appliance {
     fn listen(&mut self) -> Result<(String, String, bool)> {
         let mut kept = [Vec::new(), Vec::new()];
         let mut open = [true, true];
-        let is_whole = |kept: &[Vec<u8>; 2]| kept[0].ends_with(self.mark.as_bytes());
+        let is_whole = |streams: &[Vec<u8>; 2]| streams[0].ends_with(self.mark.as_bytes());
         // Without a stream nothing would end the wait but the deadline.
         while open != [false, false] {
             let left = self.end.saturating_duration_since(Instant::now());
@@ -285,9 +285,10 @@ impl Drop for Appliance {
 /// It has other characters.
 pub fn word(text: &str) -> Result<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_.+-".contains(c);
-    match !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
-        true => Ok(text),
-        false => Err(Error::new(format!("the name {text:?} is not a plain one"))),
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        Ok(text)
+    } else {
+        Err(Error::new(format!("the name {text:?} is not a plain one")))
     }
 }
 

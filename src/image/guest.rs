@@ -93,19 +93,14 @@ impl System {
     /// The directory is missing, its file system is full or read-only, or something else than a
     /// file is there.
     pub fn put(&self, appliance: &mut Appliance, path: &str, content: &str) -> Result {
-        let is = |appliance: &mut Appliance, what: &str, path: &str| -> Result<bool> {
-            let answer = appliance.ask(&format!("{what} {}", quoted(path)))?;
-            Ok(answer.trim() == "true")
+        let is_there = says_true(appliance, "exists", path)?;
+        let target = if is_there && !self.is_windows {
+            let real = appliance.ask(&format!("realpath {}", quoted(path)))?;
+            real.trim_end_matches('\n').to_owned()
+        } else {
+            path.to_owned()
         };
-        let is_there = is(appliance, "exists", path)?;
-        let target = match is_there && !self.is_windows {
-            true => {
-                let real = appliance.ask(&format!("realpath {}", quoted(path)))?;
-                real.trim_end_matches('\n').to_owned()
-            }
-            false => path.to_owned(),
-        };
-        if is_there && !is(appliance, "is-file", &target)? {
+        if is_there && !says_true(appliance, "is-file", &target)? {
             return Err(Error::new("something else than a file is there"));
         }
         let number = getrandom::u64().context("the system's random source")?;
@@ -183,4 +178,9 @@ fn quoted(text: &str) -> String {
         }
     }
     word + "\""
+}
+/// What the appliance answers to a question about a path.
+fn says_true(appliance: &mut Appliance, question: &str, path: &str) -> Result<bool> {
+    let answer = appliance.ask(&format!("{question} {}", quoted(path)))?;
+    Ok(answer.trim() == "true")
 }

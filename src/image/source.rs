@@ -77,11 +77,11 @@ pub fn find(path: &str) -> Result<Image> {
                 _ => silence,
             },
         )?;
-    let facts = answer?;
-    let facts: Vec<&str> = facts.split('\0').collect();
+    let answer = answer?;
+    let facts: Vec<&str> = answer.split('\0').collect();
     match facts[..] {
-        [path, size, is_writable, is_shared] => Ok(Image {
-            path: path.to_owned(),
+        [real, size, is_writable, is_shared] => Ok(Image {
+            path: real.to_owned(),
             size: size.parse().context("size")?,
             is_writable: is_writable.parse().context("mode")?,
             is_shared: is_shared.parse().context("file system")?,
@@ -274,8 +274,8 @@ mod tests {
             }
             check_qcow2(&header).err().map(|error| error.to_string())
         };
-        let says = |problem: Option<String>, word: &str| {
-            let text = problem.unwrap_or_default();
+        let says = |found: Option<String>, word: &str| {
+            let text = found.unwrap_or_default();
             assert!(text.contains(word), "{text:?}: {word:?}");
         };
         assert_eq!(problem(104, &[(7, 3)]), None);

@@ -178,10 +178,10 @@ mod tests {
             (&["/c"], Err("/c")),
             (&["/a", "/d"], Err("/d")),
         ] {
-            let text = |path| format!("{path} is a disk of this VM already");
+            let refusal = |path| format!("{path} is a disk of this VM already");
             let found = are_there(&document, "file", paths);
             let found = found.map_err(|error| error.to_string());
-            assert_eq!(found, answer.map_err(text), "{paths:?}");
+            assert_eq!(found, answer.map_err(refusal), "{paths:?}");
         }
         Ok(())
     }

@@ -131,10 +131,10 @@ mod tests {
                 "<domain><memory unit='MiB'>9</memory><cpu><numa><cell memory='{a}'{unit_a}/>\
                  <cell memory='{b}'{unit_b}/></numa></cpu></domain>"
             );
-            let [a, b] = expected;
+            let [new_a, new_b] = expected;
             let new = format!(
-                "<domain><memory>{kib}</memory><cpu><numa><cell memory='{a}'/>\
-                 <cell memory='{b}'/></numa></cpu></domain>"
+                "<domain><memory>{kib}</memory><cpu><numa><cell memory='{new_a}'/>\
+                 <cell memory='{new_b}'/></numa></cpu></domain>"
             );
             assert_eq!(set_to(kib, &old)?, Some(new));
         }

@@ -58,9 +58,9 @@ impl Comparison {
             ));
             texts = (&without.0, &without.1);
         }
-        let (before, after) = (parts(texts.0)?, parts(texts.1)?);
-        comparison.gone = without(&before, &after);
-        comparison.come = without(&after, &before);
+        let (old, new) = (parts(texts.0)?, parts(texts.1)?);
+        comparison.gone = without(&old, &new);
+        comparison.come = without(&new, &old);
         Ok(comparison)
     }
 
@@ -144,9 +144,10 @@ impl Comparison {
 pub fn as_domain(text: &str) -> Result<String> {
     let document = xml::parse(text)?;
     let root = document.root_element();
-    Ok(match xml::is(root, "domain") {
-        true => text.to_owned(),
-        false => wrapped(&[root], true),
+    Ok(if xml::is(root, "domain") {
+        text.to_owned()
+    } else {
+        wrapped(&[root], true)
     })
 }
 
@@ -281,9 +282,10 @@ fn wrapped(nodes: &[Node<'_, '_>], are_devices: bool) -> String {
     let needed = NEEDED.iter().filter(|(name, _)| !is_there(name));
     text.extend(needed.map(|(_, element)| *element));
     let parts: String = nodes.iter().map(|node| source(*node)).collect();
-    text + &match are_devices {
-        true => format!("<devices>{parts}</devices></domain>"),
-        false => format!("{parts}</domain>"),
+    if are_devices {
+        text + "<devices>" + &parts + "</devices></domain>"
+    } else {
+        text + &parts + "</domain>"
     }
 }
 
@@ -381,11 +383,11 @@ mod tests {
         let before = domain("", "<console a='wrong'/><disk a='wrong'/><nic/>");
         let after = before.replace("<console a='wrong'/>", "");
         assert_eq!(new(&before, &after)?, [""; 0]);
-        let after = after.replace("<nic/>", "<nic><wrong/></nic>");
-        assert_eq!(new(&before, &after)?, ["an element"]);
+        let wrong_nic = after.replace("<nic/>", "<nic><wrong/></nic>");
+        assert_eq!(new(&before, &wrong_nic)?, ["an element"]);
         // What is edited may be wrong in other words.
-        let after = before.replace("<disk a='wrong'/>", "<disk b='wrong'/>");
-        assert_eq!(new(&before, &after)?, [""; 0]);
+        let edited = before.replace("<disk a='wrong'/>", "<disk b='wrong'/>");
+        assert_eq!(new(&before, &edited)?, [""; 0]);
         Ok(())
     }
 

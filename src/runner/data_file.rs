@@ -167,9 +167,9 @@ fn choose<'a, 'i>(
 ) -> Result<Node<'a, 'i>> {
     let devices = xml::children(domain, "devices").flat_map(|devices| devices.children());
     let devices: Vec<_> = devices.filter(Node::is_element).collect();
-    let called = |node: &&Node<'a, 'i>, wanted: &str| {
+    let called = |node: &&Node<'a, 'i>, name: &str| {
         let mut names = names(**node).into_iter().flatten();
-        names.any(|name| name.eq_ignore_ascii_case(wanted))
+        names.any(|one| one.eq_ignore_ascii_case(name))
     };
     if let Some(wanted) = wanted {
         if let Some(found) = devices.iter().find(|node| called(node, wanted)) {

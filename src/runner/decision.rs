@@ -211,107 +211,119 @@ mod tests {
         }
     }
 
+    const OK: End = End::Status(0);
+    const FAIL: End = End::Status(1);
+    const STOP: End = End::Status(2);
+
+    /// An event, how its hooks ended and what is wrong with the data that they left, and what VDSM
+    /// makes of it.
+    type Rule = (
+        &'static str,
+        &'static [(&'static str, End, Option<&'static str>)],
+        Decision,
+        Option<&'static str>,
+    );
+
+    const RULES: &[Rule] = &[
+        (
+            "before_vm_start",
+            &[("a", OK, None)],
+            Decision::Proceeds,
+            None,
+        ),
+        // The last that failed.
+        (
+            "before_vm_start",
+            &[("a", FAIL, None), ("b", OK, None)],
+            Decision::Stops,
+            Some("VM x is down with error. Exit message: Hook Error: (b'a',)"),
+        ),
+        // The last that ran.
+        (
+            "before_vm_pause",
+            &[("a", FAIL, None), ("b", OK, None)],
+            Decision::Stops,
+            Some("Hook Error: (b'b',)"),
+        ),
+        (
+            "before_nic_hotplug",
+            &[("a", STOP, None), ("b", End::Skipped, None)],
+            Decision::Stops,
+            Some("Hook Error: (b'a',)"),
+        ),
+        (
+            "before_nic_hotplug",
+            &[("a", End::Signal(9), None)],
+            Decision::Stops,
+            Some("Hook Error: (b'a',)"),
+        ),
+        (
+            "after_vm_start",
+            &[("a", STOP, None)],
+            Decision::ProceedsAfterFailure,
+            None,
+        ),
+        (
+            "after_vm_start",
+            &[("a", End::Status(200), None)],
+            Decision::ProceedsAfterFailure,
+            None,
+        ),
+        // Data that cannot be read breaks even these; a later hook may mend it.
+        (
+            "after_get_caps",
+            &[("a", OK, Some("p")), ("b", OK, Some("p"))],
+            Decision::Stops,
+            Some("VDSM cannot read the data that a left: p"),
+        ),
+        (
+            "after_get_caps",
+            &[("a", OK, Some("p")), ("b", OK, None)],
+            Decision::Proceeds,
+            None,
+        ),
+        // Failures are raised before the data is read, but not at the VM's start.
+        (
+            "before_get_caps",
+            &[("a", FAIL, Some("p"))],
+            Decision::Stops,
+            Some("Hook Error: (b'a',)"),
+        ),
+        (
+            "before_vm_start",
+            &[("a", FAIL, Some("p"))],
+            Decision::Stops,
+            Some("VDSM cannot read the data that a left: p"),
+        ),
+        (
+            "after_vm_start",
+            &[("a", End::TimedOut, None), ("b", End::Skipped, None)],
+            Decision::Hangs,
+            Some("VDSM would wait for a for ever"),
+        ),
+        ("after_vm_start", &[], Decision::Proceeds, None),
+        ("after_vm_dehibernate", &[], Decision::Proceeds, None),
+        (
+            "after_vm_dehibernate",
+            &[("a", End::Skipped, None)],
+            Decision::Stops,
+            Some("VDSM passes FROM_SNAPSHOT as a boolean at this event and cannot start any hook"),
+        ),
+    ];
+
     #[test]
     fn vdsms_rules() {
-        let (ok, fail, stop) = (End::Status(0), End::Status(1), End::Status(2));
-        for (event, hooks, decision, message) in [
-            (
-                "before_vm_start",
-                vec![("a", ok, None)],
-                Decision::Proceeds,
-                None,
-            ),
-            // The last that failed.
-            (
-                "before_vm_start",
-                vec![("a", fail, None), ("b", ok, None)],
-                Decision::Stops,
-                Some("VM x is down with error. Exit message: Hook Error: (b'a',)"),
-            ),
-            // The last that ran.
-            (
-                "before_vm_pause",
-                vec![("a", fail, None), ("b", ok, None)],
-                Decision::Stops,
-                Some("Hook Error: (b'b',)"),
-            ),
-            (
-                "before_nic_hotplug",
-                vec![("a", stop, None), ("b", End::Skipped, None)],
-                Decision::Stops,
-                Some("Hook Error: (b'a',)"),
-            ),
-            (
-                "before_nic_hotplug",
-                vec![("a", End::Signal(9), None)],
-                Decision::Stops,
-                Some("Hook Error: (b'a',)"),
-            ),
-            (
-                "after_vm_start",
-                vec![("a", stop, None)],
-                Decision::ProceedsAfterFailure,
-                None,
-            ),
-            (
-                "after_vm_start",
-                vec![("a", End::Status(200), None)],
-                Decision::ProceedsAfterFailure,
-                None,
-            ),
-            // Data that cannot be read breaks even these; a later hook may mend it.
-            (
-                "after_get_caps",
-                vec![("a", ok, Some("p")), ("b", ok, Some("p"))],
-                Decision::Stops,
-                Some("VDSM cannot read the data that a left: p"),
-            ),
-            (
-                "after_get_caps",
-                vec![("a", ok, Some("p")), ("b", ok, None)],
-                Decision::Proceeds,
-                None,
-            ),
-            // Failures are raised before the data is read, but not at the VM's start.
-            (
-                "before_get_caps",
-                vec![("a", fail, Some("p"))],
-                Decision::Stops,
-                Some("Hook Error: (b'a',)"),
-            ),
-            (
-                "before_vm_start",
-                vec![("a", fail, Some("p"))],
-                Decision::Stops,
-                Some("VDSM cannot read the data that a left: p"),
-            ),
-            (
-                "after_vm_start",
-                vec![("a", End::TimedOut, None), ("b", End::Skipped, None)],
-                Decision::Hangs,
-                Some("VDSM would wait for a for ever"),
-            ),
-            ("after_vm_start", vec![], Decision::Proceeds, None),
-            ("after_vm_dehibernate", vec![], Decision::Proceeds, None),
-            (
-                "after_vm_dehibernate",
-                vec![("a", End::Skipped, None)],
-                Decision::Stops,
-                Some(
-                    "VDSM passes FROM_SNAPSHOT as a boolean at this event and cannot start any hook",
-                ),
-            ),
-        ] {
+        for (event, hooks, decision, message) in RULES {
             let outcomes: Vec<_> = hooks
                 .iter()
                 .map(|(name, end, problem)| outcome(name, *end, *problem))
                 .collect();
             let event = events::find(event).unwrap();
             let verdict = judge(event, &outcomes, "x");
-            assert_eq!(verdict.decision, decision, "{} {hooks:?}", event.name);
+            assert_eq!(verdict.decision, *decision, "{} {hooks:?}", event.name);
             assert_eq!(
                 verdict.message.as_deref(),
-                message,
+                *message,
                 "{} {hooks:?}",
                 event.name
             );

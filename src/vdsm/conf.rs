@@ -200,8 +200,8 @@ impl VdsmConf {
             let reference = after
                 .strip_prefix('(')
                 .and_then(|name| name.split_once(')'))
-                .and_then(|(name, after)| Some((name, after.strip_prefix('s')?)));
-            let (name, after) = reference.ok_or_else(|| {
+                .and_then(|(name, end)| Some((name, end.strip_prefix('s')?)));
+            let (name, behind) = reference.ok_or_else(|| {
                 Error::new(format!(
                     "{value:?}: expected '%%' or '%(option)s' at every '%'"
                 ))
@@ -211,7 +211,7 @@ impl VdsmConf {
                 .filter(|_| depth > 0)
                 .ok_or_else(|| Error::new(format!("{value:?}: cannot resolve %({name})s")))?;
             text += &self.resolved(section, &other.value, depth - 1)?;
-            rest = after;
+            rest = behind;
         }
         Ok(text + rest)
     }
@@ -227,8 +227,8 @@ impl VdsmConf {
                 continue;
             }
             let deeper = line.len() - line.trim_start().len();
-            let option = self.values.last_mut().filter(|_| in_option);
-            if let Some(setting) = option {
+            let latest = self.values.last_mut().filter(|_| in_option);
+            if let Some(setting) = latest {
                 if content.is_empty() || deeper > indent {
                     setting.value.push('\n');
                     setting.value += content;

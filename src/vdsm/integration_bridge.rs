@@ -88,12 +88,12 @@ pub fn connect(
     if ports.len() == 1 && is_port(ports[0], id) {
         return Ok(());
     }
-    for port in ports {
-        edits.remove(port);
+    for old in ports {
+        edits.remove(old);
     }
     let parameters = Element::new("parameters").attr("interfaceid", id);
-    let port = Element::new("virtualport").attr("type", PORT);
-    edits.append(interface, &port.child(parameters));
+    let new = Element::new("virtualport").attr("type", PORT);
+    edits.append(interface, &new.child(parameters));
     Ok(())
 }
 

@@ -44,9 +44,9 @@ pub fn with_property<'a>(document: Node<'a>, property: &str) -> Result<Vec<Netwo
         let attributes = attributes.object().ok_or_else(|| {
             Error::new(format!("network {name}: expected an object in the request"))
         })?;
-        let is_set = |name: &str| {
+        let is_set = |flag: &str| {
             attributes
-                .get(name)
+                .get(flag)
                 .is_some_and(|node| node.text() == "true")
         };
         let value = member(&attributes, "custom").and_then(|custom| custom.get(property));

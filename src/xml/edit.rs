@@ -300,29 +300,19 @@ impl Change {
                 add(range, Rank::After, text);
             }
         }
-        let content = |text: &str, indent: [&str; 2]| {
-            let mut content = String::new();
-            for xml in &self.prepended {
-                content = content + indent[0] + xml;
-            }
-            content += text;
-            for xml in &self.appended {
-                content = content + indent[1] + xml;
-            }
-            content
-        };
+        let content = |text: &str| self.prepended.concat() + text + &self.appended.concat();
         let changes_content =
             self.text.is_some() || !self.prepended.is_empty() || !self.appended.is_empty();
         match &element.body {
             _ if !changes_content => {}
             // `<a/>` becomes `<a>...</a>`.
             None => {
-                let content = content(self.text.as_deref().unwrap_or_default(), ["", ""]);
+                let content = content(self.text.as_deref().unwrap_or_default());
                 let text = format!(">{content}</{}>", element.name);
                 add(element.open_end..end, Rank::Append, text);
             }
             Some(body) => match &self.text {
-                Some(text) => add(body.clone(), Rank::Append, content(text, ["", ""])),
+                Some(text) => add(body.clone(), Rank::Append, content(text)),
                 None => {
                     let (first, last) = element.child_indents();
                     for xml in &self.prepended {
@@ -391,8 +381,8 @@ impl<'a> Layout<'a> {
                 b'/' => break (blanks, true, at + 2),
                 _ => {}
             }
-            let name = at..word_end(at);
-            at = name.end;
+            let attribute = at..word_end(at);
+            at = attribute.end;
             while !matches!(bytes[at], b'"' | b'\'') {
                 at += 1;
             }
@@ -400,7 +390,7 @@ impl<'a> Layout<'a> {
             let value = at + 1..at + 1 + source[at + 1..].find(quote).unwrap_or_default();
             at = value.end + 1;
             attributes.push(Attribute {
-                name: &source[name],
+                name: &source[attribute],
                 range: blanks..at,
                 value,
                 quote,

@@ -93,9 +93,10 @@ impl Libvirt {
     /// # Errors
     /// Why it cannot be had here.
     pub fn of(release: &'static str) -> Result<Libvirt, String> {
-        let system = match is_this(release) {
-            true => PathBuf::from("/"),
-            false => debian(release)?,
+        let system = if is_this(release) {
+            PathBuf::from("/")
+        } else {
+            debian(release)?
         };
         let mut libvirt = Libvirt {
             release,

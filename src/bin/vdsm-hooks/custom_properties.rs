@@ -352,11 +352,11 @@ mod tests {
         let devices = prop::sample::subsequence(DEVICES.to_vec(), 0..=DEVICES.len());
         let devices = devices.prop_flat_map(|devices| {
             let entries: Vec<_> = devices.iter().map(|_| entries(0)).collect();
-            (Just(devices), entries).prop_map(|(devices, entries)| {
-                let groups = devices.into_iter().zip(entries);
-                let groups = groups.map(|(device, entries)| Group {
+            (Just(devices), entries).prop_map(|(devices, of_each)| {
+                let groups = devices.into_iter().zip(of_each);
+                let groups = groups.map(|(device, of_device)| Group {
                     device: Some(device.to_owned()),
-                    entries,
+                    entries: of_device,
                 });
                 List {
                     groups: groups.collect(),
@@ -409,11 +409,11 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_read_the_engine_reads_alike(text in regexes(), more in regexes()) {
+        fn whatever_is_read_the_engine_reads_alike(one in regexes(), more in regexes()) {
             for (key, text) in [
-                (Key::Vm, format!("{text};{more}")),
-                (Key::Device, format!("{{type=disk;prop={{{text};a={more}}}}}")),
-                (Key::Device, format!("{{type=disk;prop={{a={text}}}}};{{type=video;{more}")),
+                (Key::Vm, format!("{one};{more}")),
+                (Key::Device, format!("{{type=disk;prop={{{one};a={more}}}}}")),
+                (Key::Device, format!("{{type=disk;prop={{a={one}}}}};{{type=video;{more}")),
             ] {
                 if let Ok(list) = List::parse(key, &text) {
                     prop_assert!(accepted(key, &text), "{text}");
@@ -450,9 +450,9 @@ mod tests {
             };
             for device in DEVICES.into_iter().chain([""]) {
                 let (old, new) = (of(&old, device), of(&new, device));
-                for (before, after) in old.iter().zip(&new) {
-                    prop_assert_eq!(&before.0, &after.0);
-                    prop_assert!(before.1 == after.1 || replaced.contains(&(device, &before.0)));
+                for ((name, regex), (new_name, new_regex)) in old.iter().zip(&new) {
+                    prop_assert_eq!(name, new_name);
+                    prop_assert!(regex == new_regex || replaced.contains(&(device, name)));
                 }
                 let added = new.get(old.len()..);
                 prop_assert!(added.is_some(), "{text}");

@@ -160,7 +160,7 @@ fn others(hooks: &[Manifest], hooks_dir: &Path) -> Result<Vec<Other>> {
         for entry in installed::entries(&path)? {
             let places = hooks
                 .iter()
-                .flat_map(|hook| hook.events.iter().map(|event| hook.place(event)));
+                .flat_map(|hook| hook.events.iter().map(|one| hook.place(one)));
             let place = format!("{event}/{}", entry.name);
             if places.into_iter().any(|ours| ours == place) {
                 continue;

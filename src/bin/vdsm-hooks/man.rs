@@ -152,6 +152,13 @@ fn hook_page(hook: &Manifest) -> String {
         page.tagged([bold(event.event.as_str())], &event.effect);
     }
 
+    properties(&mut page, hook);
+    commands_and_files(&mut page, hook);
+    usage(&mut page, hook);
+    title(&name, 8) + &page.finish()
+}
+
+fn properties(page: &mut Page, hook: &Manifest) {
     page.section("PROPERTIES");
     for property in &hook.properties {
         let tag = [bold(property.name.as_str()), roman("="), italic("value")];
@@ -169,7 +176,9 @@ fn hook_page(hook: &Manifest) -> String {
             property.name, property.example
         ))]);
     }
+}
 
+fn commands_and_files(page: &mut Page, hook: &Manifest) {
     if !hook.commands.is_empty() || !hook.sudo.is_empty() {
         page.section("COMMANDS");
         for command in &hook.commands {
@@ -193,7 +202,9 @@ fn hook_page(hook: &Manifest) -> String {
             page.tagged([bold(file.path.as_str())], &text);
         }
     }
+}
 
+fn usage(page: &mut Page, hook: &Manifest) {
     page.section("EXAMPLE");
     page.text([roman("What it would do to a VM, tried on a copy:")]);
     page.as_is(&format!(
@@ -225,7 +236,6 @@ fn hook_page(hook: &Manifest) -> String {
     ] {
         page.text([bold(name), roman(end)]);
     }
-    title(&name, 8) + &page.finish()
 }
 
 /// Sections of a page.

@@ -101,8 +101,11 @@ impl<'a> Report<'a> {
             [_] => "1 hook".to_owned(),
             hooks => format!("{} hooks", hooks.len()),
         };
-        let name = self.event.name;
-        let mut text = format!("{BOLD}{name}{BOLD:#}: {count} in {}\n", directory.display());
+        let event = self.event.name;
+        let mut text = format!(
+            "{BOLD}{event}{BOLD:#}: {count} in {}\n",
+            directory.display()
+        );
         if let Some(vm) = &input.vm_name {
             let _ = writeln!(text, "{DIM}VM {}{DIM:#}", printable(vm));
         }
@@ -201,9 +204,10 @@ impl<'a> Report<'a> {
         let changed = changes.iter().any(|change| !change.diff.is_empty());
         match verdict.decision {
             Decision::Proceeds | Decision::ProceedsAfterFailure if changed => {
-                text += match self.event.output_used {
-                    true => ", with what the hooks left",
-                    false => ", and ignores what hooks write at this event",
+                text += if self.event.output_used {
+                    ", with what the hooks left"
+                } else {
+                    ", and ignores what hooks write at this event"
                 };
             }
             _ => {}
@@ -218,7 +222,7 @@ impl<'a> Report<'a> {
                 new.is_some_and(|new| !new.is_empty())
             });
             let culprits: Vec<_> = culprits.map(|(outcome, _)| outcome.name.as_str()).collect();
-            let words = match (problems.is_empty(), culprits.as_slice()) {
+            let validity = match (problems.is_empty(), culprits.as_slice()) {
                 (true, []) => "valid".to_owned(),
                 (true, names) => format!(
                     "valid at the end, broken for a time by {}",
@@ -232,7 +236,7 @@ impl<'a> Report<'a> {
                     _ => format!("not valid, broken by {}", names.join(", ")),
                 },
             };
-            let _ = writeln!(text, "schema: {}", printable(&words));
+            let _ = writeln!(text, "schema: {}", printable(&validity));
         }
         if let Some(kept) = kept {
             let _ = writeln!(text, "{}", printable(kept));

@@ -140,8 +140,8 @@ fn turn_on(hook: &Manifest) -> Result<String> {
     let definitions = settings::definitions(slice::from_ref(hook));
     if !definitions.is_empty() {
         text += "\nDefine the properties in the engine\n";
-        for (key, definitions) in &definitions {
-            let list = settings::list_of(definitions);
+        for (key, of_key) in &definitions {
+            let list = settings::list_of(of_key);
             let setting = settings::setting(*key, list, settings::LEVEL);
             writeln!(text, "  engine-config -g {}", key.name())?;
             writeln!(text, "  {setting}")?;
