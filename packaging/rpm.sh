@@ -101,13 +101,13 @@ provides() {
 
 # One stanza per hook: what it is and needs, for the place of @PACKAGES@.
 packages() {
-    descriptions | while IFS=$tab read -r hook replaces last others needs wishes summary; do
+    descriptions | while IFS=$tab read -r hook replaces last others needs recommends summary; do
         printf '\n%%package %s\n' "$hook"
         printf 'Summary:        %s\n' "$summary" | sed 's/%/%%/g'
         echo 'Requires:       vdsm'
         if [ -e "hooks/$hook/sudoers" ]; then echo 'Requires:       sudo'; fi
         if [ "$needs" != - ]; then printf 'Requires:       %s\n' "$needs"; fi
-        if [ "$wishes" != - ]; then printf 'Recommends:     %s\n' "$wishes"; fi
+        if [ "$recommends" != - ]; then printf 'Recommends:     %s\n' "$recommends"; fi
         if [ -n "$(units_of "$hook")" ]; then echo '%{?systemd_ordering}'; fi
         if [ "$replaces" != - ]; then
             # It does what VDSM's own package does, at the same place.
@@ -282,10 +282,10 @@ check_packages() {
     check_tags vdsm-hooks "$file"
     check_files '' "$file"
     descriptions >"$work/descriptions"
-    while IFS=$tab read -r hook replaces last others needs wishes summary; do
+    while IFS=$tab read -r hook replaces last others needs recommends summary; do
         package=vdsm-hooks-$hook names="$names vdsm-hooks-$hook"
         file=$(package_file "$package")
-        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$wishes" "$summary"
+        check_tags "$package" "$file" "$replaces" "$last" "$others" "$needs" "$recommends" "$summary"
         check_files "$hook" "$file"
     done <"$work/descriptions"
     # shellcheck disable=SC2086 # a list of names

@@ -130,14 +130,14 @@ impl Subject<'_> {
     }
 
     /// The hook with all of its properties set to their examples, so that it has something to do.
-    fn asked(&self, document: &[u8]) -> Firing {
+    fn with_examples(&self, document: &[u8]) -> Firing {
         self.with(&self.examples(), document)
     }
 
     /// Whether the hook looks at its document. It has to where VDSM goes on with the result.
     fn reads(&self) -> bool {
         let (variable, _) = self.variables();
-        let outcome = self.asked(&self.document()).without(variable).run();
+        let outcome = self.with_examples(&self.document()).without(variable).run();
         let reads = outcome.status != Some(0);
         assert!(reads || !self.event.output_used, "{}", self.place());
         reads
@@ -283,7 +283,7 @@ fn an_empty_file_is_no_document() {
         if !subject.reads() {
             return;
         }
-        let outcome = subject.asked(b"").run();
+        let outcome = subject.with_examples(b"").run();
         if outcome.status != Some(0) {
             // A property that names something of this host may be refused before the file is read.
             assert_refused("empty file", subject, &outcome, b"");
@@ -306,7 +306,7 @@ fn a_host_that_has_nothing_gets_a_message() {
             ..*subject
         };
         let document = bare.document();
-        let outcome = bare.asked(&document).run();
+        let outcome = bare.with_examples(&document).run();
         if outcome.status != Some(0) {
             assert_refused("an empty host", &bare, &outcome, &document);
         }
@@ -351,12 +351,13 @@ fn what_is_no_document_is_refused() {
         if !subject.reads() {
             return;
         }
-        let broken = match subject.event.data.is_json() {
-            true => json,
-            false => xml,
+        let broken = if subject.event.data.is_json() {
+            json
+        } else {
+            xml
         };
         for (what, text) in broken {
-            assert_refused(what, subject, &subject.asked(text).run(), text);
+            assert_refused(what, subject, &subject.with_examples(text).run(), text);
         }
     });
 }
@@ -370,18 +371,23 @@ fn a_missing_or_wrong_data_file_is_refused() {
         let document = subject.document();
         let (variable, other) = subject.variables();
         for (what, firing) in [
-            ("no variable", subject.asked(&document).without(variable)),
+            (
+                "no variable",
+                subject.with_examples(&document).without(variable),
+            ),
             (
                 "other variable",
-                subject.asked(&document).data_named_in(other),
+                subject.with_examples(&document).data_named_in(other),
             ),
             (
                 "no file",
-                subject.asked(&document).variable(variable, "/nowhere/x"),
+                subject
+                    .with_examples(&document)
+                    .variable(variable, "/nowhere/x"),
             ),
             (
                 "directory",
-                subject.asked(&document).variable(variable, "/"),
+                subject.with_examples(&document).variable(variable, "/"),
             ),
         ] {
             assert_refused(what, subject, &firing.run(), &document);
@@ -393,7 +399,7 @@ fn a_missing_or_wrong_data_file_is_refused() {
 fn a_second_run_changes_nothing() {
     for_all(|subject| {
         let document = subject.document();
-        let first = subject.asked(&document).run();
+        let first = subject.with_examples(&document).run();
         if first.status != Some(0) {
             assert_refused("first run", subject, &first, &document);
             return;
@@ -404,7 +410,7 @@ fn a_second_run_changes_nothing() {
         let drawn =
             |data: &[u8]| random::without(std::str::from_utf8(data).unwrap(), &random).unwrap();
         for _ in 0..60 {
-            let again = subject.asked(&output).run();
+            let again = subject.with_examples(&output).run();
             let place = format!("{}: {again:?}", subject.place());
             assert_eq!(again.status, Some(0), "{place}");
             let data = again.data.unwrap();
@@ -429,7 +435,7 @@ fn a_second_run_changes_nothing() {
 #[test]
 fn owner_mode_and_link_of_the_data_file_stay() {
     for_all(|subject| {
-        let firing = subject.asked(&subject.document());
+        let firing = subject.with_examples(&subject.document());
         let real = firing.directory().join("real");
         fs::rename(&firing.data, &real).unwrap();
         symlink(&real, &firing.data).unwrap();
@@ -457,7 +463,7 @@ fn the_locale_does_not_matter() {
     for_all(|subject| {
         let run = |locale: &str| {
             subject
-                .asked(&subject.document())
+                .with_examples(&subject.document())
                 .variable("LANG", locale)
                 .variable("LC_ALL", locale)
                 .run()
@@ -487,8 +493,8 @@ fn a_read_only_directory_is_an_error_and_no_more() {
     }
     for_all(|subject| {
         let document = subject.document();
-        let changes = subject.asked(&document).run().data.as_deref() != Some(&document);
-        let firing = subject.asked(&document);
+        let changes = subject.with_examples(&document).run().data.as_deref() != Some(&document);
+        let firing = subject.with_examples(&document);
         let data = firing.data.to_str().unwrap().to_owned();
         let script = "d=${1%/*}; mount --bind \"$d\" \"$d\"; mount -o remount,bind,ro \"$d\"\n\
             shift; exec \"$@\"";
@@ -514,9 +520,9 @@ fn a_full_disk_costs_nothing() {
     }
     for_all(|subject| {
         let document = subject.document();
-        let changes = subject.asked(&document).run().data.as_deref() != Some(&document);
+        let changes = subject.with_examples(&document).run().data.as_deref() != Some(&document);
         // Nothing is left for the new document; what the hook leaves shows in the exit status.
-        let firing = subject.asked(&document);
+        let firing = subject.with_examples(&document);
         let data = firing.data.to_str().unwrap().to_owned();
         let content = fs::File::open(&firing.data).unwrap();
         let script = "mount -t tmpfs -o size=64k tmpfs \"${1%/*}\" \n\
@@ -553,9 +559,9 @@ fn a_kill_in_the_middle_of_writing_leaves_the_old_document() {
             _ => format!("{text}<!-- {} -->\n", "long ".repeat(4000)),
         };
         let long = long.into_bytes();
-        let changes = subject.asked(&long).run().data.as_deref() != Some(&long);
+        let changes = subject.with_examples(&long).run().data.as_deref() != Some(&long);
         let outcome = subject
-            .asked(&long)
+            .with_examples(&long)
             .inside(&["sh", "-c", "ulimit -f 8; exec \"$0\""])
             .run();
         let place = format!("{}: {outcome:?}", subject.place());
@@ -572,11 +578,11 @@ fn a_kill_in_the_middle_of_writing_leaves_the_old_document() {
 #[test]
 fn the_event_directory_may_be_reached_through_links() {
     for_all(|subject| {
-        let firing = subject.asked(&subject.document());
+        let firing = subject.with_examples(&subject.document());
         let link = firing.directory().join("elsewhere");
         symlink(firing.directory().join(subject.event.name), &link).unwrap();
         let through = link.join(format!("50_{}", subject.hook.name));
-        let direct = subject.asked(&subject.document()).run();
+        let direct = subject.with_examples(&subject.document()).run();
         let linked = firing.through(&through).run();
         assert_eq!(
             linked.status,
@@ -656,7 +662,7 @@ fn a_value_that_is_not_utf8_is_refused() {
         }
         let mut refused = 0;
         for property in properties {
-            let firing = subject.asked(&document);
+            let firing = subject.with_examples(&document);
             let mut command = firing.command();
             let value = OsStr::from_bytes(b"\xff\xfe");
             let output = command.env(&property.name, value).output().unwrap();
@@ -689,7 +695,7 @@ fn a_hook_acts_on_its_example() {
     let acted = Mutex::new(BTreeMap::new());
     for_all(|subject| {
         let document = subject.document();
-        let firing = subject.asked(&document);
+        let firing = subject.with_examples(&document);
         let outcome = firing.run();
         let ran = firing.root().is_some_and(|host| !host.calls().is_empty());
         // One that only looks has done that.

@@ -134,8 +134,8 @@ debian() {
             libvirt-daemon-log qemu-system-modules-spice"
     fi
     # What the tests do without, each with a line that says so.
-    wishes=
-    [ "$purpose" = demo ] || wishes='debootstrap e2fsprogs ethtool guestfish hyperfine iputils-ping
+    optional=
+    [ "$purpose" = demo ] || optional='debootstrap e2fsprogs ethtool guestfish hyperfine iputils-ping
         libguestfs-xfs libsasl2-modules linux-image-cloud-amd64 lvm2 mandoc ntfs-3g openssl
         openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
         sudo time'
@@ -156,16 +156,16 @@ debian() {
     if [ "$purpose" = tests ]; then
         # Those that belong to the cargo that is used; rustup brings its own.
         case $(cargo --version >/dev/null 2>&1 && dpkg -S "$(command -v cargo)" 2>/dev/null) in
-        cargo-web:*) wishes="$wishes rustfmt-web rust-web-clippy" ;;
-        cargo:*) wishes="$wishes rustfmt rust-clippy" ;;
-        *) has_rust || wishes="$wishes rustfmt rust-clippy" ;;
+        cargo-web:*) optional="$optional rustfmt-web rust-web-clippy" ;;
+        cargo:*) optional="$optional rustfmt rust-clippy" ;;
+        *) has_rust || optional="$optional rustfmt rust-clippy" ;;
         esac
     fi
 
-    missing=$(not_installed $packages $wishes)
+    missing=$(not_installed $packages $optional)
     if [ -n "$(available $missing)" ] || [ -z "$(available gcc)" ]; then apt_update; fi
-    wishes=$(not_installed $wishes)
-    lacking=$(without "$(available $wishes)" $wishes)
+    optional=$(not_installed $optional)
+    lacking=$(without "$(available $optional)" $optional)
     for package in $lacking; do not_run "$package"; done
     missing=$(without "$lacking" $missing)
     [ -n "$missing" ] || return 0
@@ -184,8 +184,8 @@ enterprise_linux() {
         libvirt-daemon-driver-nwfilter libvirt-daemon-driver-qemu libvirt-client
         qemu-kvm qemu-img seabios-bin iptables-nft iproute jq libxml2'
     # Some of these are in EPEL and in oVirt's repositories.
-    wishes=
-    [ "$purpose" = demo ] || wishes='clippy cyrus-sasl cyrus-sasl-scram e2fsprogs edk2-ovmf ethtool
+    optional=
+    [ "$purpose" = demo ] || optional='clippy cyrus-sasl cyrus-sasl-scram e2fsprogs edk2-ovmf ethtool
         guestfs-tools hyperfine iputils libguestfs-xfs lvm2 mandoc openssl openvswitch python3
         qemu-kvm-block-curl rpm-build rustfmt safelease sanlock ShellCheck strace sudo time'
     # First of all, as on Debian.
@@ -197,14 +197,14 @@ enterprise_linux() {
             sed -n 's/^1\.\([0-9]*\)\..*/\1/p' | sort -n | tail -n 1)
         [ "${version:-0}" -ge "$rust" ] || no_rust
     fi
-    missing=$(rpm_missing $packages $wishes)
+    missing=$(rpm_missing $packages $optional)
     [ -n "$missing" ] || return 0
     echo "needs.sh: installing" $missing "(never tried on Enterprise Linux before)"
     # What no repository has is left out: needed packages are looked for again.
     quietly as_root dnf install -y --setopt=install_weak_deps=False --setopt=strict=False $missing
     missing=$(rpm_missing $packages)
     [ -z "$missing" ] || die "no repository has" $missing
-    for package in $(rpm_missing $wishes); do not_run "$package"; done
+    for package in $(rpm_missing $optional); do not_run "$package"; done
 }
 
 rpm_missing() { rpm -q --qf '' "$@" | sed -n 's/^package \(.*\) is not installed$/\1/p'; }

@@ -41,13 +41,13 @@ fn round() {
     thread::scope(|scope| {
         for (network, addresses) in &networks {
             for (option, address) in addresses {
-                let asked = move || {
+                let ask_one = move || {
                     if let Err(error) = ask(network, option, address) {
                         log::warn!("network {network:?}: {error}");
                     }
                 };
                 // Without a thread there is no answer this time.
-                if let Err(error) = thread::Builder::new().spawn_scoped(scope, asked) {
+                if let Err(error) = thread::Builder::new().spawn_scoped(scope, ask_one) {
                     log::warn!("network {network:?}: {error}");
                 }
             }

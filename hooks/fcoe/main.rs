@@ -35,9 +35,9 @@ const KEYS: [(&str, &str); 3] = [
 /// In the order in which they have to come up.
 const SERVICES: [&str; 2] = ["lldpad", "fcoe"];
 /// The record that they are to be restarted, kept from before the files change.
-const OWED: &str = "restart";
+const RESTART: &str = "restart";
 /// Where that is.
-const OWED_FILE: &str = "/run/vdsm-hooks/fcoe/restart";
+const RESTART_FILE: &str = "/run/vdsm-hooks/fcoe/restart";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Variables and their values, in order.
@@ -53,16 +53,16 @@ fn run() -> Result {
         files = wanted(document)?;
         Ok(())
     })?;
-    let is_owed = Path::new(OWED_FILE).exists();
+    let is_restart_due = Path::new(RESTART_FILE).exists();
     let is_change = transaction::is_change(&files)?;
-    if !is_owed && !is_change {
+    if !is_restart_due && !is_change {
         return Ok(());
     }
-    let records = Records::own(PROPERTY)?;
+    let records = Records::root_only(PROPERTY)?;
     // Before the files: the next run finds them as they have to be, and sees no change.
-    records.write(OWED, "")?;
+    records.write(RESTART, "")?;
     let changed = transaction::change(&files, None);
-    if changed.is_err() && !is_owed {
+    if changed.is_err() && !is_restart_due {
         forget(&records);
     }
     changed?;
@@ -78,7 +78,7 @@ fn run() -> Result {
 }
 
 fn forget(records: &Records) {
-    if let Err(error) = records.remove(OWED) {
+    if let Err(error) = records.remove(RESTART) {
         log::warn!("the services will be restarted once more: {error}");
     }
 }
@@ -98,11 +98,11 @@ fn wanted(document: Node<'_>) -> Result<Files> {
         ports.insert(nic, settings);
     }
     // Of a NIC that no network of the request wants: a port of another network stays as it is.
-    let (asked, others): (Vec<_>, _) = configured()?
+    let (of_request, others): (Vec<_>, _) = configured()?
         .into_iter()
         .partition(|(name, _)| names.contains(name));
     let is_used = |nic: &str| others.iter().any(|(_, other)| other == nic);
-    let ended = asked.into_iter().map(|(_, nic)| nic);
+    let ended = of_request.into_iter().map(|(_, nic)| nic);
     let ended = ended.filter(|nic| !ports.contains_key(nic) && !is_used(nic));
     let file = |nic: &str| Path::new(DIRECTORY).join(format!("cfg-{nic}"));
     let mut files: Files = ended.map(|nic| (file(&nic), None)).collect();

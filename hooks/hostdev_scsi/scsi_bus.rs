@@ -78,7 +78,7 @@ fn drive_address<'a, 'i>(device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
 }
 
 fn place(address: Node<'_, '_>) -> Option<Place> {
-    let number = |name| xml::attr(address, name).map_or(Some(0), hostdev::spelt);
+    let number = |name| xml::attr(address, name).map_or(Some(0), hostdev::parse_number);
     Some([
         number("controller")?,
         number("bus")?,

@@ -124,7 +124,7 @@ fn hostdev(device: &UsbDevice, is_one_of_several: bool) -> Element {
 fn kind_of(hostdev: Node<'_, '_>) -> Option<Kind> {
     let source =
         xml::child(hostdev, "source").filter(|_| xml::attr(hostdev, "type") == Some("usb"))?;
-    let id = |name| hostdev::spelt(xml::attr(xml::child(source, name)?, "id")?);
+    let id = |name| hostdev::parse_number(xml::attr(xml::child(source, name)?, "id")?);
     Some([id("vendor")?, id("product")?])
 }
 

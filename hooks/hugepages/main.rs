@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let Some((property, value)) = asked()? else {
+    let Some((property, value)) = requested()? else {
         return Ok(());
     };
     match hook::event()?.as_str() {
@@ -58,7 +58,7 @@ fn run() -> Result {
 }
 
 /// The property that says how many.
-fn asked() -> Result<Option<(&'static str, String)>> {
+fn requested() -> Result<Option<(&'static str, String)>> {
     for property in PROPERTIES {
         let value = props::given(property)?.map(|value| value.trim().to_owned());
         if let Some(value) = value.filter(|value| value != "0") {

@@ -62,21 +62,23 @@ fn kib(size: &str) -> Option<u64> {
 /// # Errors
 /// There are too few, and the pool is as before; or the helper fails.
 pub(crate) fn reserve(vm: &str, pool: Pool, count: u64) -> Result<bool> {
-    let book = Book::open()?;
-    if book.records.read(vm)?.is_some() {
+    let reservations = Reservations::open()?;
+    if reservations.records.read(vm)?.is_some() {
         return Ok(false);
     }
     let before = pool.count()?;
     let kib = pool.kib;
     // First, so that whoever comes after a crash finds out.
-    book.records
+    reservations
+        .records
         .write(vm, &format!("{kib} {count} {before}\n"))?;
-    let gained = book.gain(pool, before, count);
-    let reserved = gained.and_then(|()| book.records.write(vm, &format!("{kib} {count}\n")));
+    let gained = reservations.gain(pool, before, count);
+    let reserved =
+        gained.and_then(|()| reservations.records.write(vm, &format!("{kib} {count}\n")));
     if reserved.is_err() {
         // A helper that did not end in time still has the lock: it is waited for.
-        drop(book);
-        if let Err(error) = Book::open() {
+        drop(reservations);
+        if let Err(error) = Reservations::open() {
             log::warn!("the host keeps up to {count} pages too many: {error}");
         }
     }
@@ -88,14 +90,14 @@ pub(crate) fn reserve(vm: &str, pool: Pool, count: u64) -> Result<bool> {
 /// # Errors
 /// The record is broken, or the helper fails; the next one who reserves or releases tries again.
 pub(crate) fn release(vm: &str) -> Result {
-    let book = Book::open()?;
-    let Some(Record { pool, count, .. }) = book.of(vm)? else {
+    let reservations = Reservations::open()?;
+    let Some(Record { pool, count, .. }) = reservations.of(vm)? else {
         return Ok(());
     };
     let end = pool.count()?.saturating_sub(count);
     let record = format!("{} {count} {end}\n", pool.kib);
-    book.records.write(vm, &record)?;
-    book.bring_down(vm, pool, end)
+    reservations.records.write(vm, &record)?;
+    reservations.bring_down(vm, pool, end)
 }
 
 /// A VM's record: `KIB COUNT`. With a third number the pool is just being brought down to that, or
@@ -124,27 +126,27 @@ impl Record {
 }
 
 /// The records, while nobody else has them.
-struct Book {
+struct Reservations {
     lock: Lock,
     records: Records,
 }
 
-impl Book {
+impl Reservations {
     /// Without the records of hooks that died half way: what they began is brought to its end.
-    fn open() -> Result<Book> {
+    fn open() -> Result<Reservations> {
         let lock = state::lock(HOOK, LOCK_TIMEOUT)?;
         let records = Records::of(HOOK)?;
-        let book = Book { lock, records };
-        for vm in book.records.names()? {
+        let reservations = Reservations { lock, records };
+        for vm in reservations.records.names()? {
             // One that is broken is in nobody's way but its own VM's.
-            let Ok(Some(Record { pool, down_to, .. })) = book.of(&vm) else {
+            let Ok(Some(Record { pool, down_to, .. })) = reservations.of(&vm) else {
                 continue;
             };
             if let Some(end) = down_to {
-                book.bring_down(&vm, pool, end)?;
+                reservations.bring_down(&vm, pool, end)?;
             }
         }
-        Ok(book)
+        Ok(reservations)
     }
 
     fn of(&self, vm: &str) -> Result<Option<Record>> {

@@ -95,7 +95,7 @@ fn copy_of(disk: &Object<'_>, backend: &str, lv: &str) -> Result<String> {
 
     let known: Value = serde_json::from_slice(&ask(&format!("list {lv}"))?)?;
     if let Some(tags) = known["lv_tags"].as_str() {
-        let has = |tag: &str| tags.split(',').any(|known| known == tag);
+        let has = |tag: &str| tags.split(',').any(|one| one == tag);
         if !has(&format!("VM_{vm}")) {
             return Err(Error::new(format!(
                 "the volume on this host has the tags {tags:?}, expected VM_{vm}"
@@ -139,7 +139,7 @@ fn copy(path: &str, format: &str, local: &str, backend: &str) -> Result {
 }
 
 fn ask(request: &str) -> Result<Vec<u8>> {
-    let answer = HELPER.tell(&format!("{request}\n"), HELPER_TIMEOUT)?;
+    let answer = HELPER.run_with_input(&format!("{request}\n"), HELPER_TIMEOUT)?;
     Ok(answer.checked()?.stdout)
 }
 

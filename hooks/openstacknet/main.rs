@@ -68,16 +68,16 @@ fn run() -> Result {
 fn prepare(starts: bool) -> Result {
     let on_ovs = on_ovs()?;
     let id = port_id()?;
-    let mut asked = None;
+    let mut paused = None;
     let done = hook::edit(|document, edits| {
         connect(document, edits, &id, on_ovs)?;
         if starts {
-            asked = paused_start::ask()?;
+            paused = paused_start::ask()?;
         }
         Ok(())
     });
-    if let (Err(_), Some(asked)) = (&done, asked) {
-        asked.take_back();
+    if let (Err(_), Some(paused)) = (&done, paused) {
+        paused.take_back();
     }
     done
 }
@@ -89,10 +89,13 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
         Error::new(format!("the document is <{name}>, expected <interface>"))
     })?;
     network_choice::check_alone(PROVIDER, interface)
-        .and_then(|()| match on_ovs {
-            true => UNFILTERED.check_properties(),
-            // A tap on a bridge of Linux keeps its filter.
-            false => Ok(()),
+        .and_then(|()| {
+            if on_ovs {
+                UNFILTERED.check_properties()
+            } else {
+                // A tap on a bridge of Linux keeps its filter.
+                Ok(())
+            }
         })
         .context(format!("{PROVIDER}: {}", interface::label(interface)))?;
     match xml::child(interface, "target") {
@@ -102,7 +105,7 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
     if on_ovs {
         integration_bridge::connect(interface, source, edits, "an Open vSwitch port", id)?;
     } else {
-        edits.set_attr(source, "bridge", tap::PARKED);
+        edits.set_attr(source, "bridge", tap::DUMMY_BRIDGE);
     }
     Ok(())
 }

@@ -34,8 +34,9 @@ fn free(arguments: &[String]) -> Result {
     }
     let bridge = Path::new("/sys/class/net").join(tap).join("master");
     // Neutron's agent may have wired it already, or it is none of ours.
-    let parked = fs::read_link(bridge).map_or(true, |bridge| bridge.ends_with(tap::PARKED));
-    if !parked {
+    let is_on_dummy =
+        fs::read_link(bridge).map_or(true, |bridge| bridge.ends_with(tap::DUMMY_BRIDGE));
+    if !is_on_dummy {
         return Ok(());
     }
     command::run("ip", &["link", "set", tap, "nomaster"], TIMEOUT)?

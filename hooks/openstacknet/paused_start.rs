@@ -48,12 +48,12 @@ pub(crate) fn ask() -> Result<Option<PausedStart>> {
         None => start::make_launch_flags(&vm, &new)?,
     }
     let mark = mark(&vm);
-    let asked = PausedStart { vm, before };
+    let paused = PausedStart { vm, before };
     if let Err(error) = fs::write(&mark, "true") {
-        asked.take_back();
+        paused.take_back();
         return Err(error).context(mark.display());
     }
-    Ok(Some(asked))
+    Ok(Some(paused))
 }
 
 impl PausedStart {

@@ -39,9 +39,9 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
     for (name, network) in &switch.networks {
         let own = addresses(network.device(name))?;
         let ports: Vec<_> = network
-            .card
+            .southbound
             .iter()
-            .map(|card| link(card, network))
+            .map(|southbound| link(southbound, network))
             .collect();
         let with = |more: Value| merged(&own, more);
         let stp = if network.stp { "on" } else { "off" };
@@ -61,11 +61,11 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
                 with(json!({"ports": ports, "stp": stp, "opts": {}})),
             )?;
         }
-        if let (Some(vlan), Some(card)) = (network.vlan, &network.card) {
+        if let (Some(vlan), Some(southbound)) = (network.vlan, &network.southbound) {
             put(
                 "vlans",
-                &link(card, network),
-                with(json!({"iface": card, "vlanid": vlan})),
+                &link(southbound, network),
+                with(json!({"iface": southbound, "vlanid": vlan})),
             )?;
         }
     }
@@ -87,10 +87,10 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
 }
 
 /// What VDSM calls the device below the network.
-fn link(card: &str, network: &Network) -> String {
+fn link(southbound: &str, network: &Network) -> String {
     match network.vlan {
-        Some(vlan) => format!("{card}.{vlan}"),
-        None => card.to_owned(),
+        Some(vlan) => format!("{southbound}.{vlan}"),
+        None => southbound.to_owned(),
     }
 }
 
@@ -115,7 +115,7 @@ fn addresses(device: &str) -> Result<Value> {
             .filter_map(|it| Some((it["local"].as_str()?.to_owned(), it["prefixlen"].as_u64()?)))
             .collect()
     };
-    let spelt = |all: &[(String, u64)]| -> Vec<String> {
+    let with_prefixes = |all: &[(String, u64)]| -> Vec<String> {
         all.iter()
             .map(|(address, prefix)| format!("{address}/{prefix}"))
             .collect()
@@ -131,8 +131,8 @@ fn addresses(device: &str) -> Result<Value> {
         "addr": address,
         "netmask": mask,
         "gateway": route[0]["gateway"].as_str().unwrap_or_default(),
-        "ipv4addrs": spelt(&ipv4),
-        "ipv6addrs": spelt(&ipv6),
+        "ipv4addrs": with_prefixes(&ipv4),
+        "ipv6addrs": with_prefixes(&ipv6),
         "ipv6gateway": "::",
         "cfg": {},
     }))

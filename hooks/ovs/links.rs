@@ -78,12 +78,12 @@ impl Links {
 
 fn nics(switch: &Switch) -> BTreeSet<&str> {
     let members = switch.bonds.values().flat_map(|bond| &bond.nics);
-    let cards = switch
+    let southbound = switch
         .networks
         .values()
-        .filter_map(|network| network.card.as_ref());
-    let cards = cards.filter(|card| !switch.bonds.contains_key(*card));
-    members.chain(cards).map(String::as_str).collect()
+        .filter_map(|network| network.southbound.as_ref());
+    let southbound = southbound.filter(|southbound| !switch.bonds.contains_key(*southbound));
+    members.chain(southbound).map(String::as_str).collect()
 }
 
 /// Brings up the links of what is in `to` and is another one in `from`, with MTU and addresses.
@@ -112,7 +112,12 @@ pub(crate) fn apply(lock: &Lock, from: &Switch, to: &Switch) -> Result {
             continue;
         }
         let device = network.device(name);
-        for link in network.card.iter().map(String::as_str).chain([device]) {
+        for link in network
+            .southbound
+            .iter()
+            .map(String::as_str)
+            .chain([device])
+        {
             let raised = network
                 .mtu
                 .filter(|mtu| number(link, "mtu").is_none_or(|now| now < *mtu));

@@ -13,8 +13,8 @@ pub(crate) struct Network {
     pub(crate) is_ovs: bool,
     /// The tag, if it has one.
     pub(crate) vlan: Option<String>,
-    /// The network card or bond below it.
-    pub(crate) card: Option<String>,
+    /// The NIC or bond below it.
+    pub(crate) southbound: Option<String>,
 }
 
 impl Network {
@@ -26,23 +26,23 @@ impl Network {
         let Some(attributes) = networks::configured(name)? else {
             return Ok(None);
         };
-        let text = |name| match &attributes[name] {
+        let text = |attribute| match &attributes[attribute] {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let asked = match &attributes["custom"]["ovs"] {
-            Value::Bool(asked) => *asked,
-            Value::String(asked) => {
-                props::is_true(asked) || ["Yes", "yes", "on"].contains(&asked.as_str())
+        let is_requested = match &attributes["custom"]["ovs"] {
+            Value::Bool(value) => *value,
+            Value::String(value) => {
+                props::is_true(value) || ["Yes", "yes", "on"].contains(&value.as_str())
             }
             _ => false,
         };
         Ok(Some(Network {
             name: name.to_owned(),
-            is_ovs: asked && attributes["switch"] != "ovs",
+            is_ovs: is_requested && attributes["switch"] != "ovs",
             vlan: text("vlan"),
-            card: text("nic").or_else(|| text("bonding")),
+            southbound: text("nic").or_else(|| text("bonding")),
         }))
     }
 

@@ -129,7 +129,7 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
         "files": files.collect::<Result<Value>>()?,
         "links": Links::of(&to.switch).value(),
     });
-    Records::own(HOOK)?.write(STATE, &setup.to_string())?;
+    Records::root_only(HOOK)?.write(STATE, &setup.to_string())?;
     transact(lock, plan::commands(&from.switch, &to.switch))?;
     links::apply(lock, &from.switch, &to.switch)?;
     change(&request.files).map(drop)
@@ -153,7 +153,7 @@ fn go_back(lock: &Lock) -> Result {
     if !Path::new(STATE_FILE).exists() {
         return Ok(());
     }
-    let records = Records::own(HOOK)?;
+    let records = Records::root_only(HOOK)?;
     let Some(text) = records.read(STATE)? else {
         return Ok(());
     };
@@ -164,14 +164,15 @@ fn go_back(lock: &Lock) -> Result {
     let files = files
         .ok_or_else(|| Error::new("the state before the set-up: not what this hook has written"))?;
     let file = |(path, old): (&String, &Value)| {
-        let text = old.as_str().map(str::to_owned);
+        let content = old.as_str().map(str::to_owned);
         let path = PathBuf::from(path);
-        match networks::is_configuration(&path) {
-            true => Ok((path, text)),
-            false => Err(Error::new(format!(
+        if networks::is_configuration(&path) {
+            Ok((path, content))
+        } else {
+            Err(Error::new(format!(
                 "the state before the set-up: {}: expected a file of VDSM's running configuration",
                 path.display()
-            ))),
+            )))
         }
     };
     let files: Result<Files> = files.iter().map(file).collect();
@@ -197,9 +198,10 @@ fn drop_old_state() -> Result {
 }
 
 fn forget() -> Result {
-    match Path::new(STATE_FILE).exists() {
-        true => Records::own(HOOK)?.remove(STATE),
-        false => Ok(()),
+    if Path::new(STATE_FILE).exists() {
+        Records::root_only(HOOK)?.remove(STATE)
+    } else {
+        Ok(())
     }
 }
 

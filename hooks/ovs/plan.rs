@@ -19,7 +19,7 @@ pub(crate) struct Switch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Network {
     /// The NIC or bond below it.
-    pub(crate) card: Option<String>,
+    pub(crate) southbound: Option<String>,
     pub(crate) vlan: Option<u16>,
     /// Whether VMs can be on it.
     pub(crate) is_bridged: bool,
@@ -73,9 +73,12 @@ impl Switch {
 
     /// The NICs that are ports themselves.
     fn ports(&self) -> BTreeSet<&str> {
-        let cards = self.networks.values().filter_map(|it| it.card.as_deref());
-        cards
-            .filter(|card| !self.bonds.contains_key(*card))
+        let southbound = self
+            .networks
+            .values()
+            .filter_map(|it| it.southbound.as_deref());
+        southbound
+            .filter(|southbound| !self.bonds.contains_key(*southbound))
             .collect()
     }
 
@@ -106,7 +109,7 @@ impl Switch {
                     ));
                 }
             }
-            if let Some(other) = seen.insert((&network.card, network.vlan), name) {
+            if let Some(other) = seen.insert((&network.southbound, network.vlan), name) {
                 return Some(format!(
                     "network {name}: {other} has the same NIC or bond and tag"
                 ));
@@ -116,12 +119,16 @@ impl Switch {
     }
 
     fn problem_of(&self, network: &Network, has_nic: impl Fn(&str) -> bool) -> Option<String> {
-        let card = network.card.as_deref();
-        if let Some(nic) = card.filter(|card| !self.bonds.contains_key(*card) && !has_nic(card)) {
+        let southbound = network.southbound.as_deref();
+        if let Some(nic) = southbound
+            .filter(|southbound| !self.bonds.contains_key(*southbound) && !has_nic(southbound))
+        {
             return Some(format!("the host has no NIC {nic}"));
         }
         match network.vlan {
-            Some(_) if card.is_none() => Some("expected a NIC or bond below a tag".to_owned()),
+            Some(_) if southbound.is_none() => {
+                Some("expected a NIC or bond below a tag".to_owned())
+            }
             Some(_) if network.stp => {
                 Some("expected the spanning tree protocol on the untagged network".to_owned())
             }
@@ -230,8 +237,8 @@ impl Commands {
             Some(old) => {
                 for (number, nic) in new.nics.difference(&old.nics).enumerate() {
                     let id = format!("@{name}.in{number}");
-                    let new = format!("--id={id}");
-                    self.add([&new, "create", "Interface", &format!("name={nic}")]);
+                    let option = format!("--id={id}");
+                    self.add([&option, "create", "Interface", &format!("name={nic}")]);
                     self.add(["add", "Port", name, "interfaces", &id]);
                 }
                 for (number, nic) in old.nics.difference(&new.nics).enumerate() {
@@ -257,13 +264,15 @@ impl Commands {
     }
 
     fn service(&mut self, name: &str, old: Option<&Network>, new: &Network) {
-        let (Some(service), Some(vlan), Some(card)) = (new.service, new.vlan, &new.card) else {
+        let (Some(service), Some(vlan), Some(southbound)) =
+            (new.service, new.vlan, &new.southbound)
+        else {
             return;
         };
         if old.is_some_and(|old| (old.service, old.vlan) == (new.service, new.vlan)) {
             return;
         }
-        self.add(["set", "Interface", card, "lldp:enable=true"]);
+        self.add(["set", "Interface", southbound, "lldp:enable=true"]);
         let words = [service.to_string(), vlan.to_string()];
         self.add(["add-aa-mapping", name, &words[0], &words[1]]);
     }
@@ -273,9 +282,9 @@ impl Commands {
 mod tests {
     use super::*;
 
-    fn network(card: &str, vlan: Option<u16>) -> Network {
+    fn network(southbound: &str, vlan: Option<u16>) -> Network {
         Network {
-            card: Some(card.to_owned()),
+            southbound: Some(southbound.to_owned()),
             vlan,
             ..Network::default()
         }
@@ -422,8 +431,8 @@ mod tests {
             &[("bond0", &["em2", "em3"])],
         );
         assert_eq!(problem(sound), None);
-        let mut no_card = network("em1", Some(12));
-        no_card.card = None;
+        let mut no_southbound = network("em1", Some(12));
+        no_southbound.southbound = None;
         let mut tree = network("em1", Some(12));
         tree.stp = true;
         let mut service = network("em1", None);
@@ -435,7 +444,7 @@ mod tests {
                 "network red: the host has no NIC eth7",
             ),
             (
-                one(no_card),
+                one(no_southbound),
                 "network red: expected a NIC or bond below a tag",
             ),
             (

@@ -161,9 +161,11 @@ impl<'a> Request<'a> {
     fn add(&mut self, kind: Kind, name: &str, value: &Value) -> Result<bool> {
         let wrong = |error: Error| Error::new(format!("{} {name}: {error}", kind.word()));
         let goes = value["remove"] == true;
-        let asked = value["custom"]["ovs"].as_str().unwrap_or("true");
-        if kind == Kind::Network && !goes && !is_yes_text(asked) && !is_no_text(asked) {
-            log::warn!("network {name}: ovs={asked:?}: expected true or false, it is left to VDSM");
+        let property = value["custom"]["ovs"].as_str().unwrap_or("true");
+        if kind == Kind::Network && !goes && !is_yes_text(property) && !is_no_text(property) {
+            log::warn!(
+                "network {name}: ovs={property:?}: expected true or false, it is left to VDSM"
+            );
         }
         let was = self.to.remove(kind, name);
         let is = !goes && self.to.add(kind, name, value).map_err(wrong)?;
@@ -203,7 +205,7 @@ fn network(attributes: &Value) -> Result<Option<Network>> {
             "expected addresses that are given: this hook asks no DHCP server",
         ));
     }
-    let card = text(&attributes["nic"]).or_else(|| text(&attributes["bonding"]));
+    let southbound = text(&attributes["nic"]).or_else(|| text(&attributes["bonding"]));
     let vlan = text(&attributes["vlan"]).map(|vlan| match vlan.parse() {
         Ok(vlan @ 1..=4094) => Ok(vlan),
         _ => Err(Error::new(format!("vlan {vlan:?}: expected 1 to 4094"))),
@@ -224,7 +226,7 @@ fn network(attributes: &Value) -> Result<Option<Network>> {
     let gateway = gateway.map(|it| ipv4(&it).map(|it| it.to_string()));
     let addresses = [ipv4_of(attributes)?, ipv6_of(attributes)?];
     Ok(Some(Network {
-        card,
+        southbound,
         vlan: vlan.transpose()?,
         is_bridged: attributes["bridged"] != false,
         stp: is_yes(&attributes["stp"]),
@@ -257,16 +259,16 @@ fn ipv4_of(attributes: &Value) -> Result<Option<String>> {
 }
 
 fn ipv6_of(attributes: &Value) -> Result<Option<String>> {
-    let Some(spelt) = text(&attributes["ipv6addr"]) else {
+    let Some(given) = text(&attributes["ipv6addr"]) else {
         return Ok(None);
     };
-    let (address, prefix) = spelt.split_once('/').unwrap_or((&spelt, "128"));
+    let (address, prefix) = given.split_once('/').unwrap_or((&given, "128"));
     let address: Option<Ipv6Addr> = address.parse().ok();
     let prefix: Option<u8> = prefix.parse().ok().filter(|prefix| *prefix <= 128);
     match (address, prefix) {
         (Some(address), Some(prefix)) => Ok(Some(format!("{address}/{prefix}"))),
         _ => Err(Error::new(format!(
-            "ipv6addr {spelt:?}: expected ADDRESS/PREFIX"
+            "ipv6addr {given:?}: expected ADDRESS/PREFIX"
         ))),
     }
 }
@@ -282,18 +284,19 @@ fn bond(attributes: &Value) -> Result<Option<Bond>> {
     let custom = options.split(' ').find_map(|it| it.strip_prefix("custom="));
     let custom = custom.unwrap_or_default().split(',');
     let pairs: BTreeMap<_, _> = custom.filter_map(|pair| pair.split_once(':')).collect();
-    if !pairs.get("ovs").is_some_and(|asked| is_yes_text(asked)) || attributes["switch"] == "ovs" {
+    if !pairs.get("ovs").is_some_and(|value| is_yes_text(value)) || attributes["switch"] == "ovs" {
         return Ok(None);
     }
     let choice = |key: &str, choices: [&str; 3]| {
         let value = pairs.get(key).copied().unwrap_or(choices[0]);
-        match choices.contains(&value) {
-            true => Ok(value.to_owned()),
-            false => Err(props::wrong(
+        if choices.contains(&value) {
+            Ok(value.to_owned())
+        } else {
+            Err(props::wrong(
                 key,
                 value,
                 format!("expected {}", choices.join(", ")),
-            )),
+            ))
         }
     };
     let nics = attributes["nics"].as_array().into_iter().flatten();

@@ -22,16 +22,16 @@ pub(crate) fn report() -> Result {
     })
 }
 
-/// An untagged network has the numbers of its card, a tagged one those of its bridge. What has none
+/// An untagged network has the numbers of the NIC below, a tagged one those of its bridge. What has none
 /// yet gets them the next time.
 fn add<'a>(network: &Network, devices: &Object<'a>, edits: &mut Edits<'a>) -> Result {
-    let Some(card) = &network.card else {
+    let Some(southbound) = &network.southbound else {
         return Ok(());
     };
     let (from, to, name) = match &network.vlan {
-        None => (card, network.name.clone(), network.name.clone()),
+        None => (southbound, network.name.clone(), network.name.clone()),
         Some(vlan) => {
-            let name = format!("{card}.{vlan}");
+            let name = format!("{southbound}.{vlan}");
             (&network.name, name.clone(), name)
         }
     };

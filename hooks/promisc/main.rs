@@ -79,7 +79,7 @@ fn stop() -> Result {
 }
 
 fn ask(request: &str) -> Result {
-    let answer = HELPER.tell(request, pair::HELPER_TIMEOUT)?;
+    let answer = HELPER.run_with_input(request, pair::HELPER_TIMEOUT)?;
     answer.checked().map(drop)
 }
 

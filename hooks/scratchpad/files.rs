@@ -88,12 +88,13 @@ impl Storage {
                 answers
             }
         };
-        match answers {
-            true => Ok(()),
-            false => Err(Error::new(format!(
+        if answers {
+            Ok(())
+        } else {
+            Err(Error::new(format!(
                 "its storage does not answer within {} seconds",
                 TIMEOUT.as_secs()
-            ))),
+            )))
         }
     }
 }
@@ -106,18 +107,18 @@ struct Identity {
     inode: u64,
     /// When it was made, in nanoseconds: inode numbers are used again. 0 where the file system does
     /// not tell.
-    born: u128,
+    created: u128,
 }
 
 impl Identity {
     fn of(path: &str, file: &Metadata) -> Identity {
-        let born = file.created().ok();
-        let born = born.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let created = file.created().ok();
+        let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Identity {
             path: path.to_owned(),
             device: file.dev(),
             inode: file.ino(),
-            born: born.unwrap_or_default().as_nanos(),
+            created: created.unwrap_or_default().as_nanos(),
         }
     }
 
@@ -130,23 +131,23 @@ impl Identity {
     }
 
     /// Whether it is only known by a name that nobody else can have given a file.
-    fn is_unborn(&self) -> bool {
-        (self.device, self.inode, self.born) == (0, 0, 0)
+    fn is_planned(&self) -> bool {
+        (self.device, self.inode, self.created) == (0, 0, 0)
     }
 
     /// None where nobody can tell. The numbers of devices are given out anew at each boot, for
     /// network storage, btrfs, overlays and logical volumes in the order in which they are mounted.
     /// So they say no more than that a file is the same while they are.
     fn is(&self, file: &Metadata) -> Option<bool> {
-        if self.is_unborn() {
+        if self.is_planned() {
             return Some(file.is_file());
         }
         let found = Identity::of(&self.path, file);
         let is_same_inode = found.inode == self.inode;
-        match (self.born, found.born) {
+        match (self.created, found.created) {
             (0, _) => (is_same_inode && found.device == self.device).then_some(true),
             (_, 0) => None,
-            (born, found) => Some(is_same_inode && found == born),
+            (created, found) => Some(is_same_inode && found == created),
         }
     }
 
@@ -154,15 +155,15 @@ impl Identity {
     fn delete(&self) -> Result {
         let path = Path::new(&self.path);
         // A link on the way can only lead to the file that we know.
-        if self.is_unborn() && self.is_gone() {
+        if self.is_planned() && self.is_gone() {
             return Ok(());
         }
         let directory = match open(parent(path), DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return gone(path),
             directory => directory?,
         };
-        let doubt = "another file is there now, so it is left";
-        delete_if(&directory, path, doubt, |file| self.is(file))
+        let why_kept = "another file is there now, so it is left";
+        delete_if(&directory, path, why_kept, |file| self.is(file))
     }
 }
 
@@ -179,7 +180,7 @@ fn gone(path: &Path) -> Result {
 fn delete_if(
     directory: &OwnedFd,
     path: &Path,
-    doubt: &str,
+    why_kept: &str,
     fits: impl Fn(&Metadata) -> Option<bool>,
 ) -> Result {
     let name = path.file_name().unwrap_or_default();
@@ -190,7 +191,7 @@ fn delete_if(
         Ok(file) => match fits(&file) {
             Some(true) => Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?),
             Some(false) => {
-                log::warn!("{}: {doubt}", path.display());
+                log::warn!("{}: {why_kept}", path.display());
                 Ok(())
             }
             None => Err(Error::new(
@@ -206,8 +207,8 @@ fn delete_if(
 /// # Errors
 /// It cannot be deleted, or lies outside of the allowed directories.
 pub(crate) fn delete_found(path: &str, storage: &mut Storage) -> Result {
-    for vm in Records::lasting(HOOK)?.names()? {
-        if ScratchFiles::by(&vm)?
+    for vm in Records::persistent(HOOK)?.names()? {
+        if ScratchFiles::for_vm(&vm)?
             .files
             .iter()
             .any(|file| file.path == path)
@@ -217,9 +218,9 @@ pub(crate) fn delete_found(path: &str, storage: &mut Storage) -> Result {
         }
     }
     let path = Path::new(path);
-    let doubt = "no regular file, so it is left";
+    let why_kept = "no regular file, so it is left";
     match directory_of(path, storage)? {
-        Some(directory) => delete_if(&directory, path, doubt, |file| Some(file.is_file())),
+        Some(directory) => delete_if(&directory, path, why_kept, |file| Some(file.is_file())),
         None => gone(path),
     }
 }
@@ -232,9 +233,10 @@ fn directory_of(path: &Path, storage: &mut Storage) -> Result<Option<OwnedFd>> {
             continue;
         };
         storage.check(path)?;
-        let below = match below.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => below.to_owned(),
+        let below = if below.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            below.to_owned()
         };
         let strict = OpenHow::new()
             .flags(DIRECTORY)
@@ -300,13 +302,13 @@ impl<'a> Place<'a> {
     }
 
     /// What is written down before there is a file.
-    fn unborn(&self) -> Identity {
+    fn planned(&self) -> Identity {
         let path = parent(Path::new(self.path)).join(&self.before);
         Identity {
             path: path.to_string_lossy().into_owned(),
             device: 0,
             inode: 0,
-            born: 0,
+            created: 0,
         }
     }
 
@@ -317,9 +319,9 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What this hook has made for one VM: a line for each file, device, inode number and birth before
-/// the path. It says so before there is anything at the path: until then the file has a name of its
-/// own, which is written down before there is such a file, with 0 for all three.
+/// What this hook has made for one VM: a line for each file, device, inode number and time of creation
+/// before the path. It says so before there is anything at the path: until then the file has a name of
+/// its own, which is written down before there is such a file, with 0 for all three.
 pub(crate) struct ScratchFiles {
     records: Records,
     vm: String,
@@ -331,8 +333,8 @@ impl ScratchFiles {
     ///
     /// # Errors
     /// The record is broken or cannot be read.
-    pub(crate) fn by(vm: &str) -> Result<ScratchFiles> {
-        let records = Records::lasting(HOOK)?;
+    pub(crate) fn for_vm(vm: &str) -> Result<ScratchFiles> {
+        let records = Records::persistent(HOOK)?;
         let text = records.read(vm)?.unwrap_or_default();
         let files: Option<Vec<_>> = text.lines().map(parse).collect();
         let files = files
@@ -351,9 +353,9 @@ impl ScratchFiles {
                 path,
                 device,
                 inode,
-                born,
+                created,
             } = file;
-            format!("{device} {inode} {born} {path}\n")
+            format!("{device} {inode} {created} {path}\n")
         };
         let text: String = self.files.iter().map(line).collect();
         self.records.write(&self.vm, &text)
@@ -361,8 +363,8 @@ impl ScratchFiles {
 
     /// Where they are.
     pub(crate) fn paths(&self) -> Vec<String> {
-        let born = self.files.iter().filter(|file| !file.is_unborn());
-        born.map(|file| file.path.clone()).collect()
+        let existing = self.files.iter().filter(|file| !file.is_planned());
+        existing.map(|file| file.path.clone()).collect()
     }
 
     /// Makes empty files where nothing is; `undo` deletes them. A kill at any moment leaves nothing
@@ -380,13 +382,13 @@ impl ScratchFiles {
         for path in paths {
             places.push(Place::of(path, storage).context(path)?);
         }
-        self.files.extend(places.iter().map(Place::unborn));
+        self.files.extend(places.iter().map(Place::planned));
         self.write()?;
         let mut new = Vec::new();
         for place in &places {
-            let made = place.make().context(place.path)?;
-            self.files.push(made.1.clone());
-            new.push(made);
+            let new_file = place.make().context(place.path)?;
+            self.files.push(new_file.1.clone());
+            new.push(new_file);
         }
         self.write()?;
         let mut files = Vec::new();
@@ -410,9 +412,9 @@ impl ScratchFiles {
     pub(crate) fn undo_in(&self, undo: &mut Undo<'_>) {
         let vm = self.vm.clone();
         undo.push("the record", move || {
-            let mut made = ScratchFiles::by(&vm)?;
-            made.files.retain(|file| !file.is_gone());
-            made.keep()
+            let mut files = ScratchFiles::for_vm(&vm)?;
+            files.files.retain(|file| !file.is_gone());
+            files.keep()
         });
     }
 
@@ -453,7 +455,7 @@ fn parse(line: &str) -> Option<Identity> {
     Some(Identity {
         device: parts.next()?.parse().ok()?,
         inode: parts.next()?.parse().ok()?,
-        born: parts.next()?.parse().ok()?,
+        created: parts.next()?.parse().ok()?,
         path: parts.next()?.to_owned(),
     })
 }
@@ -471,30 +473,30 @@ mod tests {
         fs::write(&path, "")?;
         let path = path.to_string_lossy();
         let facts = fs::symlink_metadata(&*path)?;
-        let made = |device, inode, born| Identity {
+        let file_with = |device, inode, created| Identity {
             path: path.clone().into_owned(),
             device,
             inode,
-            born,
+            created,
         };
         let now = Identity::of(&path, &facts);
         let (device, inode) = (now.device, now.inode);
         // As on a file system that tells when a file was made, and on one that does not.
         let mut rows = vec![
-            (made(device, inode, 0), Some(true)),
-            (made(device + 1, inode, 0), None),
-            (made(device, inode + 1, 0), None),
+            (file_with(device, inode, 0), Some(true)),
+            (file_with(device + 1, inode, 0), None),
+            (file_with(device, inode + 1, 0), None),
         ];
-        if now.born != 0 {
+        if now.created != 0 {
             rows.extend([
-                (made(device, inode, now.born), Some(true)),
-                (made(device + 1, inode, now.born), Some(true)),
-                (made(device, inode + 1, now.born), Some(false)),
-                (made(device, inode, now.born + 1), Some(false)),
+                (file_with(device, inode, now.created), Some(true)),
+                (file_with(device + 1, inode, now.created), Some(true)),
+                (file_with(device, inode + 1, now.created), Some(false)),
+                (file_with(device, inode, now.created + 1), Some(false)),
             ]);
         }
         for (identity, expected) in rows {
-            let known = (identity.device, identity.inode, identity.born);
+            let known = (identity.device, identity.inode, identity.created);
             assert_eq!(identity.is(&facts), expected, "{known:?}");
             assert_eq!(identity.is_gone(), expected == Some(false), "{known:?}");
         }
@@ -509,12 +511,12 @@ mod tests {
         symlink("loop", place.path().join("loop"))?;
         for (path, is_gone) in [("none", true), ("file/disk", true), ("loop/disk", false)] {
             let path = place.path().join(path).to_string_lossy().into_owned();
-            let (device, inode, born) = (1, 2, 3);
+            let (device, inode, created) = (1, 2, 3);
             let identity = Identity {
                 path,
                 device,
                 inode,
-                born,
+                created,
             };
             assert_eq!(identity.is_gone(), is_gone, "{}", identity.path);
             assert_eq!(identity.delete().is_ok(), is_gone, "{}", identity.path);

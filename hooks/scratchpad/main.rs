@@ -88,13 +88,12 @@ fn add(
             entry.path
         )));
     }
-    let made = ScratchFiles::by(&vm)?;
     // The host went down with the VM: nobody has told us that it is gone.
-    made.delete(&mut storage)?;
-    let mut made = ScratchFiles::by(&vm)?;
-    made.undo_in(undo);
+    ScratchFiles::for_vm(&vm)?.delete(&mut storage)?;
+    let mut scratch = ScratchFiles::for_vm(&vm)?;
+    scratch.undo_in(undo);
     let paths: Vec<_> = entries.iter().map(|entry| entry.path).collect();
-    let files = made.make(&paths, &mut storage, undo).context(PROPERTY)?;
+    let files = scratch.make(&paths, &mut storage, undo).context(PROPERTY)?;
     let mut targets = Targets::of(document);
     for (entry, file) in entries.iter().zip(files) {
         let grown = file.grow(entry.bytes).context(entry.path);
@@ -143,15 +142,15 @@ fn is_scratch(disk: Node<'_, '_>) -> bool {
 
 fn destroy(value: &str) -> Result {
     let mut storage = Storage::default();
-    let made = ScratchFiles::by(&start::vm_id()?)?;
-    let named = made.paths();
-    let mut failures = made
+    let scratch = ScratchFiles::for_vm(&start::vm_id()?)?;
+    let recorded = scratch.paths();
+    let mut failures = scratch
         .delete(&mut storage)
         .err()
         .map(|error| error.to_string());
     for text in value.split(':') {
         match entry(text) {
-            Ok(entry) if named.iter().any(|path| path == entry.path) => {}
+            Ok(entry) if recorded.iter().any(|path| path == entry.path) => {}
             Ok(entry) => {
                 if let Err(error) = without_record(entry.path, &mut storage) {
                     let error = format!("{}: {error}", entry.path);
@@ -171,12 +170,12 @@ fn destroy(value: &str) -> Result {
 /// Without our record, that of a VM which VDSM's own hook started, the VM's last document has to
 /// show the disk.
 fn without_record(path: &str, storage: &mut Storage) -> Result {
-    let mut had_it = None;
+    let mut was_disk = None;
     hook::read(|document| {
-        had_it = Some(disk_on(document, path).is_some_and(is_scratch));
+        was_disk = Some(disk_on(document, path).is_some_and(is_scratch));
         Ok(())
     })?;
-    match had_it {
+    match was_disk {
         Some(true) => return files::delete_found(path, storage),
         Some(false) => log::warn!("{path}: not made for this VM, so it is left as it is"),
         // There has been no VM.

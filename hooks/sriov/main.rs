@@ -137,9 +137,9 @@ fn reserve<'u>(
 ) -> Result {
     let record = function.address();
     if records.create(&record, vm)? {
-        let made = record.clone();
+        let name = record.clone();
         undo.push(format!("the reservation of {record}"), move || {
-            records.remove(&made)
+            records.remove(&name)
         });
         return Ok(());
     }

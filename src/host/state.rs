@@ -29,11 +29,11 @@ use crate::host::temporary::{self, Temporary};
 use crate::{Context, Error, Result};
 
 const RUN: &str = "/run";
-const LASTING: &str = "/var/lib";
+const PERSISTENT: &str = "/var/lib";
 /// The way from there to the directories of the hooks.
-const WAY: &[&str] = &["vdsm", "hooks"];
+const SHARED: &[&str] = &["vdsm", "hooks"];
 /// The same for those that root keeps to itself.
-const OWN_WAY: &[&str] = &["vdsm-hooks"];
+const ROOT_ONLY: &[&str] = &["vdsm-hooks"];
 const LOCK: &str = "lock";
 /// A record is a few lines.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -73,7 +73,7 @@ pub fn lock(hook: &str, deadline: Duration) -> Result<Lock> {
 
 fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     let end = Instant::now() + deadline;
-    let (directory, path) = directory(run, WAY, hook, Life::Boot)?;
+    let (directory, path) = directory(run, SHARED, hook, Life::Boot)?;
     let path = path.join(LOCK);
     let mut file = open_lock(&directory).context(path.display())?;
     loop {
@@ -103,8 +103,12 @@ fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
 /// # Errors
 /// A directory on the way is a link, or cannot be made.
 pub fn cache(program: &str) -> Result<PathBuf> {
-    let way = if geteuid().is_root() { OWN_WAY } else { WAY };
-    let (_, path) = directory(Path::new(LASTING), way, program, Life::Boot)?;
+    let way = if geteuid().is_root() {
+        ROOT_ONLY
+    } else {
+        SHARED
+    };
+    let (_, path) = directory(Path::new(PERSISTENT), way, program, Life::Boot)?;
     Ok(path)
 }
 
@@ -122,14 +126,14 @@ enum Life {
     /// Only the process.
     Boot,
     /// A loss of power as well: names are on the disk when a call returns.
-    Lasting,
+    Persistent,
 }
 
 impl Life {
     fn keep(self, directory: &File) -> io::Result<()> {
         match self {
             Life::Boot => Ok(()),
-            Life::Lasting => directory.sync_all(),
+            Life::Persistent => directory.sync_all(),
         }
     }
 }
@@ -140,15 +144,15 @@ impl Records {
     /// # Errors
     /// As [`lock`].
     pub fn of(hook: &str) -> Result<Records> {
-        Records::below(Path::new(RUN), WAY, hook, Life::Boot)
+        Records::below(Path::new(RUN), SHARED, hook, Life::Boot)
     }
 
     /// Those of its records that outlast a boot.
     ///
     /// # Errors
     /// As [`lock`].
-    pub fn lasting(hook: &str) -> Result<Records> {
-        Records::below(Path::new(LASTING), WAY, hook, Life::Lasting)
+    pub fn persistent(hook: &str) -> Result<Records> {
+        Records::below(Path::new(PERSISTENT), SHARED, hook, Life::Persistent)
     }
 
     /// Those that root writes and reads, and nobody else can: whoever owns a directory can take
@@ -156,8 +160,8 @@ impl Records {
     ///
     /// # Errors
     /// As [`lock`]; or we are not root.
-    pub fn own(hook: &str) -> Result<Records> {
-        Records::below(Path::new(RUN), OWN_WAY, hook, Life::Boot)
+    pub fn root_only(hook: &str) -> Result<Records> {
+        Records::below(Path::new(RUN), ROOT_ONLY, hook, Life::Boot)
     }
 
     fn below(run: &Path, way: &[&str], hook: &str, life: Life) -> Result<Records> {
@@ -284,14 +288,14 @@ fn directory(run: &Path, way: &[&str], hook: &str, life: Life) -> Result<(File, 
 }
 
 fn enter(parent: &File, name: &str, mode: u32, life: Life) -> io::Result<File> {
-    let made = match mkdirat(parent, name, Mode::S_IRWXU) {
+    let is_new = match mkdirat(parent, name, Mode::S_IRWXU) {
         Ok(()) => true,
         Err(Errno::EEXIST) => false,
         Err(error) => return Err(error.into()),
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = File::from(openat(parent, name, flags, Mode::empty())?);
-    if made {
+    if is_new {
         give(&directory, parent)?;
         directory.set_permissions(Permissions::from_mode(mode))?;
         life.keep(parent)?;
@@ -386,7 +390,7 @@ mod tests {
     #[test]
     fn texts_are_kept_by_name() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), WAY, "one", Life::Boot)?;
+        let records = Records::below(run.path(), SHARED, "one", Life::Boot)?;
         assert_eq!(records.read("vm")?, None);
         assert!(records.create("vm", "first")?);
         assert!(!records.create("vm", "second")?);
@@ -407,7 +411,7 @@ mod tests {
     #[test]
     fn own_records_are_in_a_directory_of_our_own() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), OWN_WAY, "one", Life::Boot)?;
+        let records = Records::below(run.path(), ROOT_ONLY, "one", Life::Boot)?;
         records.write("state", "ours")?;
         assert_eq!(records.read("state")?.as_deref(), Some("ours"));
         for (path, mode) in [("vdsm-hooks", 0o755), ("vdsm-hooks/one", 0o700)] {
@@ -421,15 +425,15 @@ mod tests {
     #[test]
     fn what_was_being_written_at_a_kill_goes_with_the_next_one() -> Result {
         let run = tempfile::tempdir()?;
-        Records::below(run.path(), WAY, "one", Life::Boot)?.write("vm", "")?;
+        Records::below(run.path(), SHARED, "one", Life::Boot)?.write("vm", "")?;
         let here = run.path().join("vdsm/hooks/one");
         let left =
             [".vm.0123456789abcdef.new", ".other.0123456789abcdef.new"].map(|name| here.join(name));
         for open in [
             || -> fn(&Path) -> Result {
-                |run| Records::below(run, WAY, "one", Life::Boot).map(drop)
+                |base| Records::below(base, SHARED, "one", Life::Boot).map(drop)
             },
-            || -> fn(&Path) -> Result { |run| lock_below(run, "one", AT_ONCE).map(drop) },
+            || -> fn(&Path) -> Result { |base| lock_below(base, "one", AT_ONCE).map(drop) },
         ] {
             for path in &left {
                 fs::write(path, "half")?;
@@ -444,7 +448,7 @@ mod tests {
     #[test]
     fn names_stay_in_the_directory_and_links_are_not_read() -> Result {
         let run = tempfile::tempdir()?;
-        let records = Records::below(run.path(), WAY, "one", Life::Boot)?;
+        let records = Records::below(run.path(), SHARED, "one", Life::Boot)?;
         for name in [
             "",
             ".",
@@ -505,9 +509,10 @@ mod tests {
             let elsewhere = tempfile::tempdir()?;
             let link = run.path().join(planted);
             fs::create_dir_all(link.parent().unwrap_or(run.path()))?;
-            let target = match planted.ends_with("lock") {
-                true => elsewhere.path().join("file"),
-                false => elsewhere.path().to_owned(),
+            let target = if planted.ends_with("lock") {
+                elsewhere.path().join("file")
+            } else {
+                elsewhere.path().to_owned()
             };
             symlink(&target, &link)?;
             let refused = error(lock_below(run.path(), "one", AT_ONCE));
@@ -523,7 +528,7 @@ mod tests {
     #[test]
     fn a_cache_is_nobody_elses() -> Result {
         let lasting = tempfile::tempdir()?;
-        for way in [WAY, OWN_WAY] {
+        for way in [SHARED, ROOT_ONLY] {
             let (_, path) = directory(lasting.path(), way, "program", Life::Boot)?;
             let found = fs::metadata(path)?;
             assert_eq!(found.mode() & 0o7777, 0o700);

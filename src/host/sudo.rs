@@ -82,7 +82,7 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// As [`command::run`]; or more input than a program can be given before it starts to read.
-    pub fn tell(self, input: &str, deadline: Duration) -> Result<Output> {
+    pub fn run_with_input(self, input: &str, deadline: Duration) -> Result<Output> {
         if input.len() > MAX_INPUT_BYTES {
             return Err(Error::new(format!(
                 "{}: {} bytes of input, expected at most {MAX_INPUT_BYTES}",
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn too_much_input_is_refused() {
         let cat = Program::helper("/bin/cat");
-        let error = cat.tell(&"x".repeat(MAX_INPUT_BYTES + 1), Duration::from_secs(60));
+        let error = cat.run_with_input(&"x".repeat(MAX_INPUT_BYTES + 1), Duration::from_secs(60));
         assert!(error.is_err_and(|error| error.to_string().contains("at most 16384")));
     }
 

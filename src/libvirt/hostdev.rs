@@ -54,10 +54,10 @@ impl Address {
     pub fn of_hostdev(hostdev: Node<'_, '_>) -> Option<Address> {
         let source = xml::child(hostdev, "source")?;
         let address = xml::child(source, "address")?;
-        let number = |name| xml::attr(address, name).and_then(spelt);
+        let number = |name| xml::attr(address, name).and_then(parse_number);
         match xml::attr(hostdev, "type")? {
             "pci" => {
-                let domain = xml::attr(address, "domain").map_or(Some(0), spelt);
+                let domain = xml::attr(address, "domain").map_or(Some(0), parse_number);
                 let rest = [number("bus")?, number("slot")?, number("function")?];
                 Some(Address::Pci([domain?, rest[0], rest[1], rest[2]]))
             }
@@ -123,7 +123,7 @@ fn usb_number(kernel_name: &str, file: &str, radix: u32) -> Option<u32> {
 }
 
 /// A number in libvirt's spelling, decimal or with `0x`.
-pub fn spelt(text: &str) -> Option<u32> {
+pub fn parse_number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => digits(hex, 16),
         None => digits(text, 10),

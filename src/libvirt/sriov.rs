@@ -9,7 +9,7 @@ use std::time::Duration;
 use roxmltree::Node;
 
 use crate::host::{command, files};
-use crate::libvirt::hostdev::{Address, spelt};
+use crate::libvirt::hostdev::{Address, parse_number};
 use crate::libvirt::interface;
 use crate::props::Mac;
 use crate::xml::{self, Document, Element};
@@ -41,7 +41,7 @@ impl VirtualFunction {
         let device = fs::canonicalize(nic.join("device")).unwrap_or_default();
         let address = device
             .file_name()
-            .and_then(|name| pci_address(&name.to_string_lossy()));
+            .and_then(|last| pci_address(&last.to_string_lossy()));
         let is_function = nic.join("device/physfn").exists();
         let Some(pci) = address.filter(|_| is_function) else {
             return Err(format!("{name} is not a virtual function"));
@@ -51,7 +51,7 @@ impl VirtualFunction {
         }
         let own = || {
             let text = String::from_utf8(files::read_file(&nic.join("address"), 64).ok()?).ok()?;
-            Mac::parse(text.trim()).filter(|mac| mac.is_unicast())
+            Mac::parse(text.trim()).filter(|one| one.is_unicast())
         };
         let mac = mac.or_else(own);
         let name = name.to_owned();
@@ -146,8 +146,8 @@ impl VirtualFunction {
 
 fn source_address(device: Node<'_, '_>) -> Option<[u32; 4]> {
     let address = xml::child(xml::child(device, "source")?, "address")?;
-    let number = |name| xml::attr(address, name).and_then(spelt);
-    let bus_domain = xml::attr(address, "domain").map_or(Some(0), spelt)?;
+    let number = |name| xml::attr(address, name).and_then(parse_number);
+    let bus_domain = xml::attr(address, "domain").map_or(Some(0), parse_number)?;
     Some([
         bus_domain,
         number("bus")?,

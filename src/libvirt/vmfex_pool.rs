@@ -70,8 +70,8 @@ pub fn ensure(helper: &str) -> Result {
         return set_up().context(cannot);
     }
     let path = format!("{HELPERS}/{helper}");
-    let helper = Program::helper(&path).run::<&str>(&[], HELPER_TIMEOUT);
-    helper
+    Program::helper(&path)
+        .run::<&str>(&[], HELPER_TIMEOUT)
         .and_then(command::Output::checked)
         .map(drop)
         .context(cannot)
@@ -132,11 +132,11 @@ impl Host {
             let names = nics.into_iter().map(String::as_str);
             names.collect::<Vec<_>>().join(", ")
         };
-        let strangers = names(pool.idle.difference(&self.free).collect());
-        if !strangers.is_empty() {
+        let unexpected = names(pool.idle.difference(&self.free).collect());
+        if !unexpected.is_empty() {
             // A VM that is about to start may have been promised one.
             log::warn!(
-                "network {NETWORK} has NICs that are no free VM-FEX interfaces of this host: {strangers}"
+                "network {NETWORK} has NICs that are no free VM-FEX interfaces of this host: {unexpected}"
             );
         }
         let missing = names(self.free.difference(&pool.nics).collect());

@@ -27,7 +27,7 @@ const PROVIDERS: [(&str, Option<&str>); 2] = [
 /// What other properties than a hook's own choose.
 pub struct Choices {
     /// Each property that chooses, and for which NICs; none for all that the hook sees.
-    made: Vec<(&'static str, Option<BTreeSet<Mac>>)>,
+    properties: Vec<(&'static str, Option<BTreeSet<Mac>>)>,
 }
 
 impl Choices {
@@ -36,12 +36,12 @@ impl Choices {
     /// # Errors
     /// One of them is no text.
     pub fn beside(own: &str) -> Result<Choices> {
-        let mut made = Vec::new();
+        let mut properties = Vec::new();
         let names = OF_A_VNIC.iter().chain(&OF_THE_VM).chain([&PROVIDER]);
         for &name in names.filter(|name| **name != own) {
-            made.extend(chosen_by(name)?.map(|nics| (name, nics)));
+            properties.extend(chosen_by(name)?.map(|nics| (name, nics)));
         }
-        Ok(Choices { made })
+        Ok(Choices { properties })
     }
 
     /// Looks whether the hook's own property is the only one that chooses for this NIC.
@@ -54,7 +54,7 @@ impl Choices {
             None => true,
             Some(nics) => mac.is_some_and(|mac| nics.contains(&mac)),
         };
-        match self.made.iter().find(|(_, nics)| is_for_it(nics)) {
+        match self.properties.iter().find(|(_, nics)| is_for_it(nics)) {
             None => Ok(()),
             Some((name, _)) => Err(Error::new(format!(
                 "{name} is set as well and chooses a network for this NIC, too: set one of them"

@@ -58,10 +58,10 @@ fn make_flags(directory: &Path, text: &str) -> Result {
         for name in [FLAGS, MADE_BY_HOOK] {
             temporary::clear(here.as_fd(), Some(name));
         }
-        let write = |name, text: &str| {
+        let write = |name, content: &str| {
             let mut new = Temporary::held(here.as_fd(), name)?;
             new.file().set_permissions(Permissions::from_mode(0o644))?;
-            new.file().write_all(text.as_bytes())?;
+            new.file().write_all(content.as_bytes())?;
             Ok::<_, io::Error>(new)
         };
         let flags = write(FLAGS, text)?;
@@ -106,7 +106,7 @@ fn wakes_up(directory: &Path) -> bool {
     let Ok(flags) = changed(FLAGS) else {
         return true;
     };
-    changed(MADE_BY_HOOK).is_ok_and(|made| made >= flags)
+    changed(MADE_BY_HOOK).is_ok_and(|by_hook| by_hook >= flags)
 }
 
 #[cfg(test)]

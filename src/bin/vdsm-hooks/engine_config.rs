@@ -108,14 +108,14 @@ impl Script {
         let (name, level) = (key.name(), &arguments.cver);
         let before = List::parse(key, now).context(format!("--current: {name}, level {level}"))?;
         let mut after = before.clone();
-        let mut news = Vec::new();
+        let mut changes = Vec::new();
         for definition in wanted {
             let property = &definition.name;
             match after.define(definition, arguments.replace) {
                 Found::Same => {}
-                Found::Nothing => news.push(format!("new {property}")),
+                Found::Nothing => changes.push(format!("new {property}")),
                 Found::Other(regex) if arguments.replace => {
-                    news.push(format!("other {property}"));
+                    changes.push(format!("other {property}"));
                     say(&format!("{name}: {property}={regex} is replaced"));
                 }
                 Found::Other(regex) => say(&format!(
@@ -129,8 +129,8 @@ impl Script {
             return Ok(());
         }
         self.commands = true;
-        let news = news.join(", ");
-        writeln!(self.lines, "# {name}, level {level}: {news}")?;
+        let changes = changes.join(", ");
+        writeln!(self.lines, "# {name}, level {level}: {changes}")?;
         writeln!(self.lines, "{}", setting(key, &after, level))?;
         if key == Key::Network && now.is_empty() {
             self.way_back +=
@@ -211,10 +211,10 @@ impl Current {
                 (path, fs::read_to_string(path).context(path)?)
             };
             let before = lines.len();
-            for (number, text) in text.lines().enumerate() {
-                if !text.trim().is_empty() {
-                    let line = Line::parse(text);
-                    lines.push(line.context(format!("{place}: line {}", number + 1))?);
+            for (number, line) in text.lines().enumerate() {
+                if !line.trim().is_empty() {
+                    let parsed = Line::parse(line);
+                    lines.push(parsed.context(format!("{place}: line {}", number + 1))?);
                 }
             }
             if lines.len() == before {

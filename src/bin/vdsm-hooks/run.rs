@@ -211,7 +211,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let vm = input.vm_name.as_deref().unwrap_or("x");
     let verdict = decision::judge(event, &outcomes, vm);
     let kept = match &arguments.output {
-        Some(file) => Some(keep(file, event, &firing, verdict.decision)?),
+        Some(output) => Some(keep(output, event, &firing, verdict.decision)?),
         None => None,
     };
     report.end(
@@ -295,8 +295,8 @@ fn chosen(hooks_dir: &Path, event: &Event, wanted: &[String]) -> Result<Vec<Entr
         return Err(Error::new(format!("no hook {name:?} at {event}: {there}")));
     }
     entries.retain(|entry| {
-        let asked = |name: &String| installed::is_called(&entry.name, name);
-        entry.skipped.is_none() && (wanted.is_empty() || wanted.iter().any(asked))
+        let is_it = |name: &String| installed::is_called(&entry.name, name);
+        entry.skipped.is_none() && (wanted.is_empty() || wanted.iter().any(is_it))
     });
     Ok(entries)
 }
@@ -333,9 +333,10 @@ impl Change {
         if is_changed {
             let data = after.unwrap_or_default();
             let now = schema::problems(data)?;
-            new = match known.is_empty() {
-                true => now.clone(),
-                false => schema::new_problems(before, data, &now)?,
+            new = if known.is_empty() {
+                now.clone()
+            } else {
+                schema::new_problems(before, data, &now)?
             };
             *known = now;
         }
@@ -349,8 +350,9 @@ impl Change {
 /// A file like those that VDSM makes for its hooks.
 fn write_private(path: &Path, content: &[u8]) -> Result {
     let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(path);
-    made.and_then(|mut file| file.write_all(content))
+    let created = options.write(true).create_new(true).mode(0o600).open(path);
+    created
+        .and_then(|mut file| file.write_all(content))
         .context(path.display())
 }
 
