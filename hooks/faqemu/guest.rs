@@ -64,7 +64,7 @@ fn fit_power(document: &Document<'_>, edits: &mut Edits<'_>) {
     let graphics = xml::devices(document, "graphics");
     if let Some((first, others)) = graphics.split_first() {
         edits.set_attr(*first, "type", "vnc");
-        // libvirt takes one display of each kind.
+        // libvirt 9.0 src/qemu/qemu_command.c, qemuBuildCommandLineValidate: one display of each kind.
         remove_all(others.iter().copied().filter(has("type", "vnc")), edits);
     }
     remove_all(xml::devices(document, "sound"), edits);

@@ -99,7 +99,7 @@ fn number_of_name(device: Node<'_, '_>) -> Option<u32> {
 }
 
 /// Where libvirt puts the disk whose name has this number: fifteen to a controller, which is unit 7
-/// itself.
+/// itself (libvirt 9.0 src/conf/domain_conf.c: `virDomainDiskDefAssignAddress`).
 fn place_of_name(number: u32) -> Place {
     let unit = number % 15;
     [number / 15, 0, 0, if unit < 7 { unit } else { unit + 1 }]

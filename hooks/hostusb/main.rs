@@ -99,7 +99,7 @@ fn add_devices(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &[Kind]) 
 }
 
 /// libvirt finds a device by its numbers if there is one of the kind; of several it wants to know
-/// which.
+/// which (libvirt 9.0 src/hypervisor/virhostdev.c: `virHostdevFindUSBDevice`).
 fn hostdev(device: &UsbDevice, is_one_of_several: bool) -> Element {
     let [vendor, product] = device.kind.map(|number| format!("0x{number:04x}"));
     let mut source = Element::new("source")

@@ -8,7 +8,8 @@
 //! Property: `isolatedprivatevlan=MAC[,IPV4]`, the gateway's and the VM's own. Absent: nothing
 //! happens. Blank or wrong: an error, because what protects a network must not fail open.
 //!
-//! libvirt knows one filter per NIC and takes the first, so this one replaces whatever is there.
+//! libvirt knows one filter per NIC and takes the first (libvirt 9.0 src/conf/domain_conf.c:
+//! `virDomainNetDefParseXML`), so this one replaces whatever is there.
 
 use std::process::ExitCode;
 

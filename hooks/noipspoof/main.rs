@@ -81,7 +81,7 @@ fn tighten(
     };
     let parameters: Vec<Element> = addresses.iter().map(parameter).collect();
     for interface in interface::all(document)? {
-        // libvirt takes the first of several.
+        // libvirt 9.0 src/conf/domain_conf.c, virDomainNetDefParseXML: it takes the first of several.
         let filter = xml::child(interface, "filterref");
         let is_done = filter.is_some_and(|filter| is_done(filter, addresses));
         let name = filter.and_then(|filter| xml::attr(filter, "filter"));

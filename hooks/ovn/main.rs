@@ -44,8 +44,9 @@ fn run() -> Result {
     }
     let id = props::text(PORT_ID)?;
     let id = id.ok_or_else(|| Error::new(format!("{PORT_ID} is not set, expected a port's id")))?;
-    // libvirt writes every spelling of a uuid in lower case, and takes nothing else; OVN compares
-    // the ids byte by byte.
+    // libvirt writes every spelling of a uuid in lower case, and takes nothing else (libvirt 9.0
+    // src/conf/netdev_vport_profile_conf.c: virNetDevVPortProfileFormat); OVN compares the ids byte by
+    // byte.
     let is_small = !id.contains(|c: char| c.is_ascii_uppercase());
     if !(storage::is_uuid(&id) && is_small) {
         let problem = "expected the port's id, a UUID in lower case";

@@ -65,7 +65,8 @@ fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwi
 
 fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, given: &Bandwidth) -> Result {
     let (label, kind) = (interface::label(interface), interface::kind(interface));
-    // On the others libvirt does nothing, without a word.
+    // On the others libvirt does nothing, without a word (libvirt 9.0 src/qemu/qemu_command.c:
+    // qemuBuildInterfaceCommandLine asks virNetDevSupportsBandwidth).
     if !["bridge", "network", "ethernet", "direct"].contains(&kind) {
         return Err(Error::new(format!(
             "{label} cannot be limited (type {kind})"

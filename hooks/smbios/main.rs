@@ -175,7 +175,8 @@ fn check(name: &str, value: &str, block: &str) -> Result {
     Ok(())
 }
 
-/// What libvirt takes: one or two digits for month and day, two or four for the year, in range.
+/// What libvirt takes (libvirt 9.0 src/conf/domain_conf.c: `virSysinfoBIOSParseXML`): one or two digits
+/// for month and day, two or four for the year, in range.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
     let number = |part: &str| {

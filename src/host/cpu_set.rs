@@ -17,8 +17,8 @@ const HIGHEST: u32 = 9999;
 pub struct IdSet(BTreeSet<u32>);
 
 impl IdSet {
-    /// Reads `N`, `N-M` and `^N` with commas between them, from left to right, as libvirt does: an
-    /// exclusion takes out what an earlier entry put in.
+    /// Reads `N`, `N-M` and `^N` with commas between them, from left to right, as libvirt does
+    /// (9.0 src/util/virbitmap.c: `virBitmapParse`): an exclusion takes out what an earlier entry put in.
     ///
     /// # Errors
     /// Another notation, a range that runs backwards, an exclusion of a number that is not in the

@@ -41,7 +41,7 @@ pub fn check_alone(own: &str) -> Result {
 ///
 /// # Errors
 /// A place that is no positive number, or `<os><boot>`, which libvirt does not allow together with
-/// places of devices.
+/// places of devices (libvirt 9.0 src/conf/domain_postparse.c: `virDomainDefBootOrderPostParse`).
 pub fn places<'a, 'i>(document: &'a Document<'i>) -> Result<Vec<Place<'a, 'i>>> {
     let root = domain::root(document)?;
     if xml::children(root, "os").any(|os| xml::child(os, "boot").is_some()) {

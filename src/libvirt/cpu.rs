@@ -6,13 +6,14 @@ use roxmltree::Node;
 
 use crate::xml::{self, Edits, Element};
 
-/// Whether libvirt takes features for this CPU: only beside a model or with a mode that brings one.
+/// Whether libvirt takes features for this CPU: only beside a model or with a mode that brings one
+/// (libvirt 9.0 src/conf/cpu_conf.c: `virCPUDefParseXML`).
 pub fn takes_features(cpu: Node<'_, '_>) -> bool {
     xml::child(cpu, "model").is_some() || !matches!(xml::attr(cpu, "mode"), None | Some("custom"))
 }
 
 /// The CPU's feature `name`, if the document speaks of it. A second one of the same name is an
-/// error in libvirt.
+/// error in libvirt (libvirt 9.0 src/conf/cpu_conf.c: `virCPUDefParseXML`).
 pub fn feature<'a, 'i>(cpu: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
     xml::children(cpu, "feature").find(|feature| xml::attr(*feature, "name") == Some(name))
 }

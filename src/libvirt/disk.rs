@@ -55,8 +55,8 @@ fn letters(number: u32) -> String {
 
 /// The `<source>` of a file (`attribute` is `file`) or a device (`dev`) of the host, which libvirt
 /// hands to QEMU's user while the VM runs. It has to be said explicitly: on the way to another host
-/// VDSM marks every other disk as not to be handed over. And it has to be said to whom: libvirt 11
-/// refuses `relabel="yes"` without a label.
+/// VDSM marks every other disk as not to be handed over. And it has to be said to whom: libvirt
+/// refuses `relabel="yes"` without a label (tried with libvirt 11.3; 9.0 takes it).
 ///
 /// # Errors
 /// The domain keeps libvirt from handing anything over, or the host's settings cannot be read.
@@ -75,8 +75,9 @@ pub fn source(document: &Document<'_>, attribute: &str, path: &str) -> Result<El
     Ok(Element::new("source").attr(attribute, path).child(seclabel))
 }
 
-/// Whether a domain's seclabel makes libvirt refuse labels of single disks. Without `relabel` that
-/// is up to its type.
+/// Whether a domain's seclabel makes libvirt refuse labels of single disks (libvirt 9.0
+/// src/conf/domain_validate.c: `virSecurityDeviceLabelDefValidate`). Without `relabel` that is up to its
+/// type.
 fn forbids(seclabel: Node<'_, '_>) -> bool {
     let kind = xml::attr(seclabel, "type");
     let relabel = xml::attr(seclabel, "relabel");

@@ -110,8 +110,10 @@ pub fn has_vdsm_metadata(document: &Document<'_>, name: &str, value: &str) -> bo
 }
 
 /// Adds arguments to QEMU's command line, behind those that are there. libvirt joins the arguments
-/// of all blocks in document order, but its schema (9.0) allows one block only: there is a new one
-/// only where there is none. Several that came in stay.
+/// of all blocks in document order (libvirt 9.0 src/qemu/qemu_domain.c:
+/// `qemuDomainDefNamespaceParseCommandlineArgs`), but its schema (src/conf/schemas/domain.rng:
+/// `qemucmdline`) allows one block only: there is a new one only where there is none. Several that came
+/// in stay.
 pub fn append_qemu_arguments<S: AsRef<str>>(
     domain: Node<'_, '_>,
     edits: &mut Edits<'_>,

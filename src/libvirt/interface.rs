@@ -54,14 +54,15 @@ pub fn kind<'a>(interface: Node<'a, '_>) -> &'a str {
     xml::attr(interface, "type").unwrap_or_default()
 }
 
-/// Whether the port is isolated from the others of its bridge, which libvirt refuses on Open
-/// vSwitch.
+/// Whether the port is isolated from the others of its bridge, which libvirt refuses on Open vSwitch
+/// (libvirt 9.0 src/conf/domain_validate.c: `virDomainNetDefValidatePortOptions`).
 pub fn is_isolated(interface: Node<'_, '_>) -> bool {
     let port = xml::child(interface, "port");
     port.and_then(|port| xml::attr(port, "isolated")) == Some("yes")
 }
 
-/// Whether a bandwidth is guaranteed to the NIC, which libvirt takes on the type `network` only.
+/// Whether a bandwidth is guaranteed to the NIC, which libvirt takes on the type `network` only
+/// (libvirt 9.0 src/conf/netdev_bandwidth_conf.c: `virNetDevBandwidthParse`).
 pub fn has_floor(interface: Node<'_, '_>) -> bool {
     xml::children(interface, "bandwidth")
         .flat_map(|bandwidth| xml::children(bandwidth, "inbound"))
@@ -77,8 +78,9 @@ pub fn is_on_ovs(interface: Node<'_, '_>) -> bool {
 /// Why libvirt cannot put a network filter on the NIC, in words; none if it can.
 ///
 /// On a virtual port it refuses the filter. With most other types it drops it without a word, and
-/// the NIC is open (libvirt 9.0): what protects a network has to look first. A NIC of type
-/// `network` may turn out to be any of these, but then libvirt refuses it.
+/// the NIC is open (libvirt 9.0 src/conf/domain_conf.c: `virDomainNetDefParseXML`): what protects a
+/// network has to look first. A NIC of type `network` may turn out to be any of these, but then libvirt
+/// refuses it.
 pub fn why_not_filterable(interface: Node<'_, '_>) -> Option<String> {
     let port = xml::child(interface, "virtualport");
     if let Some(port) = port.and_then(|port| xml::attr(port, "type")) {

@@ -38,7 +38,8 @@ pub fn set_most(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
 /// Sets the VM's memory. Its NUMA cells, which outweigh it in libvirt, get shares as before.
 ///
 /// # Errors
-/// The VM has as much in memory modules, or more: libvirt refuses that.
+/// The VM has as much in memory modules, or more: libvirt refuses that (libvirt 9.0
+/// src/conf/domain_postparse.c: `virDomainDefPostParseMemory`).
 pub fn set(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) -> Result {
     let modules = modules(domain);
     if modules > 0 && modules >= kib {

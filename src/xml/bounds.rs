@@ -22,7 +22,8 @@ const MAX_IN_SCOPE: usize = 64;
 /// The most namespace declarations. Some writers repeat theirs at each element.
 const MAX_DECLARATIONS: usize = 10_000;
 /// The most `<`, and the most `=`: the parser makes room for as many nodes and attributes before
-/// it reads. libvirt takes no document of more than 4 MiB (`REMOTE_STRING_MAX`), which in the
+/// it reads. libvirt takes no document of more than 4 MiB (libvirt 9.0
+/// src/remote/remote_protocol.x: `REMOTE_STRING_MAX`), which in the
 /// density of those that it writes is a quarter of that.
 pub(super) const MAX_MARKS: usize = 1_000_000;
 
