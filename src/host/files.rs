@@ -8,15 +8,12 @@ use std::path::Path;
 
 use crate::{Context, Error, Result};
 
-/// The whole file, if it has at most `limit` bytes.
+/// The whole file, if it has at most `limit` bytes. A file of a known size takes one read.
 ///
 /// # Errors
 /// The file cannot be read, or is larger.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .context(path.display())?;
+    let bytes = read_at_most(path, limit + 1).context(path.display())?;
     if bytes.len() as u64 > limit {
         return Err(Error::new(format!(
             "{}: larger than {limit} bytes",
@@ -25,6 +22,32 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let known = file.metadata()?.len().min(limit - 1);
+    let mut bytes = Vec::new();
+    if known > 0 {
+        // One byte more, so that what comes back tells whether that was the end.
+        bytes.resize(usize::try_from(known).map_or(0, |known| known + 1), 0);
+        let read = match file.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            read => read?,
+        };
+        bytes.truncate(read);
+        if read as u64 == known {
+            return Ok(bytes);
+        }
+    }
+    // A file of /proc has no size, one of /sys a page, and another may be growing.
+    bytes.reserve(PAGE_BYTES);
+    file.take(limit - bytes.len() as u64)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the kernel hands out of a file without a size at once.
+const PAGE_BYTES: usize = 4096;
 
 /// The names in a directory, sorted; none if it is not there.
 ///
