@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Sees to it that what is installed uses the system's PCRE2.
+//! Sees to it that no program loads a library that it can do without, and that what is installed uses
+//! the system's PCRE2 unless it is to run on systems of all kinds.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -13,7 +15,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         "cargo::rustc-env=BUILD_SCRIPT={}",
         env::current_exe()?.display()
     );
-    if let Some(problem) = bundled_pcre2(&out) {
+    // Static programs load nothing: they are for hosts whose libraries are not known.
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let is_static = features.split(',').any(|feature| feature == "crt-static");
+    if !is_static {
+        link_unwinder(&out)?;
+    }
+    if let Some(problem) = wrong_pcre2(&out, is_static) {
         // What is installed comes from a release build; others may do with the copy.
         let weight = match env::var("PROFILE")?.as_str() {
             "release" => "error",
@@ -25,14 +33,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Why the programs would carry a copy of PCRE2 instead of using the system's, which gets the
-/// system's updates. pcre2-sys builds its copy without a word where it does not find the system's,
-/// asking pkg-config as here.
-fn bundled_pcre2(out: &Path) -> Option<String> {
+/// Has the linker take the unwinder from GCC's archive instead of libgcc_s.so.1, which the standard
+/// library asks for: loading that takes a tenth of a hook's whole time (docs/benchmarks.md). The linker
+/// takes a text for a library, and looks here before it looks at the system's.
+fn link_unwinder(out: &Path) -> Result<(), Box<dyn Error>> {
+    let archive = Command::new("cc")
+        .arg("-print-file-name=libgcc_eh.a")
+        .output();
+    // Without the archive cc says its bare name. Not GNU, no such library.
+    let is_there = archive.is_ok_and(|said| said.stdout.starts_with(b"/"));
+    if is_there && env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu") {
+        let libraries = out.join("unwinder");
+        fs::create_dir_all(&libraries)?;
+        fs::write(libraries.join("libgcc_s.so"), "INPUT(-lgcc_eh)\n")?;
+        println!("cargo::rustc-link-search=native={}", libraries.display());
+    }
+    Ok(())
+}
+
+/// Why the programs would carry a copy of PCRE2 although they are to use the system's, which gets the
+/// system's updates; or the other way round. pcre2-sys builds its copy without a word where it does not
+/// find the system's, asking pkg-config as here.
+fn wrong_pcre2(out: &Path, is_static: bool) -> Option<String> {
     println!("cargo::rerun-if-env-changed=PCRE2_SYS_STATIC");
     let asked = env::var("PCRE2_SYS_STATIC").unwrap_or_default();
     let target = env::var("TARGET").unwrap_or_default();
-    if asked == "1" || (asked != "0" && target.contains("musl")) {
+    let is_copied = asked == "1" || (asked != "0" && target.contains("musl"));
+    if is_static {
+        return (!is_copied).then(|| {
+            format!("static programs need a PCRE2 of their own: PCRE2_SYS_STATIC is {asked:?}, expected 1")
+        });
+    }
+    if is_copied {
         return Some(format!(
             "PCRE2 would be built into the programs: PCRE2_SYS_STATIC is {asked:?}, the target {target}; \
              expected PCRE2_SYS_STATIC=0 or unset, and a target with the system's libraries"

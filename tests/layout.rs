@@ -378,6 +378,7 @@ fn build_script_says(profile: &str, copied: bool, variables: &[(&str, &str)]) ->
         .env("PROFILE", profile)
         .env("HOST", "x86_64-unknown-linux-gnu")
         .env("TARGET", "x86_64-unknown-linux-gnu")
+        .env("CARGO_CFG_TARGET_ENV", "gnu")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
@@ -432,7 +433,34 @@ fn pcre2_is_never_bundled_unnoticed() {
         "{said}"
     );
     // And this very build used the system's.
-    let program = fs::read(support::program("log_console")).unwrap();
-    let needed = b"libpcre2-8.so.";
-    assert!(program.windows(needed.len()).any(|window| window == needed));
+    assert!(loads("log_console", "libpcre2-8.so."));
+}
+
+/// Whether the program names this library.
+fn loads(program: &str, library: &str) -> bool {
+    let program = fs::read(support::program(program)).unwrap();
+    let mut windows = program.windows(library.len());
+    windows.any(|window| window == library.as_bytes())
+}
+
+#[test]
+fn static_programs_have_a_pcre2_of_their_own() {
+    let is_static = ("CARGO_CFG_TARGET_FEATURE", "fxsr,sse,crt-static");
+    let said = build_script_says("release", false, &[is_static]);
+    let words = "cargo::error=static programs need a PCRE2 of their own: PCRE2_SYS_STATIC is \"\"";
+    assert!(said.contains(words), "{said}");
+    let said = build_script_says("release", false, &[is_static, ("PCRE2_SYS_STATIC", "1")]);
+    assert!(
+        !said.contains("cargo::error") && !said.contains("rustc-link-search"),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_program_loads_the_unwinder() {
+    for hook in hooks() {
+        let name = &hook.name;
+        assert!(!loads(name, "libgcc_s.so"), "{name} loads libgcc_s.so.1");
+        assert!(loads(name, "libc.so."), "{name} loads no libc");
+    }
 }
