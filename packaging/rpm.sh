@@ -4,11 +4,13 @@
 # Builds the RPM packages, then proves them: tags, files, modes and owners; in an empty root, with
 # stand-ins for the packages around them: installation, updates, verification, removal without a trace.
 #
-# Usage: packaging/rpm.sh [--keep DIR] [--programs DIR | --built DIR]
+# Usage: packaging/rpm.sh [--keep DIR] [--programs DIR | --built DIR] [--portable]
 #   --keep DIR      keep the packages and the spec in DIR
 #   --programs DIR  ask the vdsm-hooks in DIR for the list of hooks, instead of building one first
 #   --built DIR     package the programs that 'cargo build --release' has put into DIR; that the
 #                   archive would be enough to build them is then only checked, in a fraction of the time
+#   --portable      static programs, for every release of Enterprise Linux; with --built, those that
+#                   packaging/static.sh has built
 #
 # Everything happens in a temporary directory, building without network. Needs root (for an empty
 # root of its own), cargo, rpmbuild and git.
@@ -162,6 +164,7 @@ d}" packaging/vdsm-hooks.spec.in >"$work/vdsm-hooks.spec"
 build() {
     set -- -bb --define "_topdir $work/rpm" "$work/vdsm-hooks.spec"
     [ -z "$built" ] || set -- --define "built $built" "$@"
+    [ -z "$portable" ] || set -- --define 'portable yes' "$@"
     # Debian's rpm does not know what EL has in systemd-rpm-macros.
     if [ "$(rpm --eval '%{?systemd_post}')" = '' ]; then set -- --load packaging/systemd.macros "$@"; fi
     # Debian's cargo and libraries are unknown to rpm.
@@ -196,6 +199,8 @@ check_tags() {
     if [ "$1" = vdsm-hooks ] || [ -z "$(units_of "${1#vdsm-hooks-}")" ]; then
         [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
     fi
+    # Static programs need no library, of whatever release.
+    [ -z "$portable" ] || ! ask "$2" '[%{REQUIRENAME}\n]' | grep -q '\.so\.' || die "$1 requires libraries"
     [ "$1" != vdsm-hooks ] || return 0
     same "$1: summary" "$(ask "$2" '%{SUMMARY}')" "$8"
     for needed in vdsm ${6#-}; do
@@ -481,7 +486,7 @@ check_programs() {
 
 # --- ---
 
-keep='' programs='' built=''
+keep='' programs='' built='' portable=''
 while [ $# -gt 0 ]; do
     case "$1" in
     --keep | --programs | --built)
@@ -498,6 +503,7 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
+    --portable) portable=yes ;;
     --help | -h)
         sed -n '/^# Usage/,/^$/s/^# \{0,1\}//p' "$0"
         exit 0

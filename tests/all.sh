@@ -206,6 +206,7 @@ tests_of_debug_build() {
 tests_of_release_build() {
     part "Release build" cargo build --locked --release
     part "Sizes of programs" sizes
+    part "Static programs" sh tests/portable.sh
     part "install.sh" sh tests/install.sh
     part "RPM packages" sh packaging/rpm.sh --built "$built"
     part "Real hypervisor" hypervisor

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # debian.sh RELEASE PACKAGE...
-# Prints the path of a Debian system, bookworm or trixie, that has these packages: for the tests
-# that need another version of a program than this machine's, or files of it. Nothing of it runs
-# but the installation. It is made once, with debootstrap and from the mirror that this machine's
-# apt uses, below /var/cache/vdsm-hooks-tests ($VDSM_HOOKS_CACHE), kept, and extended where it lacks
-# a package. Whoever comes second waits. Exit 77: it cannot be made here; the reason is the last
-# line on standard error.
+# Prints the path of a Debian system, bullseye to trixie, that has these packages: for the tests
+# that need another version of a program than this machine's, or files of it, or another libc.
+# Nothing of it runs but the installation, and what a test puts there. It is made once, with
+# debootstrap and from the mirror that this machine's apt uses, below /var/cache/vdsm-hooks-tests
+# ($VDSM_HOOKS_CACHE), kept, and extended where it lacks a package. Whoever comes second waits.
+# Exit 77: it cannot be made here; the reason is the last line on standard error.
 set -eu
 
 cannot() {
@@ -16,7 +16,7 @@ cannot() {
 
 release=$1
 shift
-case $release in bookworm | trixie) ;; *) cannot "expected bookworm or trixie" ;; esac
+case $release in bullseye | bookworm | trixie) ;; *) cannot "expected bullseye, bookworm or trixie" ;; esac
 cache=${VDSM_HOOKS_CACHE:-/var/cache/vdsm-hooks-tests}
 root=$cache/$release
 
