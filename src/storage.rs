@@ -2,7 +2,7 @@
 
 //! oVirt's storage domains on the host: what their metadata says, whether its seal is whole, and
 //! which domains a VM uses. Nothing in here writes to a domain but what [`work::create`] and
-//! [`work::mend`] call, which only the administrator's tool does.
+//! [`work::repair`] call, which only the administrator's tool does.
 //!
 //! Five rooms, each of which knows those before it and none behind it: `format`, what is written in
 //! a domain:
@@ -59,7 +59,7 @@ mod verdict;
 pub use change::repair::{Repair, Repaired};
 pub use change::{create, work};
 pub use find::check::{Checked, Outcome, Place, check};
-pub use find::metadata_file::no_domain;
+pub use find::metadata_file::{Content, no_domain};
 pub use find::problem::{Problem, Weight};
 pub use find::uses::{DomainRef, Kind, Roots, uses, uses_with};
 pub use find::{lvm, probe, slots};

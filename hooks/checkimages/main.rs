@@ -12,11 +12,12 @@
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::host::{command, worker};
+use vdsm_hooks::host::command;
+use vdsm_hooks::host::worker::Worker;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
@@ -30,12 +31,11 @@ const SECONDS_PER_GIB: f64 = 0.02;
 const CORRUPT: i32 = 2;
 const LEAKS: i32 = 3;
 
+/// The size of an image.
+static SIZE: Worker<PathBuf, u64> = Worker::new(|path| size(&path));
+
 fn main() -> ExitCode {
-    let child = worker::serve(|_, arguments| {
-        let size = size(arguments.first()?);
-        Some(worker::answer(size.map(|size| size.to_string())))
-    });
-    child.unwrap_or_else(|| hook::run(program!(), run))
+    SIZE.serve().unwrap_or_else(|| hook::run(program!(), run))
 }
 
 fn run() -> Result {
@@ -121,13 +121,10 @@ fn check(path: &str, limit: Option<Duration>) -> Result {
         ))
     };
     let timeout = limit.unwrap_or(SHORTEST);
-    let answer = worker::ask(&["size".as_ref(), path.as_ref()], start + timeout)
-        .context(path)?
-        .ok_or_else(|| too_slow(timeout))?;
-    let size: u64 = answer
-        .and_then(|size| size.parse().map_err(|_| worker::died()))
+    let size = SIZE
+        .ask(&PathBuf::from(path), start + timeout)
         .context(path)?;
-
+    let size = size.ok_or_else(|| too_slow(timeout))?.context(path)?;
     let end = match limit {
         Some(limit) => start + limit,
         None => Instant::now() + default_limit(size),

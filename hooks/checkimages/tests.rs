@@ -252,7 +252,7 @@ fn a_child_that_dies_is_told_of() {
     });
     assert_eq!(outcome.status, Some(2), "{outcome:?}");
     let says = format!(
-        "checkimages: {}: the child that looks at it died\n",
+        "checkimages: {}: the worker process died, signal: 9 (SIGKILL)\n",
         image.display()
     );
     assert_eq!(outcome.stderr, says);

@@ -9,13 +9,12 @@
 //! Runs guestfish on the VM's raw disks, until one of them has an operating system. A child of this
 //! program looks at a disk first, which is given up when its storage does not answer.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::host::worker;
+use vdsm_hooks::host::worker::Worker;
 use vdsm_hooks::image::appliance::{Access, Appliance};
 use vdsm_hooks::image::guest;
 use vdsm_hooks::libvirt::domain;
@@ -29,14 +28,14 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// How long to wait for the storage of one disk.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether a disk is there.
+static LOOK: Worker<PathBuf, ()> = Worker::new(|disk| {
+    fs::metadata(disk)?;
+    Ok(())
+});
+
 fn main() -> ExitCode {
-    let child = worker::serve(|_, arguments| {
-        let found = fs::metadata(arguments.first()?);
-        Some(worker::answer(
-            found.map(|_| String::new()).map_err(Error::from),
-        ))
-    });
-    child.unwrap_or_else(|| hook::run(program!(), run))
+    LOOK.serve().unwrap_or_else(|| hook::run(program!(), run))
 }
 
 fn run() -> Result {
@@ -118,8 +117,8 @@ fn inject(disks: &[String], path: &str, content: &str) -> Result {
 /// False if the disk has no operating system. Only a clean shutdown means that the file is there.
 fn write(disk: &str, path: &str, content: &str, end: Instant) -> Result<bool> {
     // guestfish takes a word for a URI that looks like one, and says less when a file is missing.
-    let look = ["image", disk].map(OsStr::new);
-    let found = worker::ask(&look, end.min(Instant::now() + LOOK_TIMEOUT))?;
+    let look_end = end.min(Instant::now() + LOOK_TIMEOUT);
+    let found = LOOK.ask(&PathBuf::from(disk), look_end)?;
     found.unwrap_or_else(|| {
         Err(Error::new(format!(
             "its storage does not answer within {} seconds",

@@ -11,10 +11,11 @@
 //! QEMU itself opens the file, as its own user. The debug port exists on x86 only; guests of
 //! other architectures are left alone.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::host::worker;
+use vdsm_hooks::host::worker::Worker;
 use vdsm_hooks::libvirt::console_log::{self, LogFilter};
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, Node};
@@ -27,12 +28,11 @@ const ID: &str = "id=firmware";
 /// How long to wait for the storage of the directory.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether a path is a directory.
+static IS_DIRECTORY: Worker<PathBuf, bool> = Worker::new(|path| Ok(path.is_dir()));
+
 fn main() -> ExitCode {
-    let child = worker::serve(|_, arguments| {
-        let is_directory = arguments.first()?.is_dir();
-        Some(worker::answer(Ok(is_directory.to_string())))
-    });
-    if let Some(status) = child {
+    if let Some(status) = IS_DIRECTORY.serve() {
         return status;
     }
     // Exit 1: the start is refused all the same, and the other hooks may have something to say.
@@ -107,9 +107,9 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
 /// What will keep QEMU from writing to the directory, if that can be seen.
 fn problem_of(directory: &str) -> Option<String> {
     let end = Instant::now() + TIMEOUT;
-    match worker::ask(&["look".as_ref(), directory.as_ref()], end) {
-        Ok(Some(Ok(answer))) if answer == "true" => None,
-        Ok(Some(Ok(_))) => Some("no such directory".to_owned()),
+    match IS_DIRECTORY.ask(&PathBuf::from(directory), end) {
+        Ok(Some(Ok(true))) => None,
+        Ok(Some(Ok(false))) => Some("no such directory".to_owned()),
         Ok(None) => Some(format!(
             "its storage does not answer within {} seconds",
             TIMEOUT.as_secs()

@@ -6,7 +6,6 @@
 //! program that uses this module calls [`serve`] before anything else in `main`.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -24,7 +23,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use vdsm_hooks::host::rollback::Undo;
 use vdsm_hooks::host::state::Records;
 use vdsm_hooks::host::temporary::{self, Temporary};
-use vdsm_hooks::host::{allowlist, command, worker};
+use vdsm_hooks::host::worker::Worker;
+use vdsm_hooks::host::{allowlist, command};
 use vdsm_hooks::{Context, Error, Result};
 
 const HOOK: &str = "scratchpad";
@@ -57,14 +57,16 @@ pub(crate) fn bytes(size: &str) -> Option<u64> {
         .filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
-/// Does a child's work if the program was started as one: it finds out whether the storage of a
-/// directory answers at all. To be called before anything else.
+/// Finds out whether the storage of a directory answers at all. What is wrong with the directory
+/// shows when it is used.
+static LOOK: Worker<PathBuf, ()> = Worker::new(|directory| {
+    let _ = statfs(&directory);
+    Ok(())
+});
+
+/// Does a child's work if the program was started as one. To be called before anything else.
 pub(crate) fn serve() -> Option<ExitCode> {
-    worker::serve(|_, arguments| {
-        // What is wrong with the directory shows when it is used.
-        let _ = statfs(arguments.first()?);
-        Some(Vec::new())
-    })
+    LOOK.serve()
 }
 
 /// Which directories have answered. Each is asked once.
@@ -82,8 +84,8 @@ impl Storage {
         let answers = match self.0.get(directory) {
             Some(answers) => *answers,
             None => {
-                let question = [OsStr::new("storage"), directory.as_os_str()];
-                let answers = worker::run(&question, Instant::now() + TIMEOUT)?.is_some();
+                let found = LOOK.ask(&directory.to_owned(), Instant::now() + TIMEOUT)?;
+                let answers = found.is_some();
                 self.0.insert(directory.to_owned(), answers);
                 answers
             }

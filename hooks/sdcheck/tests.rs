@@ -730,7 +730,7 @@ fn the_repository_of_vdsm_conf() {
 #[test]
 fn a_child_needs_its_parent() {
     let output = Command::new(SDCHECK)
-        .args(["__probe", "1", "file", "/etc/hostname"])
+        .args(["__probe", "1", "domain", "/etc"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));

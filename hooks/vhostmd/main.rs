@@ -17,8 +17,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::host::files;
 use vdsm_hooks::host::sudo::Program;
-use vdsm_hooks::host::{files, worker};
+use vdsm_hooks::host::worker::Worker;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
@@ -35,11 +36,16 @@ const SYSTEMCTL: Program<'_> = Program::of_host("/usr/bin/systemctl", &[SERVICE_
 /// How long the started service may take to make its disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a child is told to do, with the disk.
-const AWAIT: &str = "await";
+/// Waits until a file is there; who asks says how long.
+static AWAIT: Worker<PathBuf, ()> = Worker::new(|file| {
+    while !file.exists() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+});
 
 fn main() -> ExitCode {
-    if let Some(status) = worker::serve(await_file) {
+    if let Some(status) = AWAIT.serve() {
         return status;
     }
     // Exit 1 at a start: it is refused all the same, and the other hooks may have something to say.
@@ -66,15 +72,6 @@ fn run() -> Result {
         metrics.start_service();
         Ok(())
     })
-}
-
-/// The work of a child, which ends when its time is over.
-fn await_file(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
-    let file = arguments.first().filter(|_| what == AWAIT)?;
-    while !file.exists() {
-        thread::sleep(Duration::from_millis(10));
-    }
-    Some(worker::answer(Ok(String::new())))
 }
 
 /// How this host publishes its metrics.
@@ -156,7 +153,7 @@ impl Metrics {
         let disk = &self.disk;
         // The administrator may have put it on storage that is dead.
         let end = Instant::now() + DISK_TIMEOUT;
-        match worker::ask(&[AWAIT.as_ref(), disk.as_ref()], end) {
+        match AWAIT.ask(&PathBuf::from(disk), end) {
             Ok(Some(Ok(_))) => {}
             Ok(None) => log::warn!(
                 "{PROPERTY}: {SERVICE} runs, but {disk} does not appear; libvirt will refuse the VM"

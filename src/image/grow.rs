@@ -19,9 +19,9 @@ use crate::{Context, Error, Result};
 
 pub use image::{Format, Image, work};
 
-/// Does a child's [`work`] if the program was started as one. To be called before anything else.
+/// Does the [`work`] of a child if the program was started as one. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
-    worker::serve(work)
+    worker::serve(&[work()])
 }
 
 /// What to say when an image above another one was grown.

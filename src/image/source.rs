@@ -6,7 +6,7 @@
 //! They may lie on storage that is dead, so a child process looks at them ([`crate::host::worker`]). A
 //! program that uses this module calls [`serve`] before anything else in `main`.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -18,8 +18,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
 
-use crate::host::{allowlist, files, worker};
-use crate::{Context, Error, Result};
+use crate::host::worker::message::{self, name_of, named};
+use crate::host::worker::{self, Worker};
+use crate::host::{allowlist, files};
+use crate::{Error, Result};
 
 /// The list of the directories with images.
 const TOPIC: &str = "allowed-paths";
@@ -43,7 +45,7 @@ const SHARED: [&str; 9] = [
 const MAX_MOUNTINFO_BYTES: u64 = 16 << 20;
 
 /// An image of the host.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Image {
     /// Where it is, links resolved.
     pub path: String,
@@ -53,6 +55,80 @@ pub struct Image {
     pub is_writable: bool,
     /// Whether it lies on a network or cluster file system.
     pub is_shared: bool,
+}
+
+/// What a child is asked.
+#[derive(Debug, PartialEq)]
+enum Request {
+    /// Which image the path leads to.
+    Find(PathBuf),
+    /// Whether an image is of this format, and can be opened without the host's cache.
+    Check { path: PathBuf, format: String },
+}
+
+/// What it answers.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    /// The image.
+    Found(Image),
+    /// It is of that format; whether it can be opened without the host's cache.
+    Checked(bool),
+}
+
+static WORKER: Worker<Request, Answer> = Worker::new(|request| match request {
+    Request::Find(path) => look(&path).map(Answer::Found),
+    Request::Check { path, format } => check(&path, &format).map(Answer::Checked),
+});
+
+impl message::Request for Request {
+    fn encode(&self) -> Vec<OsString> {
+        match self {
+            Request::Find(path) => named("find", &[path.as_ref()]),
+            Request::Check { path, format } => named("check", &[path.as_ref(), format.as_ref()]),
+        }
+    }
+
+    fn decode(words: &[OsString]) -> Option<Self> {
+        match name_of(words)? {
+            ("find", [path]) => Some(Request::Find(path.into())),
+            ("check", [path, format]) => Some(Request::Check {
+                path: path.into(),
+                format: format.to_str()?.to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl message::Answer for Answer {
+    fn encode(&self, message: &mut Vec<u8>) {
+        match self {
+            Answer::Found(image) => {
+                b'f'.encode(message);
+                image.path.encode(message);
+                image.size.encode(message);
+                image.is_writable.encode(message);
+                image.is_shared.encode(message);
+            }
+            Answer::Checked(is_direct) => {
+                b'c'.encode(message);
+                is_direct.encode(message);
+            }
+        }
+    }
+
+    fn decode(message: &mut &[u8]) -> Option<Self> {
+        match u8::decode(message)? {
+            b'f' => Some(Answer::Found(Image {
+                path: String::decode(message)?,
+                size: u64::decode(message)?,
+                is_writable: bool::decode(message)?,
+                is_shared: bool::decode(message)?,
+            })),
+            b'c' => bool::decode(message).map(Answer::Checked),
+            _ => None,
+        }
+    }
 }
 
 /// Finds the image that `path` leads to, which must be below one of the directories that the
@@ -68,25 +144,15 @@ pub fn find(path: &str) -> Result<Image> {
             "not in an allowed directory, expected an absolute path without '..'",
         ));
     }
-    let answer =
-        ask(&["find".as_ref(), given.as_os_str()]).map_err(
-            |silence| match allowlist::directories(TOPIC, &[allowlist::IMAGES]) {
-                Ok(directories) if !is_below(given, &directories) => {
-                    allowlist::outside(TOPIC, given)
-                }
-                _ => silence,
-            },
-        )?;
-    let answer = answer?;
-    let facts: Vec<&str> = answer.split('\0').collect();
-    match facts[..] {
-        [real, size, is_writable, is_shared] => Ok(Image {
-            path: real.to_owned(),
-            size: size.parse().context("size")?,
-            is_writable: is_writable.parse().context("mode")?,
-            is_shared: is_shared.parse().context("file system")?,
-        }),
-        _ => Err(worker::died()),
+    let answer = ask(&Request::Find(given.to_owned())).map_err(|silence| {
+        match allowlist::directories(TOPIC, &[allowlist::IMAGES]) {
+            Ok(directories) if !is_below(given, &directories) => allowlist::outside(TOPIC, given),
+            _ => silence,
+        }
+    })?;
+    match answer? {
+        Answer::Found(image) => Ok(image),
+        Answer::Checked(_) => Err(worker::unexpected()),
     }
 }
 
@@ -97,27 +163,26 @@ impl Image {
     /// # Errors
     /// It is of another format, it leads elsewhere, or it cannot be read.
     pub fn check(&self, format: &str) -> Result<bool> {
-        let arguments = [OsStr::new("check"), self.path.as_ref(), format.as_ref()];
-        let is_direct = ask(&arguments)??;
-        is_direct.parse().context("the child's answer")
+        let request = Request::Check {
+            path: PathBuf::from(&self.path),
+            format: format.to_owned(),
+        };
+        match ask(&request)?? {
+            Answer::Checked(is_direct) => Ok(is_direct),
+            Answer::Found(_) => Err(worker::unexpected()),
+        }
     }
 }
 
 /// Does a child's work if the program was started as one. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
-    worker::serve(|what, arguments| {
-        let answer = match (what, arguments) {
-            ("find", [path]) => look(path),
-            ("check", [path, format]) => check(path, format),
-            _ => return None,
-        };
-        Some(worker::answer(answer))
-    })
+    WORKER.serve()
 }
 
 /// What a child answers; an error outside of that if it does not.
-fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
-    worker::ask(arguments, Instant::now() + TIMEOUT)?.ok_or_else(|| {
+fn ask(request: &Request) -> Result<Result<Answer>> {
+    let answer = WORKER.ask(request, Instant::now() + TIMEOUT)?;
+    answer.ok_or_else(|| {
         Error::new(format!(
             "its storage does not answer within {} seconds",
             TIMEOUT.as_secs()
@@ -126,7 +191,7 @@ fn ask(arguments: &[&OsStr]) -> Result<Result<String>> {
 }
 
 /// The child's part of [`find`].
-fn look(path: &Path) -> Result<String> {
+fn look(path: &Path) -> Result<Image> {
     let directories = allowlist::directories(TOPIC, &[allowlist::IMAGES])?;
     let (real, found) = resolve(path);
     if !is_allowed(&real, &directories) {
@@ -156,7 +221,12 @@ fn look(path: &Path) -> Result<String> {
     let mounts = String::from_utf8_lossy(&mounts);
     let file_system = file_system(&mounts, facts.dev()).unwrap_or_default();
     let is_shared = SHARED.contains(&file_system);
-    Ok(format!("{real}\0{size}\0{is_writable}\0{is_shared}"))
+    Ok(Image {
+        path: real.to_owned(),
+        size,
+        is_writable,
+        is_shared,
+    })
 }
 
 /// The path with its links resolved. Where it leads to nothing that can be seen, as much of it as
@@ -204,7 +274,7 @@ fn file_system(mountinfo: &str, device: u64) -> Option<&str> {
 }
 
 /// The child's part of [`Image::check`].
-fn check(path: &Path, format: &Path) -> Result<String> {
+fn check(path: &Path, format: &str) -> Result<bool> {
     let mut header = Vec::new();
     File::open(path)
         .and_then(|file| file.take(HEADER).read_to_end(&mut header))
@@ -214,8 +284,8 @@ fn check(path: &Path, format: &Path) -> Result<String> {
             }
             _ => Error::from(error),
         })?;
-    match format.to_str() {
-        Some("qcow2") => check_qcow2(&header)?,
+    match format {
+        "qcow2" => check_qcow2(&header)?,
         _ if header.starts_with(QCOW2_MAGIC) => {
             return Err(Error::new(
                 "not a raw image, what it holds is qcow2: expected :qcow2, or an image without that header",
@@ -228,8 +298,8 @@ fn check(path: &Path, format: &Path) -> Result<String> {
         .custom_flags(OFlag::O_DIRECT.bits())
         .open(path);
     match direct {
-        Ok(_) => Ok(true.to_string()),
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(false.to_string()),
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -261,8 +331,38 @@ fn check_qcow2(header: &[u8]) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
+    use crate::host::worker::message::{assert_goes_over, assert_is_understood};
     use nix::sys::stat::makedev;
+
+    #[test]
+    fn messages() {
+        assert_is_understood(&[
+            Request::Find("/images/a".into()),
+            Request::Find(OsString::from_vec(b"/images/caf\xe9".to_vec()).into()),
+            Request::Check {
+                path: "/images/a".into(),
+                format: "qcow2".to_owned(),
+            },
+        ]);
+        let no_format = OsString::from_vec(b"\xff".to_vec());
+        let words = named("check", &["/images/a".as_ref(), &no_format]);
+        assert_eq!(<Request as message::Request>::decode(&words), None);
+        let image = Image {
+            path: "/images/é".to_owned(),
+            size: 1 << 40,
+            is_writable: true,
+            is_shared: false,
+        };
+        assert_goes_over(&[
+            Answer::Found(image),
+            Answer::Checked(true),
+            Answer::Checked(false),
+        ]);
+        assert_eq!(message::decode::<Answer>(b"x"), None);
+    }
 
     #[test]
     fn headers() {

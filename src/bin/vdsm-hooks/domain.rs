@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::storage::probe::Answer;
-use vdsm_hooks::storage::{Roots, work};
+use vdsm_hooks::storage::{Content, Roots, work};
 use vdsm_hooks::{Error, Result};
 
 mod check;
@@ -95,14 +94,13 @@ fn say(error: &Error) {
 
 /// The metadata file that `path` means, and its content, none if it is missing.
 fn read(path: &Path, end: Instant) -> Result<(PathBuf, Option<Vec<u8>>)> {
-    let (file, answer) = work::meant(path, end)?;
+    let (file, content) = work::read(path, end)?;
     let wrong = |what: &str| Err(Error::new(format!("{}: {what}", file.display())));
-    match answer {
-        Answer::Found(content) => Ok((file, Some(content))),
-        Answer::Missing | Answer::Absent => Ok((file, None)),
-        Answer::Silent => wrong("no answer in time"),
-        Answer::Unreadable(reason) => wrong(&reason),
-        Answer::Block => wrong(
+    match content {
+        Content::Found(content) => Ok((file, Some(content))),
+        Content::Missing | Content::Absent => Ok((file, None)),
+        Content::Unreadable(reason) => wrong(&reason),
+        Content::Block => wrong(
             "a domain on block storage: its metadata is in the tags of its volume group, expected a domain on file storage",
         ),
     }

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use vdsm_hooks::Result;
+use vdsm_hooks::host::worker;
 use vdsm_hooks::image::grow;
-use vdsm_hooks::storage::work;
+use vdsm_hooks::storage::{probe, work};
 
 mod catalog;
 mod custom_properties;
@@ -77,7 +78,8 @@ enum Command {
 
 fn main() -> ExitCode {
     // Work on storage, by a child of 'domain' or 'grow-disk'.
-    if let Some(status) = work::serve_tool(grow::work) {
+    let works = [probe::work(), work::work(), grow::work()];
+    if let Some(status) = worker::serve(&works) {
         return status;
     }
     let tool = match Tool::try_parse() {

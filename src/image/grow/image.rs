@@ -4,6 +4,7 @@
 //!
 //! Its storage may be dead, so a child process looks at it ([`crate::host::worker`]).
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,13 +16,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use crate::host::command::{self, Output};
-use crate::host::{files, worker};
+use crate::host::files;
+use crate::host::worker::message::{self, name_of, named};
+use crate::host::worker::{Work, Worker};
 use crate::json::Node;
 use crate::{Context, Error, Result};
 
 const QEMU_IMG: &str = "qemu-img";
-/// What a child is asked for.
-const LOOK: &str = "look";
 /// Free room on a block device, behind a qcow2 image, that the steps need in any case: journals and
 /// the image's own tables.
 const AMPLE: u64 = 256 << 20;
@@ -131,10 +132,8 @@ impl Image {
     }
 
     fn look(&self, end: Instant) -> Result<Look> {
-        let answer = worker::ask(&[LOOK.as_ref(), self.path.as_os_str()], end)?;
-        let late = || Error::new("its storage did not answer before the deadline");
-        let facts = answer.ok_or_else(late)??;
-        Look::parse(&facts).ok_or_else(worker::died)
+        let answer = WORKER.ask(&Request::Look(self.path.clone()), end)?;
+        answer.ok_or_else(|| Error::new("its storage did not answer before the deadline"))?
     }
 
     fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
@@ -148,15 +147,39 @@ impl Image {
     }
 }
 
-/// A child's work: to look at an image. None for anything else.
-pub fn work(what: &str, arguments: &[PathBuf]) -> Option<Vec<u8>> {
-    match (what, arguments) {
-        (LOOK, [path]) => Some(worker::answer(Look::at(path))),
-        _ => None,
+/// What a child is asked.
+#[derive(Debug, PartialEq)]
+enum Request {
+    /// What there is to know of an image without reading it.
+    Look(PathBuf),
+}
+
+static WORKER: Worker<Request, Look> = Worker::new(|request| match request {
+    Request::Look(path) => Look::at(&path),
+});
+
+/// What a child does for growing: it looks at an image.
+pub fn work() -> &'static dyn Work {
+    &WORKER
+}
+
+impl message::Request for Request {
+    fn encode(&self) -> Vec<OsString> {
+        match self {
+            Request::Look(path) => named("image", &[path.as_ref()]),
+        }
+    }
+
+    fn decode(words: &[OsString]) -> Option<Self> {
+        match name_of(words)? {
+            ("image", [path]) => Some(Request::Look(path.into())),
+            _ => None,
+        }
     }
 }
 
 /// What the file system and the kernel know of an image.
+#[derive(Debug, PartialEq)]
 struct Look {
     is_block: bool,
     /// In bytes; of a block device, those of the device.
@@ -166,28 +189,40 @@ struct Look {
     real: PathBuf,
 }
 
+impl message::Answer for Look {
+    fn encode(&self, message: &mut Vec<u8>) {
+        self.is_block.encode(message);
+        self.size.encode(message);
+        self.has_writer.encode(message);
+        self.real.encode(message);
+    }
+
+    fn decode(message: &mut &[u8]) -> Option<Self> {
+        Some(Look {
+            is_block: bool::decode(message)?,
+            size: u64::decode(message)?,
+            has_writer: bool::decode(message)?,
+            real: PathBuf::decode(message)?,
+        })
+    }
+}
+
 impl Look {
-    fn at(path: &Path) -> Result<String> {
-        let look = || -> Result<String> {
+    fn at(path: &Path) -> Result<Look> {
+        let look = || -> Result<Look> {
             let mut file = File::open(path)?;
             let real = fs::canonicalize(path)?;
             let is_block = file.metadata()?.file_type().is_block_device();
             let size = file.seek(SeekFrom::End(0))?;
             let has_writer = has_writer(&file)?;
-            let real = real.display();
-            Ok(format!("{is_block}\0{size}\0{has_writer}\0{real}"))
+            Ok(Look {
+                is_block,
+                size,
+                has_writer,
+                real,
+            })
         };
         look().context(path.display())
-    }
-
-    fn parse(facts: &str) -> Option<Look> {
-        let mut facts = facts.split('\0');
-        Some(Look {
-            is_block: facts.next()?.parse().ok()?,
-            size: facts.next()?.parse().ok()?,
-            has_writer: facts.next()?.parse().ok()?,
-            real: PathBuf::from(facts.next()?),
-        })
     }
 }
 
@@ -251,4 +286,35 @@ fn has_open(process: &Path, path: &Path) -> bool {
     descriptors
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
         .any(|target| target == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+    use crate::host::worker::message::{assert_goes_over, assert_is_understood};
+
+    #[test]
+    fn messages() {
+        let latin1 = PathBuf::from(OsString::from_vec(b"/images/caf\xe9".to_vec()));
+        assert_is_understood(&[
+            Request::Look("/images/a".into()),
+            Request::Look(latin1.clone()),
+        ]);
+        assert_goes_over(&[
+            Look {
+                is_block: true,
+                size: 1 << 40,
+                has_writer: false,
+                real: "/dev/dm-3".into(),
+            },
+            Look {
+                is_block: false,
+                size: 0,
+                has_writer: true,
+                real: latin1,
+            },
+        ]);
+    }
 }

@@ -157,16 +157,19 @@ pub fn random_id() -> Result<String> {
 ///
 /// # Errors
 /// There is a domain already, or something could not be made. Then nothing of it stays.
-pub(super) fn serve(target: &Path, text: &str, owner: &str) -> Result<(PathBuf, String)> {
-    let (user, group) = owner.split_once(':').unwrap_or_default();
-    let plan = Plan::of_text(text, (user.parse()?, group.parse()?))?;
+pub(super) fn serve(
+    target: &Path,
+    text: &str,
+    owner: (u32, u32),
+) -> Result<(PathBuf, Option<String>)> {
+    let plan = Plan::of_text(text, owner)?;
     let domain = create(target, &plan)?;
     Ok((domain, closed_to(target, plan.owner)?))
 }
 
-/// What keeps the owner of a domain from using the directory that the domain is in; empty if
+/// What keeps the owner of a domain from using the directory that the domain is in; none if
 /// nothing does.
-fn closed_to(target: &Path, owner: (u32, u32)) -> Result<String> {
+fn closed_to(target: &Path, owner: (u32, u32)) -> Result<Option<String>> {
     let found = fs::metadata(target).context(target.display())?;
     let mode = found.mode() & 0o7777;
     let has = if found.uid() == owner.0 {
@@ -177,16 +180,16 @@ fn closed_to(target: &Path, owner: (u32, u32)) -> Result<String> {
         mode
     };
     if owner.0 == 0 || has & 7 == 7 {
-        return Ok(String::new());
+        return Ok(None);
     }
-    Ok(format!(
+    Ok(Some(format!(
         "{0} belongs to {1}:{2} with mode {mode:04o}, and VDSM, the user {3}, wants to write there: chown {3}:{4} {0}",
         target.display(),
         found.uid(),
         found.gid(),
         owner.0,
         owner.1
-    ))
+    )))
 }
 
 fn create(target: &Path, plan: &Plan) -> Result<PathBuf> {

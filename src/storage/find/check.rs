@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::lvm::{Group, Lvm};
-use super::probe::{self, Answer};
+use super::metadata_file::Content;
+use super::probe;
 use super::uses::{DomainRef, Kind, Roots};
 use crate::host::command;
 use crate::props;
@@ -72,7 +73,10 @@ pub fn check(uses: &[DomainRef], roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<
             .into_iter()
             .map(|(used, thread)| match thread {
                 Ok(thread) => thread.join().unwrap_or_default(),
-                Err(error) => vec![nowhere(used, outcome_of(probe::no_thread(&error)))],
+                Err(error) => {
+                    let reason = probe::no_thread(&error);
+                    vec![nowhere(used, Outcome::Unreadable(reason))]
+                }
             })
             .collect()
     });
@@ -92,11 +96,11 @@ fn check_one(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Ch
         return vec![in_group(id, lvm)];
     }
     // Where the VM itself looks. All of them count, should there be several.
-    if let Err(answers) = probe::first(&used.directories, end, |_| false) {
-        let checked: Vec<_> = answers
+    if let Err(contents) = probe::first(&used.directories, end, |_| false) {
+        let checked: Vec<_> = contents
             .into_iter()
-            .filter(|(_, answer)| *answer != Answer::Absent)
-            .map(|(directory, answer)| at(directory, answer, lvm))
+            .filter(|(_, content)| *content != Some(Content::Absent))
+            .map(|(directory, content)| at(directory, content, lvm))
             .collect();
         if !checked.is_empty() {
             return checked;
@@ -108,18 +112,19 @@ fn check_one(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Vec<Ch
 /// Checks a domain whose directory the XML does not say.
 fn find(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
     let located = match probe::locate(used, roots, end) {
-        Ok(located) => located,
-        Err(answer) => return nowhere(used, outcome_of(answer)),
+        Ok(Some(located)) => located,
+        Ok(None) => return nowhere(used, Outcome::Silent),
+        Err(error) => return nowhere(used, Outcome::Unreadable(error.to_string())),
     };
     let directories = [&located.directories[..], &used.guesses[..]].concat();
     match probe::first(&directories, end, is_there) {
-        Ok((directory, answer)) => return at(directory, answer, lvm),
-        Err(answers) => {
-            let trouble = answers
+        Ok((directory, content)) => return at(directory, Some(content), lvm),
+        Err(contents) => {
+            let trouble = contents
                 .into_iter()
-                .find(|(_, answer)| *answer != Answer::Absent);
-            if let Some((directory, answer)) = trouble {
-                return at(directory, answer, lvm);
+                .find(|(_, content)| *content != Some(Content::Absent));
+            if let Some((directory, content)) = trouble {
+                return at(directory, content, lvm);
             }
         }
     }
@@ -130,13 +135,13 @@ fn find(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
         return in_group(id, lvm);
     }
     let directories: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
-    let answers = match probe::first(&directories, end, is_there) {
-        Ok((directory, answer)) => return at(directory, answer, lvm),
-        Err(answers) => answers,
+    let contents = match probe::first(&directories, end, is_there) {
+        Ok((directory, content)) => return at(directory, Some(content), lvm),
+        Err(contents) => contents,
     };
-    let silent = answers
+    let silent = contents
         .iter()
-        .filter(|(_, answer)| *answer == Answer::Silent)
+        .filter(|(_, content)| content.is_none())
         .count();
     // That LVM does not know it either is not worth a word.
     let group = in_group(id, lvm);
@@ -155,20 +160,23 @@ fn find(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
     }
 }
 
-fn is_there(answer: &Answer) -> bool {
-    matches!(answer, Answer::Found(_) | Answer::Missing | Answer::Block)
+fn is_there(content: &Content) -> bool {
+    matches!(
+        content,
+        Content::Found(_) | Content::Missing | Content::Block
+    )
 }
 
-fn at(directory: &Path, answer: Answer, lvm: &Lvm) -> Checked {
+fn at(directory: &Path, content: Option<Content>, lvm: &Lvm) -> Checked {
     let name = directory.file_name().unwrap_or_default();
     let id = name.to_string_lossy().into_owned();
-    if answer == Answer::Block {
+    if content == Some(Content::Block) {
         return in_group(&id, lvm);
     }
     Checked {
         id,
         place: Some(Place::File(directory.join(METADATA_FILE))),
-        outcome: outcome_of(answer),
+        outcome: outcome_of(content),
     }
 }
 
@@ -208,13 +216,14 @@ fn is_right(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Judged(judgement) if judgement.reading.verdict == Verdict::Ok)
 }
 
-fn outcome_of(answer: Answer) -> Outcome {
-    match answer {
-        Answer::Found(content) => Outcome::Judged(Box::new(judge(Some(&content)))),
-        Answer::Missing => Outcome::Judged(Box::new(judge(None))),
-        Answer::Unreadable(reason) => Outcome::Unreadable(reason),
-        Answer::Silent => Outcome::Silent,
-        Answer::Absent | Answer::Block => Outcome::Absent(0),
+/// What comes out of metadata in a file; of none if there was no answer.
+fn outcome_of(content: Option<Content>) -> Outcome {
+    match content {
+        Some(Content::Found(content)) => Outcome::Judged(Box::new(judge(Some(&content)))),
+        Some(Content::Missing) => Outcome::Judged(Box::new(judge(None))),
+        Some(Content::Unreadable(reason)) => Outcome::Unreadable(reason),
+        Some(Content::Absent | Content::Block) => Outcome::Absent(0),
+        None => Outcome::Silent,
     }
 }
 

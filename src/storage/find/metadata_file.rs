@@ -10,10 +10,56 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use serde::{Deserialize, Serialize};
 
+use crate::host::worker::message::Answer;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::name::{is_uuid, looks_like_domain};
 use crate::{Context, Error, Result};
+
+/// The metadata of a domain, or of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// The whole file.
+    Found(Vec<u8>),
+    /// The domain is there, its metadata is not.
+    Missing,
+    /// There is no such domain.
+    Absent,
+    /// It is in the tags of a volume group.
+    Block,
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+impl Answer for Content {
+    fn encode(&self, message: &mut Vec<u8>) {
+        match self {
+            Content::Found(content) => {
+                b'f'.encode(message);
+                content.encode(message);
+            }
+            Content::Missing => b'm'.encode(message),
+            Content::Absent => b'a'.encode(message),
+            Content::Block => b'b'.encode(message),
+            Content::Unreadable(reason) => {
+                b'u'.encode(message);
+                reason.encode(message);
+            }
+        }
+    }
+
+    fn decode(message: &mut &[u8]) -> Option<Self> {
+        match u8::decode(message)? {
+            b'f' => Vec::decode(message).map(Content::Found),
+            b'm' => Some(Content::Missing),
+            b'a' => Some(Content::Absent),
+            b'b' => Some(Content::Block),
+            b'u' => String::decode(message).map(Content::Unreadable),
+            _ => None,
+        }
+    }
+}
 
 /// The metadata files that an administrator means by `path`: that of a domain, or those of all
 /// domains in a mount.

@@ -6,10 +6,9 @@
 //!
 //! A program that uses this module calls [`serve`] before anything else in `main`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,11 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::metadata_file::{
-    again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
+    Content, again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
 };
 use super::slots::Slots;
 use super::uses::{DomainRef, Roots};
-use crate::host::worker;
+use crate::host::worker::message::{self, name_of, named};
+use crate::host::worker::{self, Work, Worker};
 use crate::storage::format::metadata::METADATA_FILE;
 use crate::storage::format::name::is_uuid;
 use crate::{Error, Result};
@@ -30,21 +30,132 @@ use crate::{Error, Result};
 /// The children that look at the same time. One that is blocked must not keep others waiting.
 static CHILDREN: Slots = Slots::new(32, Duration::from_millis(100));
 
-/// What was found where a domain should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The content of the metadata.
-    Found(Vec<u8>),
-    /// The domain is there, its metadata is not.
-    Missing,
-    /// There is no such domain.
-    Absent,
-    /// The domain is on block storage.
-    Block,
-    /// It cannot be read, and why.
-    Unreadable(String),
-    /// No answer in time.
-    Silent,
+/// What a child is asked.
+#[derive(Debug, PartialEq)]
+enum Request {
+    /// The metadata of the domain in this directory.
+    Domain(PathBuf),
+    /// Where VDSM's links say that a domain is.
+    Locate(Links),
+}
+
+/// VDSM's links to a domain.
+#[derive(Debug, PartialEq)]
+struct Links {
+    roots: Roots,
+    /// The domain's id, if it is known.
+    id: Option<String>,
+    /// Links to its directory.
+    links: Vec<PathBuf>,
+    /// Links to prepared images of it.
+    images: Vec<PathBuf>,
+}
+
+/// What it answers.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    /// The metadata of the domain.
+    Content(Content),
+    /// Where the domain is.
+    Located(Located),
+}
+
+static WORKER: Worker<Request, Answer> = Worker::new(|request| {
+    Ok(match request {
+        Request::Domain(directory) => Answer::Content(look(&directory)),
+        Request::Locate(links) => Answer::Located(follow(links)),
+    })
+});
+
+/// What a child does for [`locate`] and [`first`].
+pub fn work() -> &'static dyn Work {
+    &WORKER
+}
+
+/// Does that if the program was started for it. To be called before anything else.
+pub fn serve() -> Option<ExitCode> {
+    WORKER.serve()
+}
+
+impl message::Request for Request {
+    fn encode(&self) -> Vec<OsString> {
+        let Links {
+            roots,
+            id,
+            links,
+            images,
+        } = match self {
+            Request::Domain(directory) => return named("domain", &[directory.as_ref()]),
+            Request::Locate(links) => links,
+        };
+        let id = id.as_deref().unwrap_or_default();
+        let (repository, run) = (roots.repository.as_os_str(), roots.run.as_os_str());
+        let mut words = named("locate", &[repository, run, id.as_ref()]);
+        for (kind, paths) in [("link", links), ("image", images)] {
+            for path in paths {
+                words.extend([OsString::from(kind), path.into()]);
+            }
+        }
+        words
+    }
+
+    fn decode(words: &[OsString]) -> Option<Self> {
+        let (repository, run, id, pairs) = match name_of(words)? {
+            ("domain", [directory]) => return Some(Request::Domain(directory.into())),
+            ("locate", [repository, run, id, pairs @ ..]) => (repository, run, id, pairs),
+            _ => return None,
+        };
+        let id = id.to_str()?.to_owned();
+        let mut asked = Links {
+            roots: Roots {
+                repository: repository.into(),
+                run: run.into(),
+            },
+            id: Some(id).filter(|id| !id.is_empty()),
+            links: Vec::new(),
+            images: Vec::new(),
+        };
+        for pair in pairs.chunks(2) {
+            let [kind, path] = pair else {
+                return None;
+            };
+            match kind.to_str()? {
+                "link" => asked.links.push(path.into()),
+                "image" => asked.images.push(path.into()),
+                _ => return None,
+            }
+        }
+        Some(Request::Locate(asked))
+    }
+}
+
+impl message::Answer for Answer {
+    fn encode(&self, message: &mut Vec<u8>) {
+        match self {
+            Answer::Content(content) => {
+                b'c'.encode(message);
+                content.encode(message);
+            }
+            Answer::Located(located) => {
+                b'l'.encode(message);
+                located.block.encode(message);
+                located.directories.encode(message);
+                located.mounts.encode(message);
+            }
+        }
+    }
+
+    fn decode(message: &mut &[u8]) -> Option<Self> {
+        match u8::decode(message)? {
+            b'c' => Content::decode(message).map(Answer::Content),
+            b'l' => Some(Answer::Located(Located {
+                block: bool::decode(message)?,
+                directories: Vec::decode(message)?,
+                mounts: Vec::decode(message)?,
+            })),
+            _ => None,
+        }
+    }
 }
 
 /// Where VDSM's links say that a domain is.
@@ -58,56 +169,23 @@ pub struct Located {
     pub mounts: Vec<PathBuf>,
 }
 
-impl Answer {
-    /// What a child's message means.
-    pub(in crate::storage) fn of(message: &[u8]) -> Answer {
-        match message.split_first() {
-            Some((b'f', content)) => Answer::Found(content.to_vec()),
-            Some((b'n', _)) => Answer::Missing,
-            Some((b'a', _)) => Answer::Absent,
-            Some((b'b', _)) => Answer::Block,
-            Some((b's', _)) => Answer::Silent,
-            Some((b'u', reason)) => {
-                Answer::Unreadable(String::from_utf8_lossy(reason).into_owned())
-            }
-            _ => Answer::Unreadable("the child that reads it died".to_owned()),
-        }
-    }
-}
-
 /// Follows VDSM's links to the domain. They are on the host's own disk, and nothing behind them is
-/// touched.
+/// touched. None if there is no answer until `end`.
 ///
 /// # Errors
-/// No links but an answer: silence until `end`, or the program cannot be run again.
-pub fn locate(
-    wanted: &DomainRef,
-    roots: &Roots,
-    end: Instant,
-) -> std::result::Result<Located, Answer> {
-    let mut arguments: Vec<&OsStr> = vec!["locate".as_ref()];
-    arguments.extend([roots.repository.as_os_str(), roots.run.as_os_str()]);
-    arguments.push(wanted.id.as_deref().unwrap_or_default().as_ref());
-    for link in &wanted.links {
-        arguments.extend([OsStr::new("link"), link.as_os_str()]);
+/// The program cannot be run again, or the child died.
+pub fn locate(wanted: &DomainRef, roots: &Roots, end: Instant) -> Result<Option<Located>> {
+    let request = Request::Locate(Links {
+        roots: roots.clone(),
+        id: wanted.id.clone(),
+        links: wanted.links.clone(),
+        images: wanted.images.clone(),
+    });
+    match in_turn(&WORKER, &request, end)?.transpose()? {
+        Some(Answer::Located(located)) => Ok(Some(located)),
+        Some(Answer::Content(_)) => Err(worker::unexpected()),
+        None => Ok(None),
     }
-    for image in &wanted.images {
-        arguments.extend([OsStr::new("image"), image.as_os_str()]);
-    }
-    let message = run(&arguments, end);
-    let Some(entries) = message.strip_prefix(b"l") else {
-        return Err(Answer::of(&message));
-    };
-    let mut located = Located::default();
-    for entry in entries.split(|byte| *byte == 0) {
-        match entry.split_first() {
-            Some((b'b', _)) => located.block = true,
-            Some((b'd', path)) => located.directories.push(path_of(path)),
-            Some((b'm', path)) => located.mounts.push(path_of(path)),
-            _ => {}
-        }
-    }
-    Ok(located)
 }
 
 /// Every mount of the host.
@@ -119,40 +197,49 @@ pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
         id: None,
         ..DomainRef::of_id("")
     };
-    match locate(&nothing, roots, end) {
-        Ok(located) => Ok(located.mounts),
-        Err(Answer::Unreadable(reason)) => Err(Error::new(reason)),
-        Err(_) => {
-            let repository = roots.repository.display();
-            Err(Error::new(format!("{repository}: no answer in time")))
-        }
+    let located = locate(&nothing, roots, end)?.ok_or_else(|| {
+        let repository = roots.repository.display();
+        Error::new(format!("{repository}: no answer in time"))
+    })?;
+    Ok(located.mounts)
+}
+
+/// The metadata of the domain in a directory; none if there is no answer until `end`.
+fn domain(directory: PathBuf, end: Instant) -> Option<Content> {
+    let answer = in_turn(&WORKER, &Request::Domain(directory), end);
+    match answer.and_then(Option::transpose) {
+        Ok(Some(Answer::Content(content))) => Some(content),
+        Ok(None) => None,
+        Ok(Some(Answer::Located(_))) => Some(Content::Unreadable(worker::unexpected().to_string())),
+        Err(error) => Some(Content::Unreadable(error.to_string())),
     }
 }
 
-/// Looks into several directories side by side. Gives the first domain whose answer is `wanted`,
-/// without waiting for the others; else all answers, in the order of `directories`.
+/// Looks into several directories side by side. Gives the first domain whose metadata is `wanted`,
+/// without waiting for the others; else that of all, in the order of `directories`, none where there
+/// was no answer until `end`.
 pub fn first(
     directories: &[PathBuf],
     end: Instant,
-    wanted: fn(&Answer) -> bool,
-) -> std::result::Result<(&Path, Answer), Vec<(&Path, Answer)>> {
+    wanted: fn(&Content) -> bool,
+) -> std::result::Result<(&Path, Content), Vec<(&Path, Option<Content>)>> {
     // The standard library's channels are 6 KB of program.
     let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-    let mut answers: Vec<_> = directories
+    let mut contents: Vec<_> = directories
         .iter()
-        .map(|directory| (directory.as_path(), Answer::Silent))
+        .map(|directory| (directory.as_path(), None))
         .collect();
     let mut running = 0;
     for (number, directory) in directories.iter().cloned().enumerate() {
         let shared = Arc::clone(&messages);
         let spawned = thread::Builder::new().spawn(move || {
-            let message = run(&["domain".as_ref(), directory.as_os_str()], end);
+            let content = domain(directory, end);
             let (messages, came) = &*shared;
-            lock(messages).push((number, message));
+            lock(messages).push((number, content));
             came.notify_one();
         });
         if let Err(error) = spawned {
-            answers[number].1 = no_thread(&error);
+            contents[number].1 = Some(Content::Unreadable(no_thread(&error)));
         } else {
             running += 1;
         }
@@ -161,84 +248,50 @@ pub fn first(
     for _ in 0..running {
         let waiting = came.wait_while(lock(messages), |messages| messages.is_empty());
         let next = waiting.unwrap_or_else(PoisonError::into_inner).pop();
-        let Some((number, message)) = next else {
-            continue;
-        };
-        let answer = Answer::of(&message);
-        if wanted(&answer) {
-            return Ok((answers[number].0, answer));
+        match next {
+            Some((number, Some(content))) if wanted(&content) => {
+                return Ok((contents[number].0, content));
+            }
+            Some((number, content)) => contents[number].1 = content,
+            None => {}
         }
-        answers[number].1 = answer;
     }
-    Err(answers)
+    Err(contents)
 }
 
-/// The answer in the place of a child's where a host is at its limits: a doubt about the domain, and
-/// no more.
-pub(super) fn no_thread(error: &io::Error) -> Answer {
-    Answer::Unreadable(format!("no thread can be made: {error}"))
+/// What is said in the place of a child's answer where a host is at its limits: a doubt about the
+/// domain, and no more.
+pub(super) fn no_thread(error: &io::Error) -> String {
+    format!("no thread can be made: {error}")
 }
 
-pub(in crate::storage) fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsString::from_vec(bytes.to_vec()))
-}
-
-/// Runs a child; its message, or one in its place if it does not end until `end`.
-pub(in crate::storage) fn run(arguments: &[&OsStr], end: Instant) -> Vec<u8> {
+/// [`Worker::ask`] as soon as there are not too many children.
+pub(in crate::storage) fn in_turn<Q: message::Request, A: message::Answer>(
+    worker: &Worker<Q, A>,
+    request: &Q,
+    end: Instant,
+) -> Result<Option<Result<A>>> {
     let _turn = CHILDREN.take(end);
-    match worker::run(arguments, end) {
-        Ok(Some(message)) => message,
-        Ok(None) => message(b's', b""),
-        Err(error) => message(b'u', error.to_string().as_bytes()),
-    }
+    worker.ask(request, end)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does a child's work for [`locate`] and [`first`] if the program was started as one. To be called
-/// before anything else.
-pub fn serve() -> Option<ExitCode> {
-    serve_also(|_, _| None)
-}
-
-/// [`serve`], and what `also` does besides.
-pub(in crate::storage) fn serve_also(
-    also: impl FnOnce(&str, &[PathBuf]) -> Option<Vec<u8>>,
-) -> Option<ExitCode> {
-    worker::serve(|what, arguments| match (what, arguments) {
-        ("domain", [directory]) => Some(look(directory)),
-        ("locate", [repository, run, id, hints @ ..]) => {
-            Some(follow(repository, run, &id.to_string_lossy(), hints))
-        }
-        (what, arguments) => also(what, arguments),
-    })
-}
-
-pub(in crate::storage) fn message(kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut message = vec![kind];
-    message.extend_from_slice(content);
-    message
-}
-
-fn unreadable(error: &io::Error) -> Vec<u8> {
-    message(b'u', error.to_string().as_bytes())
-}
-
-/// The domain in `directory`.
-fn look(directory: &Path) -> Vec<u8> {
+/// The metadata of the domain in `directory`.
+fn look(directory: &Path) -> Content {
     match fs::metadata(directory) {
-        Err(error) if is_absent(&error) => message(b'a', b""),
-        Err(error) => unreadable(&error),
+        Err(error) if is_absent(&error) => Content::Absent,
+        Err(error) => Content::Unreadable(error.to_string()),
         Ok(_) => read(&directory.join(METADATA_FILE)),
     }
 }
 
 /// The metadata in `file`.
-pub(in crate::storage) fn read(file: &Path) -> Vec<u8> {
+pub(in crate::storage) fn read(file: &Path) -> Content {
     if is_volume(file) {
-        return message(b'b', b"");
+        return Content::Block;
     }
     // A link could lead to any file of this host.
     let dom_md = file.parent().filter(|_| file.ends_with(METADATA_FILE));
@@ -246,51 +299,47 @@ pub(in crate::storage) fn read(file: &Path) -> Vec<u8> {
         if path.is_some_and(Path::is_symlink) {
             let name = path.and_then(Path::file_name).unwrap_or_default();
             let name = name.to_string_lossy();
-            let reason = format!("{name} is a symbolic link, expected a {expected}");
-            return message(b'u', reason.as_bytes());
+            return Content::Unreadable(format!(
+                "{name} is a symbolic link, expected a {expected}"
+            ));
         }
     }
     match fs::metadata(file) {
-        Ok(found) if found.file_type().is_block_device() => return message(b'b', b""),
+        Ok(found) if found.file_type().is_block_device() => return Content::Block,
         _ => {}
     }
     match again_if_stale(|| content(file)).and_then(bounded) {
-        Ok(content) => message(b'f', &content),
-        Err(error) if is_absent(&error) => message(b'n', b""),
-        Err(error) => unreadable(&error),
+        Ok(content) => Content::Found(content),
+        Err(error) if is_absent(&error) => Content::Missing,
+        Err(error) => Content::Unreadable(error.to_string()),
     }
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
-/// prepared images. The entries of the message are ended by NUL.
-fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8> {
-    let mut links = Vec::new();
-    let mut images = Vec::new();
-    for pair in hints.chunks_exact(2) {
-        let list = if pair[0] == Path::new("link") {
-            &mut links
-        } else {
-            &mut images
-        };
-        list.push(pair[1].clone());
-    }
-    if is_uuid(id) {
-        let pools = entries(repository);
+/// prepared images.
+fn follow(asked: Links) -> Located {
+    let Links {
+        roots: Roots { repository, run },
+        id,
+        mut links,
+        mut images,
+    } = asked;
+    if let Some(id) = id.filter(|id| is_uuid(id)) {
+        let pools = entries(&repository);
         let pools = pools.iter().filter(|pool| ends_in_uuid(pool));
-        links.extend(pools.map(|pool| pool.join(id)));
-        links.push(repository.join("mnt/blockSD").join(id));
+        links.extend(pools.map(|pool| pool.join(&id)));
+        links.push(repository.join("mnt/blockSD").join(&id));
         images.extend(
-            entries(&run.join(id))
+            entries(&run.join(&id))
                 .into_iter()
                 .filter(|image| ends_in_uuid(image)),
         );
     }
-    let mut block = false;
-    let mut directories = Vec::new();
+    let mut located = Located::default();
     for target in links.iter().filter_map(|link| end_of_link(link)) {
         match target.parent().and_then(Path::file_name) {
-            Some(name) if name == "blockSD" => block = true,
-            _ => directories.push(target),
+            Some(name) if name == "blockSD" => located.block = true,
+            _ => located.add(&target),
         }
     }
     for image in &images {
@@ -298,41 +347,33 @@ fn follow(repository: &Path, run: &Path, id: &str, hints: &[PathBuf]) -> Vec<u8>
             // …/<domain>/images/<image>
             Ok(found) if found.is_symlink() => {
                 let target = end_of_link(image);
-                let domain = target
-                    .as_deref()
-                    .and_then(|target| target.ancestors().nth(2));
-                directories.extend(domain.map(Path::to_owned));
+                let domain = target.as_deref();
+                if let Some(domain) = domain.and_then(|target| target.ancestors().nth(2)) {
+                    located.add(domain);
+                }
             }
             // Links to logical volumes are in a directory of their own.
-            Ok(_) => block = true,
+            Ok(_) => located.block = true,
             Err(_) => {}
         }
     }
-    let mounts = entries(&repository.join("mnt"));
-    let gluster = entries(&repository.join("mnt/glusterSD"));
-    let mounts = mounts
-        .into_iter()
-        .filter(|mount| !mount.ends_with("blockSD") && !mount.ends_with("glusterSD"));
-    let mut answer = vec![b'l'];
-    let mut add = |kind: u8, path: &Path| {
-        answer.push(kind);
-        answer.extend_from_slice(path.as_os_str().as_bytes());
-        answer.push(0);
-    };
-    if block {
-        add(b'b', Path::new(""));
-    }
-    let mut named: Vec<PathBuf> = Vec::new();
-    for directory in directories {
-        if !named.contains(&directory) {
-            add(b'd', &directory);
-            named.push(directory);
+    located.mounts = entries(&repository.join("mnt"));
+    located
+        .mounts
+        .retain(|mount| !mount.ends_with("blockSD") && !mount.ends_with("glusterSD"));
+    located
+        .mounts
+        .extend(entries(&repository.join("mnt/glusterSD")));
+    located
+}
+
+impl Located {
+    /// One more directory, if it is not known yet.
+    fn add(&mut self, directory: &Path) {
+        if !self.directories.iter().any(|known| known == directory) {
+            self.directories.push(directory.to_owned());
         }
     }
-    for mount in mounts.chain(gluster) {
-        add(b'm', &mount);
-    }
-    answer
 }
 
 /// Where a link leads, without touching what is there. A path that exists and is no link leads to
@@ -344,4 +385,78 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
     }
     let target = fs::read_link(link).ok()?;
     Some(link.parent()?.join(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+    use crate::host::worker::message::{assert_goes_over, assert_is_understood};
+
+    /// A path that is no UTF-8.
+    fn latin1() -> PathBuf {
+        OsString::from_vec(b"/mnt/caf\xe9".to_vec()).into()
+    }
+
+    #[test]
+    fn requests() {
+        let mut roots = Roots::default();
+        let links = |roots: &Roots, id: Option<&str>, links: &[PathBuf], images: &[PathBuf]| {
+            Request::Locate(Links {
+                roots: roots.clone(),
+                id: id.map(str::to_owned),
+                links: links.to_vec(),
+                images: images.to_vec(),
+            })
+        };
+        let mut requests = vec![
+            Request::Domain("/mnt/a".into()),
+            Request::Domain(latin1()),
+            links(&roots, Some("a"), &["/l".into(), latin1()], &["/i".into()]),
+            links(&roots, Some("a"), &[], &["/i".into(), "link".into()]),
+        ];
+        roots.repository = latin1();
+        requests.push(links(&roots, None, &["/l".into()], &[]));
+        assert_is_understood(&requests);
+        let locate = |rest: &[&str]| {
+            let words: Vec<OsString> = ["locate", "/dc", "/run"]
+                .iter()
+                .chain(rest)
+                .map(OsString::from)
+                .collect();
+            <Request as message::Request>::decode(&words)
+        };
+        assert!(locate(&["", "image", "/i"]).is_some());
+        for rest in [&[][..], &["", "link"], &["", "file", "/f"]] {
+            assert_eq!(locate(rest), None, "{rest:?}");
+        }
+        // An id that is no UTF-8 is no id.
+        let words = named("locate", &["/".as_ref(), "/".as_ref(), latin1().as_ref()]);
+        assert_eq!(<Request as message::Request>::decode(&words), None);
+    }
+
+    #[test]
+    fn answers() {
+        let located = |block, directories: &[PathBuf], mounts: &[PathBuf]| {
+            Answer::Located(Located {
+                block,
+                directories: directories.to_vec(),
+                mounts: mounts.to_vec(),
+            })
+        };
+        assert_goes_over(&[
+            Answer::Content(Content::Found(Vec::new())),
+            Answer::Content(Content::Found(b"A=1\n\0\xff".to_vec())),
+            Answer::Content(Content::Missing),
+            Answer::Content(Content::Absent),
+            Answer::Content(Content::Block),
+            Answer::Content(Content::Unreadable("no\nsuch".to_owned())),
+            located(false, &[], &[]),
+            located(true, &[latin1(), "/".into()], &["/mnt/a".into()]),
+        ]);
+        for message in [&b""[..], b"x", b"c", b"cx", b"f", b"l\x02"] {
+            assert_eq!(message::decode::<Answer>(message), None, "{message:?}");
+        }
+    }
 }

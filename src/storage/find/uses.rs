@@ -16,7 +16,7 @@ use crate::xml::{self, Document, Node};
 const OVIRT_VM: &str = "http://ovirt.org/vm/1.0";
 
 /// Where VDSM keeps its links and mounts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     /// The repository: links by pool, and `mnt` with the mounts.
     pub repository: PathBuf,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::{Dir, MAX_ENTRIES};
 use crate::host::command::shell_quoted;
+use crate::storage::find::metadata_file::Content;
 use crate::storage::format::metadata::{METADATA_FILE, Metadata, integer};
 
 /// The most remarks that are made about one domain.
@@ -25,19 +26,6 @@ pub struct Remark {
     pub problem: String,
     /// The command that mends it, if there is one.
     pub remedy: Option<String>,
-}
-
-/// The metadata of a domain, or of a copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Content {
-    /// The whole file.
-    Found(Vec<u8>),
-    /// There is none.
-    Missing,
-    /// It is in the tags of a volume group.
-    Block,
-    /// It cannot be read, and why.
-    Unreadable(String),
 }
 
 /// A volume whose virtual size is to be compared with its metadata.

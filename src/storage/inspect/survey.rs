@@ -7,11 +7,11 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::dir::Dir;
-use super::report::{Content, Survey, Surveyor};
+use super::report::{Survey, Surveyor};
 use super::{images, layout, volumes};
-use crate::storage::find::metadata_file::{self, again_if_stale, bounded};
+use crate::Result;
+use crate::storage::find::metadata_file::{self, Content, again_if_stale, bounded};
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, Metadata};
-use crate::{Error, Result};
 
 /// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
 /// or a copy of it, or a mount with any number of domains.
@@ -97,20 +97,4 @@ fn content_of(read: io::Result<Vec<u8>>) -> Content {
         Err(error) if error.kind() == ErrorKind::NotFound => Content::Missing,
         Err(error) => Content::Unreadable(error.to_string()),
     }
-}
-
-/// The child's message for [`survey`], and what it means.
-pub(in crate::storage) fn to_message(surveys: Result<Vec<Survey>>) -> Vec<u8> {
-    let answer = surveys.map_err(|error| error.to_string());
-    serde_json::to_vec(&answer).unwrap_or_default()
-}
-
-/// Reads the message of a child.
-///
-/// # Errors
-/// What the child says instead.
-pub(in crate::storage) fn of_message(message: &[u8]) -> Result<Vec<Survey>> {
-    let answer: std::result::Result<Vec<Survey>, String> = serde_json::from_slice(message)
-        .map_err(|_| Error::new("the child that reads it died, or had too much to say"))?;
-    answer.map_err(Error::new)
 }

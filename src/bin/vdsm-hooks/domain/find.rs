@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
-use vdsm_hooks::storage::report::{Content, Survey};
-use vdsm_hooks::storage::{self, DomainRef, Place, Roots, is_uuid, probe, work};
+use vdsm_hooks::storage::report::Survey;
+use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, is_uuid, probe, work};
 use vdsm_hooks::{Error, Result};
 
 use super::Host;

@@ -10,8 +10,8 @@ use std::str;
 
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::report::{Content, Survey};
-use vdsm_hooks::storage::{Metadata, Repair, Repaired, group, tags, work};
+use vdsm_hooks::storage::report::Survey;
+use vdsm_hooks::storage::{Content, Metadata, Repair, Repaired, group, tags, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -47,7 +47,7 @@ fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) 
     let place = file.display().to_string();
     let content = match &survey.metadata {
         Content::Found(content) => content,
-        Content::Missing => {
+        Content::Missing | Content::Absent => {
             return Err(Error::new(format!(
                 "{place}: there is no such file, expected the metadata; is there a copy? ls {0}*",
                 shell_quoted(&place)
@@ -88,7 +88,7 @@ fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) 
     if options.dry_run {
         return Ok(());
     }
-    let copy = work::mend(file, mend, content, options.host.end())?;
+    let copy = work::repair(file, mend, content, options.host.end())?;
     writeln!(out, "written: {place}\nold file: {}", copy.display())?;
     Ok(())
 }

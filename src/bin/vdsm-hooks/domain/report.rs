@@ -9,9 +9,9 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
-use vdsm_hooks::storage::report::{Content, MAX_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::report::{MAX_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{
-    Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
+    Content, Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Error, Result, props};
 
@@ -37,7 +37,7 @@ impl Report {
         let place = Path::new(&survey.file).display().to_string();
         let content = match survey.metadata {
             Content::Found(content) => Some(content),
-            Content::Missing => None,
+            Content::Missing | Content::Absent => None,
             Content::Block => {
                 return Err(Error::new(format!(
                     "{place}: a domain on block storage, expected its id in place of the path"

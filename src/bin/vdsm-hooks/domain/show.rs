@@ -5,8 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vdsm_hooks::storage::report::Content;
-use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, judge_tags};
+use vdsm_hooks::storage::{Content, Judgement, Metadata, Verdict, judge, judge_tags};
 use vdsm_hooks::{Error, Result, props};
 
 use super::find::{Finder, Seen};
@@ -59,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let place = Path::new(&survey.file).display().to_string();
             let judgement = match survey.metadata {
                 Content::Found(content) => judge(Some(&content)),
-                Content::Missing => judge(None),
+                Content::Missing | Content::Absent => judge(None),
                 Content::Block => {
                     return Err(Error::new(format!(
                         "{place}: a domain on block storage, expected its id in place of the path"
