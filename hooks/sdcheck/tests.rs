@@ -7,16 +7,16 @@
 use crate::{domains, support};
 
 use std::fs::{self, Permissions};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use domains::{
     DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, IMAGE, POOL, Storage, TIMEOUT,
-    VOLUME, assert_nobody_works_on, processes, reader_of,
+    VOLUME, assert_nobody_works_on, processes,
 };
 
 const SDCHECK: &str = env!("CARGO_BIN_EXE_sdcheck");
@@ -122,7 +122,7 @@ fn every_verdict_under_every_policy() {
     let unsealed = EXPORT.replace("_SHA_CKSUM", "#_SHA_CKSUM");
     let directory = storage.bare("nas:_unreadable", EXPORT_ID);
     fs::create_dir(directory.join("dom_md/metadata")).unwrap();
-    storage.blocked("nas:_blocked", EXPORT_ID);
+    let fifo = storage.fifo("nas:_fifo", EXPORT_ID);
     // Links to a sound domain, from which nothing is read.
     let sound = storage
         .domain("nas:_sound", EXPORT_ID, EXPORT)
@@ -200,12 +200,12 @@ fn every_verdict_under_every_policy() {
         (
             disk(&directory),
             Some(false),
-            ": cannot be read, Is a directory (os error 21)".into(),
+            "/dom_md/metadata: cannot be read, a directory, expected a file".into(),
         ),
         (
             disk(&linked),
             Some(false),
-            ": cannot be read, metadata is a symbolic link, expected a file".into(),
+            "/dom_md/metadata: cannot be read, a symbolic link, expected a file".into(),
         ),
         (
             disk(&moved),
@@ -218,9 +218,9 @@ fn every_verdict_under_every_policy() {
             ": cannot be read, larger than 65536 bytes".into(),
         ),
         (
-            disk(&storage.mount("nas:_blocked").join(EXPORT_ID)),
+            disk(&fifo),
             Some(false),
-            ": the storage did not answer within 1 s".into(),
+            "/dom_md/metadata: cannot be read, a FIFO, expected a file".into(),
         ),
     ];
     let before = storage.snapshot();
@@ -262,6 +262,106 @@ fn every_verdict_under_every_policy() {
     }
     assert_eq!(storage.snapshot(), before);
     assert_nobody_works_on(storage.path());
+}
+
+/// Both read metadata in the same way, so that the hook refuses nothing that the tool finds sound.
+#[test]
+fn the_tool_says_the_same() {
+    let storage = Storage::new();
+    let sound = storage.domain("nas:_sound", EXPORT_ID, EXPORT);
+    let bare = |mount: &str| storage.bare(mount, EXPORT_ID);
+    let metadata = |directory: &Path| directory.join("dom_md/metadata");
+    let empty = storage.domain("nas:_empty", EXPORT_ID, "");
+    let huge = storage.domain("nas:_huge", EXPORT_ID, vec![b'x'; (64 << 10) + 1]);
+    let broken = EXPORT.replace("Regular", "Master");
+    let broken = storage.domain("nas:_broken", EXPORT_ID, broken);
+    let missing = bare("nas:_missing");
+    let fifo = storage.fifo("nas:_fifo", EXPORT_ID);
+    let directory = bare("nas:_directory");
+    fs::create_dir(metadata(&directory)).unwrap();
+    let linked = bare("nas:_linked");
+    symlink(metadata(&sound), metadata(&linked)).unwrap();
+    let [moved, cut, file] = ["nas:_moved", "nas:_cut", "nas:_file"].map(|mount| {
+        let domain = bare(mount);
+        fs::remove_dir(domain.join("dom_md")).unwrap();
+        domain
+    });
+    symlink(sound.join("dom_md"), moved.join("dom_md")).unwrap();
+    fs::write(file.join("dom_md"), EXPORT).unwrap();
+    // What the hook says; what the tool does, if it is not the same.
+    for (domain, said, verdict) in [
+        (&sound, "", Some("ok")),
+        (&broken, "the metadata seal is broken, ", Some("broken")),
+        (&empty, "the metadata is empty", Some("empty")),
+        (&missing, "the metadata file is missing", Some("missing file")),
+        (&cut, "the metadata file is missing", Some("missing file")),
+        (&file, "the metadata file is missing", Some("missing file")),
+        (&huge, "cannot be read, larger than 65536 bytes", None),
+        (&fifo, "cannot be read, a FIFO, expected a file", None),
+        (&directory, "cannot be read, a directory, expected a file", None),
+        (&linked, "cannot be read, a symbolic link, expected a file", None),
+        (
+            &moved,
+            "cannot be read, dom_md is a symbolic link, expected a directory",
+            None,
+        ),
+    ] {
+        let place = metadata(domain).display().to_string();
+        let (_, stderr) = check(&storage, &vm(&[disk(domain)]), &[("sdcheck", "strict")]);
+        match said {
+            "" => assert_eq!(stderr, ""),
+            said => assert!(stderr.contains(&format!(" in {place}: {said}")), "{stderr}"),
+        }
+        let tool = domains::tool(&["check", domain.to_str().unwrap()]);
+        match verdict {
+            Some(verdict) => {
+                let line = format!("\n  verdict:      {verdict}\n");
+                assert!(tool.stdout.contains(&line), "{}", tool.stdout);
+            }
+            None => assert_eq!(tool.stderr, format!("vdsm-hooks: {place}: {said}\n")),
+        }
+    }
+}
+
+/// VDSM's user needs no more of a domain's directories than to get through.
+#[test]
+fn directories_need_not_be_listed() {
+    if !support::is_root() {
+        let test = "directories_need_not_be_listed";
+        return support::not_run(test, "needs root to become another user");
+    }
+    let storage = Storage::new();
+    let domain = storage.domain("nas:_x", DATA_ID, DATA);
+    for directory in [&domain, &domain.join("dom_md")] {
+        fs::set_permissions(directory, Permissions::from_mode(0o711)).unwrap();
+    }
+    let output = by_vdsm(&storage, &vm(&[disk(&domain)]), &[])
+        .env("sdcheck", "strict")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+/// The hook as VDSM's user, behind the words of another command.
+fn by_vdsm(storage: &Storage, xml: &str, before: &[&str]) -> Command {
+    let document = storage.path().join("vm.xml");
+    fs::write(&document, xml).unwrap();
+    // Where everybody can read it.
+    let program = storage.path().join("sdcheck");
+    if !program.exists() {
+        fs::copy(SDCHECK, &program).unwrap();
+    }
+    fs::set_permissions(storage.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=36", "--regid=36", "--clear-groups"])
+        .args(before)
+        .arg(program)
+        .env("_hook_domxml", &document)
+        .env("sdcheck_repository", storage.repository())
+        .env("sdcheck_run", storage.run());
+    command
 }
 
 #[test]
@@ -380,21 +480,12 @@ fn a_host_at_its_limits_is_a_doubt() {
     }
     let storage = Storage::new();
     let healthy = storage.domain("nas:_x", DATA_ID, DATA);
-    let document = storage.path().join("vm.xml");
-    fs::write(&document, vm(&[disk(&healthy)])).unwrap();
-    // Where everybody can read it.
-    let program = storage.path().join("sdcheck");
-    fs::copy(SDCHECK, &program).unwrap();
-    fs::set_permissions(storage.path(), Permissions::from_mode(0o755)).unwrap();
+    let xml = vm(&[disk(&healthy)]);
     // The hook itself is the first; its second and third are threads, its fourth is a child.
     for most in 1..=3 {
         for (policy, status) in [("warn", 0), ("enforce", 0), ("strict", 2)] {
-            let output = Command::new("setpriv")
-                .args(["--reuid=36", "--regid=36", "--clear-groups", "prlimit"])
-                .args([&format!("--nproc={most}"), program.to_str().unwrap()])
-                .env("_hook_domxml", &document)
-                .env("sdcheck_repository", storage.repository())
-                .env("sdcheck_run", storage.run())
+            let limit = format!("--nproc={most}");
+            let output = by_vdsm(&storage, &xml, &["prlimit", &limit])
                 .env("sdcheck", policy)
                 .output()
                 .unwrap();
@@ -592,38 +683,33 @@ fn a_vm_without_storage_domains_is_none_of_its_business() {
     );
 }
 
-/// Both are being read at the same time, or the second reader would never come.
+/// Both are being read at the same time, and an error of theirs is one of the storage.
 #[test]
 fn blocked_domains_are_waited_for_side_by_side() {
     let storage = Storage::new();
-    let first = storage.blocked("nas:_a", EXPORT_ID);
-    let second = storage.blocked("nas:_b", DATA_ID);
-    let parent = |fifo: &Path| fifo.ancestors().nth(2).unwrap().to_owned();
-    let xml = vm(&[disk(&parent(&first)), disk(&parent(&second))]);
-    let firing = fire(&storage, &xml, &[("sdcheck_timeout", "120")]);
-    let mut writers = [reader_of(&first), reader_of(&second)];
-    writers[1].write_all(DATA.as_bytes()).unwrap();
-    writers[0].write_all(EXPORT.as_bytes()).unwrap();
-    drop(writers);
-    assert_eq!(firing.end(), (0, String::new()));
-    assert_nobody_works_on(storage.path());
-}
-
-/// A metadata file that blocks for ever, in a mount with which the VM has nothing to do. The time
-/// limit is longer than the test's patience, so waiting for it would show.
-#[test]
-fn an_unrelated_blocked_file_is_not_waited_for() {
-    let storage = Storage::new();
-    storage.blocked("nas:_blocked", EXPORT_ID);
-    storage.domain("nas:_good", EXPORT_ID, EXPORT);
-    let healthy = storage.domain("nas:_data", DATA_ID, DATA);
-    let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
-    for xml in [
-        vm(&[lease(EXPORT_ID)]),
-        vm(&[disk(&healthy)]),
-        vm(&[disk(&healthy), lease(EXPORT_ID)]),
-    ] {
-        assert_eq!(check(&storage, &xml, &long), (0, String::new()), "{xml}");
+    let mounts = ["nas:_a", "nas:_b"].map(|name| storage.mount(name));
+    let dead: Result<Vec<_>, _> = mounts.iter().map(|mount| DeadMount::on(mount)).collect();
+    let dead = match dead {
+        Ok(dead) => dead,
+        Err(reason) => {
+            return support::not_run("blocked_domains_are_waited_for_side_by_side", &reason);
+        }
+    };
+    let disks = mounts.each_ref().map(|mount| disk(&mount.join(DATA_ID)));
+    let firing = fire(&storage, &vm(&disks), &[("sdcheck_timeout", "120")]);
+    let begin = Instant::now();
+    let waits = |mount: &PathBuf| processes(mount).iter().any(|(_, state)| *state == 'D');
+    while !mounts.iter().all(waits) {
+        assert!(begin.elapsed() < TIMEOUT);
+        thread::sleep(Duration::from_millis(2));
+    }
+    // The kernel tells whoever waits that the server is gone.
+    drop(dead);
+    let (status, stderr) = firing.end();
+    assert_eq!((status, lines(&stderr).len()), (0, 2), "{stderr}");
+    for (line, mount) in lines(&stderr).into_iter().zip(&mounts) {
+        let said = format!("in {}/{DATA_ID}/dom_md/metadata: cannot be read, ", mount.display());
+        assert!(line.contains(&said), "{line}");
     }
     assert_nobody_works_on(storage.path());
 }
@@ -641,7 +727,11 @@ fn a_dead_mount() {
     };
     // A dead mount neither delays nor spoils the answer for a domain elsewhere.
     let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
-    for xml in [vm(&[disk(&healthy)]), vm(&[lease(DATA_ID)])] {
+    for xml in [
+        vm(&[disk(&healthy)]),
+        vm(&[lease(DATA_ID)]),
+        vm(&[disk(&healthy), lease(DATA_ID)]),
+    ] {
         assert_eq!(check(&storage, &xml, &long), (0, String::new()), "{xml}");
     }
     // A domain on it is given up.
@@ -684,13 +774,21 @@ fn a_dead_mount() {
 #[test]
 fn many_blocked_mounts_do_not_keep_a_healthy_one_waiting() {
     let storage = Storage::new();
-    for number in 0..80 {
-        storage.blocked(&format!("a{number}:_x"), EXPORT_ID);
-    }
+    let dead: Result<Vec<_>, _> = (0..80)
+        .map(|number| DeadMount::on(&storage.mount(&format!("a{number}:_x"))))
+        .collect();
+    let dead = match dead {
+        Ok(dead) => dead,
+        Err(reason) => {
+            let test = "many_blocked_mounts_do_not_keep_a_healthy_one_waiting";
+            return support::not_run(test, &reason);
+        }
+    };
     storage.domain("z:_good", EXPORT_ID, EXPORT);
     let long = [("sdcheck_timeout", "120"), ("sdcheck", "strict")];
     let xml = vm(&[lease(EXPORT_ID)]);
     assert_eq!(check(&storage, &xml, &long), (0, String::new()));
+    drop(dead);
     assert_nobody_works_on(storage.path());
 }
 
@@ -736,15 +834,20 @@ fn a_child_needs_its_parent() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stdout, b"");
     let storage = Storage::new();
-    let fifo = storage.blocked("nas:_x", EXPORT_ID);
-    let xml = vm(&[disk(fifo.ancestors().nth(2).unwrap())]);
+    let mount = storage.mount("nas:_x");
+    let dead = match DeadMount::killable(&mount) {
+        Ok(dead) => dead,
+        Err(reason) => return support::not_run("a_child_needs_its_parent", &reason),
+    };
+    let xml = vm(&[disk(&mount.join(EXPORT_ID))]);
     let mut firing = fire(&storage, &xml, &[("sdcheck_timeout", "120")]);
     let begin = Instant::now();
-    while processes(storage.path()).is_empty() {
+    while processes(&mount).is_empty() {
         assert!(begin.elapsed() < TIMEOUT);
         thread::sleep(Duration::from_millis(2));
     }
     firing.child.kill().unwrap();
     firing.child.wait().unwrap();
     assert_nobody_works_on(storage.path());
+    drop(dead);
 }

@@ -4,6 +4,7 @@
 //! VM may start: all that sdcheck needs. What a domain holds beside its metadata is not known here.
 
 pub(super) mod check;
+pub(super) mod dir;
 pub mod lvm;
 pub(super) mod metadata_file;
 pub mod probe;

@@ -4,7 +4,6 @@
 //! or its volume group, and a report of them. Nothing is changed here; a remark may carry the
 //! command that would.
 
-pub(super) mod dir;
 pub mod group;
 mod images;
 pub(super) mod layout;

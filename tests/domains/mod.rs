@@ -86,11 +86,12 @@ impl Storage {
         domain
     }
 
-    /// Makes a domain whose metadata cannot be opened before somebody writes to it: the FIFO.
-    pub(crate) fn blocked(&self, mount: &str, id: &str) -> PathBuf {
-        let fifo = self.bare(mount, id).join("dom_md/metadata");
-        make_fifo(&fifo);
-        fifo
+    /// Makes a domain with a FIFO in the place of its metadata, which would block whoever opens it;
+    /// its directory.
+    pub(crate) fn fifo(&self, mount: &str, id: &str) -> PathBuf {
+        let domain = self.bare(mount, id);
+        make_fifo(&domain.join("dom_md/metadata"));
+        domain
     }
 
     /// Links a domain into a pool, as VDSM does when it connects the pool.
@@ -275,22 +276,6 @@ pub(crate) fn make_fifo(path: &Path) {
     assert!(fs::metadata(path).unwrap().file_type().is_fifo());
 }
 
-/// Waits until somebody has opened the FIFO for reading; the other end.
-pub(crate) fn reader_of(fifo: &Path) -> File {
-    let begin = Instant::now();
-    loop {
-        let opened = OpenOptions::new()
-            .write(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-            .open(fifo);
-        match opened {
-            Ok(file) => return file,
-            Err(error) => assert!(begin.elapsed() < TIMEOUT, "{}: {error}", fifo.display()),
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// The processes that have `text` in their command line, as (number, state).
 pub(crate) fn processes(text: &Path) -> Vec<(String, char)> {
     let mut found = Vec::new();
@@ -342,6 +327,16 @@ const FUSE_INIT: u32 = 26;
 impl DeadMount {
     /// Mounts it on `directory`, or says why that is not possible here.
     pub(crate) fn on(directory: &Path) -> Result<DeadMount, String> {
+        DeadMount::mount(directory, true)
+    }
+
+    /// The same, but whoever waits there can be killed: the server does not even take what it is
+    /// asked.
+    pub(crate) fn killable(directory: &Path) -> Result<DeadMount, String> {
+        DeadMount::mount(directory, false)
+    }
+
+    fn mount(directory: &Path, takes: bool) -> Result<DeadMount, String> {
         fs::create_dir_all(directory).unwrap();
         let device = OpenOptions::new()
             .read(true)
@@ -367,7 +362,7 @@ impl DeadMount {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let server = thread::spawn(move || serve(device, &stopped));
+        let server = thread::spawn(move || serve(device, &stopped, takes));
         Ok(DeadMount {
             directory: directory.to_owned(),
             stop,
@@ -376,11 +371,16 @@ impl DeadMount {
     }
 }
 
-/// Greets the kernel, takes its requests, and answers none of them.
-fn serve(mut device: File, stop: &AtomicBool) {
+/// Greets the kernel, takes its requests if it is to, and answers none of them.
+fn serve(mut device: File, stop: &AtomicBool, takes: bool) {
     let mut request = vec![0; 1 << 18];
+    let mut greeted = false;
     while !stop.load(Ordering::SeqCst) {
-        let Ok(count) = device.read(&mut request) else {
+        let read = match greeted && !takes {
+            true => Ok(0),
+            false => device.read(&mut request),
+        };
+        let Ok(count @ 1..) = read else {
             thread::sleep(Duration::from_millis(5));
             continue;
         };
@@ -397,6 +397,7 @@ fn serve(mut device: File, stop: &AtomicBool) {
             reply.extend(4096u32.to_ne_bytes());
             reply.resize(80, 0);
             device.write_all(&reply).unwrap();
+            greeted = true;
         }
     }
 }

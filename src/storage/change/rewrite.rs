@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha1::{Digest as _, Sha1};
 
 use super::repair::Repair;
+use crate::storage::find::dir::Dir;
 use crate::storage::format::locks;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::seal::hex;
-use crate::storage::inspect::dir::Dir;
 use crate::{Context, Error, Result};
 
 /// Nobody takes that long to write a few lines and give them their name.

@@ -12,8 +12,8 @@ use super::repair::Repair;
 use super::rewrite;
 use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
-use crate::storage::find::metadata_file::{Content, find_metadata};
-use crate::storage::find::probe::{self, in_turn};
+use crate::storage::find::metadata_file::{self, Content, find_metadata};
+use crate::storage::find::probe::in_turn;
 use crate::storage::inspect::report::Survey;
 use crate::storage::inspect::survey;
 use crate::{Context, Error, Result};
@@ -56,7 +56,7 @@ enum Answer {
 static WORKER: Worker<Request, Answer> = Worker::new(|request| match request {
     Request::Read(path) => {
         let file = find_metadata(&path)?;
-        let content = probe::read(&file);
+        let content = metadata_file::read(&file);
         Ok(Answer::Read(file, content))
     }
     Request::Survey { path, with_volumes } => {

@@ -4,14 +4,13 @@
 //! not known here.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
+use super::dir::Dir;
 use crate::host::worker::message::Answer;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::name::{is_uuid, looks_like_domain};
@@ -133,50 +132,94 @@ pub fn no_domain(path: &Path) -> Error {
     ))
 }
 
-/// Whether this is a link to a logical volume, active or not. On block storage one has the name of
-/// the metadata.
-pub(in crate::storage) fn is_volume(file: &Path) -> bool {
-    fs::read_link(file).is_ok_and(|target| target.starts_with("/dev"))
+/// The metadata in `file`: that of a domain, or a copy somewhere else.
+pub(in crate::storage) fn read(file: &Path) -> Content {
+    match domain_of(file) {
+        Some(directory) => at(directory),
+        None => again_if_stale(|| {
+            let around = Dir::of_domain(file.parent().unwrap_or(file))?;
+            in_dir(&around, file.file_name().unwrap_or_default())
+        }),
+    }
 }
 
-pub(in crate::storage) fn content(file: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    // A link may have been put there since.
-    let no_link = OFlag::O_NOFOLLOW.bits();
-    let file = File::options()
-        .read(true)
-        .custom_flags(no_link)
-        .open(file)?;
-    file.take(MAX_METADATA_BYTES + 1)
-        .read_to_end(&mut content)?;
-    Ok(content)
+/// The directory of the domain that has its metadata in `file`; none for a copy.
+pub(in crate::storage) fn domain_of(file: &Path) -> Option<&Path> {
+    let inside = file.ends_with(METADATA_FILE);
+    inside.then(|| file.ancestors().nth(2)).flatten()
 }
 
-/// What `read` reads of a domain's metadata, tried again if the file was stale.
+/// The metadata of the domain in `directory`.
+pub(super) fn at(directory: &Path) -> Content {
+    match open(directory) {
+        Ok(domain) => of(&domain),
+        Err(content) => content,
+    }
+}
+
+/// Opens the domain in `directory`.
 ///
 /// # Errors
-/// As `read`, the second time.
-pub(in crate::storage) fn again_if_stale(
-    read: impl Fn() -> io::Result<Vec<u8>>,
-) -> io::Result<Vec<u8>> {
-    match read() {
+/// What is to be said of the metadata of a domain that cannot be opened.
+pub(in crate::storage) fn open(directory: &Path) -> std::result::Result<Dir, Content> {
+    Dir::of_domain(directory).map_err(|error| {
+        if !is_absent(&error) {
+            Content::Unreadable(error.to_string())
+        } else if directory.exists() {
+            // A file has the name of the domain.
+            Content::Missing
+        } else {
+            Content::Absent
+        }
+    })
+}
+
+/// The metadata of a domain. No link in it is followed: it could lead to any file of this host.
+pub(in crate::storage) fn of(domain: &Dir) -> Content {
+    let (dom_md, name) = METADATA_FILE.split_once('/').unwrap_or_default();
+    again_if_stale(|| {
+        if domain.look(dom_md)?.is_some_and(|entry| entry.is_link()) {
+            let reason = format!("{dom_md} is a symbolic link, expected a directory");
+            return Ok(Content::Unreadable(reason));
+        }
+        in_dir(&domain.dir(dom_md)?, name.as_ref())
+    })
+}
+
+/// What `read` reads, which is tried again if the file was stale.
+fn again_if_stale(read: impl Fn() -> io::Result<Content>) -> Content {
+    let content = match read() {
         // The SPM has just replaced the file on an NFS server; the new one is whole.
         Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle => read(),
         other => other,
+    };
+    match content {
+        Ok(content) => content,
+        Err(error) if is_absent(&error) => Content::Missing,
+        Err(error) => Content::Unreadable(error.to_string()),
     }
 }
 
-/// Content of which at most one byte more than [`MAX_METADATA_BYTES`] was read.
-///
-/// # Errors
-/// There is more than that.
-pub(in crate::storage) fn bounded(content: Vec<u8>) -> io::Result<Vec<u8>> {
-    if content.len() as u64 > MAX_METADATA_BYTES {
-        return Err(io::Error::other(format!(
-            "larger than {MAX_METADATA_BYTES} bytes"
-        )));
+/// The metadata under this name.
+fn in_dir(dir: &Dir, name: &OsStr) -> io::Result<Content> {
+    let Some(entry) = dir.look(name)? else {
+        return Ok(Content::Missing);
+    };
+    // On block storage a logical volume has the name of the metadata; a link leads to it, also while
+    // it is not active.
+    if entry.is_block_device() || entry.is_link() && dir.target(name)?.starts_with("/dev") {
+        return Ok(Content::Block);
     }
-    Ok(content)
+    if !entry.is_file() {
+        let reason = format!("{}, expected a file", entry.words());
+        return Ok(Content::Unreadable(reason));
+    }
+    let content = dir.read(name, 0, MAX_METADATA_BYTES + 1)?;
+    if content.len() as u64 > MAX_METADATA_BYTES {
+        let reason = format!("larger than {MAX_METADATA_BYTES} bytes");
+        return Ok(Content::Unreadable(reason));
+    }
+    Ok(Content::Found(content))
 }
 
 /// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
@@ -197,6 +240,6 @@ pub(super) fn ends_in_uuid(path: &Path) -> bool {
         .is_some_and(is_uuid)
 }
 
-pub(super) fn is_absent(error: &io::Error) -> bool {
+fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

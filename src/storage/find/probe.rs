@@ -9,21 +9,17 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::metadata_file::{
-    Content, again_if_stale, bounded, content, ends_in_uuid, entries, is_absent, is_volume,
-};
+use super::metadata_file::{self, Content, ends_in_uuid, entries};
 use super::slots::Slots;
 use super::uses::{DomainRef, Roots};
 use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
-use crate::storage::format::metadata::METADATA_FILE;
 use crate::storage::format::name::is_uuid;
 use crate::{Error, Result};
 
@@ -62,7 +58,7 @@ enum Answer {
 
 static WORKER: Worker<Request, Answer> = Worker::new(|request| {
     Ok(match request {
-        Request::Domain(directory) => Answer::Content(look(&directory)),
+        Request::Domain(directory) => Answer::Content(metadata_file::at(&directory)),
         Request::Locate(links) => Answer::Located(follow(links)),
     })
 });
@@ -277,42 +273,6 @@ pub(in crate::storage) fn in_turn<Q: message::Request, A: message::Answer>(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The metadata of the domain in `directory`.
-fn look(directory: &Path) -> Content {
-    match fs::metadata(directory) {
-        Err(error) if is_absent(&error) => Content::Absent,
-        Err(error) => Content::Unreadable(error.to_string()),
-        Ok(_) => read(&directory.join(METADATA_FILE)),
-    }
-}
-
-/// The metadata in `file`.
-pub(in crate::storage) fn read(file: &Path) -> Content {
-    if is_volume(file) {
-        return Content::Block;
-    }
-    // A link could lead to any file of this host.
-    let dom_md = file.parent().filter(|_| file.ends_with(METADATA_FILE));
-    for (path, expected) in [(dom_md, "directory"), (Some(file), "file")] {
-        if path.is_some_and(Path::is_symlink) {
-            let name = path.and_then(Path::file_name).unwrap_or_default();
-            let name = name.to_string_lossy();
-            return Content::Unreadable(format!(
-                "{name} is a symbolic link, expected a {expected}"
-            ));
-        }
-    }
-    match fs::metadata(file) {
-        Ok(found) if found.file_type().is_block_device() => return Content::Block,
-        _ => {}
-    }
-    match again_if_stale(|| content(file)).and_then(bounded) {
-        Ok(content) => Content::Found(content),
-        Err(error) if is_absent(&error) => Content::Missing,
-        Err(error) => Content::Unreadable(error.to_string()),
-    }
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of

@@ -5,8 +5,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::dir::{Dir, Entry};
 use super::report::Surveyor;
+use crate::storage::find::dir::{Dir, Entry};
 
 /// The directory of an ISO domain's files, below `images`.
 pub(super) const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::dir::{Dir, Entry};
 use super::report::Surveyor;
+use crate::storage::find::dir::{Dir, Entry};
 use crate::storage::format::locks::{self, Kind, Safelease, Sanlock};
 use crate::storage::format::name::looks_like_domain;
 

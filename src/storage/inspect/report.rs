@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::dir::{Dir, MAX_ENTRIES};
 use crate::host::command::shell_quoted;
-use crate::storage::find::metadata_file::Content;
-use crate::storage::format::metadata::{METADATA_FILE, Metadata, integer};
+use crate::storage::find::dir::{Dir, MAX_ENTRIES};
+use crate::storage::find::metadata_file::{Content, domain_of};
+use crate::storage::format::metadata::{Metadata, integer};
+use crate::{Error, Result};
 
 /// The most remarks that are made about one domain.
 pub const MAX_REMARKS: usize = 200;
@@ -61,9 +62,25 @@ pub struct Survey {
 impl Survey {
     /// The domain's directory; none for a copy of metadata somewhere else.
     pub fn directory(&self) -> Option<&Path> {
-        let file = Path::new(&self.file);
-        let inside = file.ends_with(METADATA_FILE);
-        inside.then(|| file.ancestors().nth(2)).flatten()
+        domain_of(Path::new(&self.file))
+    }
+
+    /// The metadata; none if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not in a file.
+    pub fn content(&self) -> Result<Option<&[u8]>> {
+        let place = Path::new(&self.file).display();
+        match &self.metadata {
+            Content::Found(content) => Ok(Some(content)),
+            Content::Missing | Content::Absent => Ok(None),
+            Content::Block => Err(Error::new(format!(
+                "{place}: a domain on block storage, expected its id in place of the path"
+            ))),
+            Content::Unreadable(reason) => {
+                Err(Error::new(format!("{place}: cannot be read, {reason}")))
+            }
+        }
     }
 }
 

@@ -3,15 +3,13 @@
 //! Everything that can be seen of a file domain, for the administrator: read by a child process in
 //! one go, because any of it may block.
 
-use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::dir::Dir;
 use super::report::{Survey, Surveyor};
 use super::{images, layout, volumes};
 use crate::Result;
-use crate::storage::find::metadata_file::{self, Content, again_if_stale, bounded};
-use crate::storage::format::metadata::{MAX_METADATA_BYTES, Metadata};
+use crate::storage::find::metadata_file::{self, Content};
+use crate::storage::format::metadata::Metadata;
 
 /// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
 /// or a copy of it, or a mount with any number of domains.
@@ -38,14 +36,13 @@ impl Surveyor {
             images: Vec::new(),
         };
         let Some(directory) = survey.directory().map(Path::to_owned) else {
-            survey.metadata = copy(file);
+            survey.metadata = metadata_file::read(file);
             return survey;
         };
-        let domain = Dir::of_domain(&directory);
+        let domain = metadata_file::open(&directory);
         survey.metadata = match &domain {
-            Ok(_) if metadata_file::is_volume(file) => Content::Block,
-            Ok(domain) => content(domain),
-            Err(error) => Content::Unreadable(error.to_string()),
+            Ok(domain) => metadata_file::of(domain),
+            Err(content) => content.clone(),
         };
         let text = match &survey.metadata {
             Content::Found(content) => String::from_utf8_lossy(content).into_owned(),
@@ -67,34 +64,5 @@ impl Surveyor {
             }
         }
         surveyor.survey
-    }
-}
-
-/// The metadata of a domain.
-fn content(domain: &Dir) -> Content {
-    let read = || {
-        let dom_md = domain.dir("dom_md")?;
-        match dom_md.look("metadata")? {
-            None => Err(ErrorKind::NotFound.into()),
-            Some(entry) if entry.is_file() => dom_md.read("metadata", 0, MAX_METADATA_BYTES + 1),
-            Some(entry) => Err(io::Error::other(format!(
-                "{}, expected a file",
-                entry.words()
-            ))),
-        }
-    };
-    content_of(again_if_stale(read))
-}
-
-/// The metadata in a file that is no domain's.
-fn copy(file: &Path) -> Content {
-    content_of(metadata_file::content(file))
-}
-
-fn content_of(read: io::Result<Vec<u8>>) -> Content {
-    match read.and_then(bounded) {
-        Ok(content) => Content::Found(content),
-        Err(error) if error.kind() == ErrorKind::NotFound => Content::Missing,
-        Err(error) => Content::Unreadable(error.to_string()),
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::dir::Dir;
 use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
 use super::report::{Image, Surveyor};
+use crate::storage::find::dir::Dir;
 use crate::storage::format::name::is_uuid;
 use crate::storage::format::volume::{MAX_META_BYTES, Volume};
 

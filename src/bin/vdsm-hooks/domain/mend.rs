@@ -11,7 +11,7 @@ use std::str;
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::report::Survey;
-use vdsm_hooks::storage::{Content, Metadata, Repair, Repaired, group, tags, work};
+use vdsm_hooks::storage::{Metadata, Repair, Repaired, group, tags, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
@@ -45,25 +45,14 @@ pub(super) fn run(mend: Repair, options: &Options) -> Result<ExitCode> {
 fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) -> Result {
     let file = Path::new(&survey.file);
     let place = file.display().to_string();
-    let content = match &survey.metadata {
-        Content::Found(content) => content,
-        Content::Missing | Content::Absent => {
-            return Err(Error::new(format!(
-                "{place}: there is no such file, expected the metadata; is there a copy? ls {0}*",
-                shell_quoted(&place)
-            )));
-        }
-        Content::Block => {
-            return Err(Error::new(format!(
-                "{place}: a domain on block storage, expected its id in place of the path"
-            )));
-        }
-        Content::Unreadable(reason) => {
-            return Err(Error::new(format!("{place}: cannot be read, {reason}")));
-        }
-    };
+    let content = survey.content()?.ok_or_else(|| {
+        Error::new(format!(
+            "{place}: there is no such file, expected the metadata; is there a copy? ls {0}*",
+            shell_quoted(&place)
+        ))
+    })?;
     let mended = mend.apply(content).context(&place)?;
-    if mended.text == *content {
+    if mended.text == content {
         writeln!(out, "{place}: nothing to do")?;
         return Ok(());
     }

@@ -11,9 +11,9 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::{Group, Warning};
 use vdsm_hooks::storage::report::{MAX_REMARKS, Remark, Survey};
 use vdsm_hooks::storage::{
-    Content, Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
+    Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
 };
-use vdsm_hooks::{Error, Result, props};
+use vdsm_hooks::{Result, props};
 
 use super::mend;
 
@@ -35,19 +35,7 @@ impl Report {
         let name = survey.directory().and_then(Path::file_name);
         let name = name.map(|name| name.to_string_lossy().into_owned());
         let place = Path::new(&survey.file).display().to_string();
-        let content = match survey.metadata {
-            Content::Found(content) => Some(content),
-            Content::Missing | Content::Absent => None,
-            Content::Block => {
-                return Err(Error::new(format!(
-                    "{place}: a domain on block storage, expected its id in place of the path"
-                )));
-            }
-            Content::Unreadable(reason) => {
-                return Err(Error::new(format!("{place}: cannot be read, {reason}")));
-            }
-        };
-        let judgement = judge(content.as_deref());
+        let judgement = judge(survey.content()?);
         let mut remarks = values(&judgement, name.as_deref());
         remarks.extend(survey.remarks);
         let path = shell_quoted(&place);

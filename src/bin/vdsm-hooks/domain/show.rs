@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use vdsm_hooks::storage::{Content, Judgement, Metadata, Verdict, judge, judge_tags};
+use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, judge_tags};
 use vdsm_hooks::{Error, Result, props};
 
 use super::find::{Finder, Seen};
@@ -47,30 +47,18 @@ const TOLD: [&str; 12] = [
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (place, judgement, facts) = match Finder::new(&arguments.host, false)?
-        .one(&arguments.target)?
-    {
-        Seen::Group(group) => {
-            let place = format!("volume group {}", group.name);
-            (place, judge_tags(&group.tags), Vec::new())
-        }
-        Seen::File(survey) => {
-            let place = Path::new(&survey.file).display().to_string();
-            let judgement = match survey.metadata {
-                Content::Found(content) => judge(Some(&content)),
-                Content::Missing | Content::Absent => judge(None),
-                Content::Block => {
-                    return Err(Error::new(format!(
-                        "{place}: a domain on block storage, expected its id in place of the path"
-                    )));
-                }
-                Content::Unreadable(reason) => {
-                    return Err(Error::new(format!("{place}: cannot be read, {reason}")));
-                }
-            };
-            (place, judgement, survey.facts)
-        }
-    };
+    let (place, judgement, facts) =
+        match Finder::new(&arguments.host, false)?.one(&arguments.target)? {
+            Seen::Group(group) => {
+                let place = format!("volume group {}", group.name);
+                (place, judge_tags(&group.tags), Vec::new())
+            }
+            Seen::File(survey) => {
+                let place = Path::new(&survey.file).display().to_string();
+                let judgement = judge(survey.content()?);
+                (place, judgement, survey.facts)
+            }
+        };
     if judgement.metadata.is_empty() {
         let verdict = judgement.reading.verdict.words();
         let cause = judgement.cause.map(|cause| format!(", {cause}"));

@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// The most entries that are read of one directory.
-pub(super) const MAX_ENTRIES: usize = 100_000;
+pub(in crate::storage) const MAX_ENTRIES: usize = 100_000;
 
 /// An open directory.
 pub(in crate::storage) struct Dir {
+    /// A place to start from: what is in it may be read by who may not list it.
     fd: OwnedFd,
     /// Its name below the domain, for messages; the domain's own is empty.
     pub(in crate::storage) name: PathBuf,
@@ -37,7 +38,7 @@ impl Dir {
         let fd = openat(
             AT_FDCWD,
             path,
-            OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
         Ok(Dir {
@@ -49,7 +50,7 @@ impl Dir {
     /// A directory in this one, no link to one.
     pub(in crate::storage) fn dir(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
         let name = Path::new(name.as_ref());
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(Dir {
             fd: openat(&self.fd, name, flags, Mode::empty())?,
             name: self.name.join(name),
@@ -64,6 +65,11 @@ impl Dir {
             Err(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where a link leads to.
+    pub(super) fn target(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+        Ok(readlinkat(&self.fd, name.as_ref())?.into())
     }
 
     /// At most `most` bytes of a regular file, from `offset` on.
@@ -115,8 +121,13 @@ impl Dir {
 
     /// Gives the directory its mode and owner, and has its entries on the disk.
     pub(in crate::storage) fn finish(&self, mode: u32, owner: (u32, u32)) -> io::Result<()> {
-        let directory = File::from(self.fd.try_clone()?);
-        settle(&directory, mode, owner)
+        settle(&self.file()?, mode, owner)
+    }
+
+    /// The directory as a file, of which more can be asked than of a place.
+    fn file(&self) -> io::Result<File> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(File::from(openat(&self.fd, ".", flags, Mode::empty())?))
     }
 
     /// Makes a file that was not there: `content`, and a hole up to `size` if that is more.
@@ -142,7 +153,7 @@ impl Dir {
     /// Gives an entry another name; what had that name is gone.
     pub(in crate::storage) fn rename(&self, old: &OsStr, new: &OsStr) -> io::Result<()> {
         renameat(&self.fd, old, &self.fd, new)?;
-        sync(&File::from(self.fd.try_clone()?))
+        sync(&self.file()?)
     }
 
     /// Removes a file, if it is there.
@@ -192,6 +203,14 @@ impl Entry {
 
     pub(in crate::storage) fn is_dir(&self) -> bool {
         self.kind() == SFlag::S_IFDIR
+    }
+
+    pub(super) fn is_link(&self) -> bool {
+        self.kind() == SFlag::S_IFLNK
+    }
+
+    pub(super) fn is_block_device(&self) -> bool {
+        self.kind() == SFlag::S_IFBLK
     }
 
     /// The kind in words.
