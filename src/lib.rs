@@ -7,6 +7,7 @@
 //! properties, leaves early when they are absent, and hands one function to [`hook::edit`].
 
 mod error;
+pub mod finding;
 pub mod hook;
 pub mod host;
 pub mod image;

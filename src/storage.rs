@@ -22,7 +22,7 @@
 //! `find`, where the domains are:
 //!
 //! * [`uses`]: from a domain XML to its storage domains.
-//! * [`check`]: all domains of a VM, each within a deadline.
+//! * [`check`]: all domains of a VM, each within a deadline; [`worst_first`], what is wrong with them.
 //! * [`probe`]: looking at shared storage from a child process, within a deadline.
 //! * [`slots`]: how many do that at the same time.
 //! * [`lvm`]: the volume groups of the host.
@@ -59,8 +59,8 @@ mod verdict;
 pub use change::repair::{Repair, Repaired};
 pub use change::{create, work};
 pub use find::check::{Checked, Outcome, Place, check};
+pub use find::findings::worst_first;
 pub use find::metadata_file::{Content, no_domain};
-pub use find::problem::{Problem, Weight};
 pub use find::uses::{DomainRef, Kind, Roots, uses, uses_with};
 pub use find::{lvm, probe, slots};
 pub use format::metadata::{METADATA_FILE, Metadata};
@@ -69,6 +69,6 @@ pub use format::reading::{Reader, Reading, Verdict};
 pub use format::seal::{seal, write};
 pub use format::{locks, tags, volume};
 pub use inspect::{group, report};
-pub use verdict::findings::{Finding, findings};
+pub use verdict::findings::findings;
 pub use verdict::judge::{Judgement, checksum, judge};
 pub use verdict::tags::judge_tags;

@@ -16,7 +16,7 @@ use support::{hooks, root};
 /// From the ground. A room may import from its own floor and from those before it.
 const FLOORS: [&[&str]; 10] = [
     &["error"],
-    &["paths"],
+    &["finding", "paths"],
     &["xml", "json", "props"],
     &["host"],
     &["hook"],

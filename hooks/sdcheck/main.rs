@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use vdsm_hooks::finding::{self, Finding, Severity};
 use vdsm_hooks::storage::lvm::Lvm;
-use vdsm_hooks::storage::{self, Problem, Roots, Weight, probe};
+use vdsm_hooks::storage::{self, Roots, probe};
 use vdsm_hooks::xml::Document;
 use vdsm_hooks::{Error, Result, hook, program, props};
 
@@ -114,26 +115,19 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
     }
     let end = Instant::now() + Duration::from_secs(seconds);
     let checked = storage::check(&uses, &roots, &Lvm::new(end), end);
-    let mut problems: Vec<Problem> = Vec::new();
-    for problem in checked
-        .iter()
-        .flat_map(|checked| checked.problems(&roots, seconds))
-    {
-        let at = problems.partition_point(|other| other.weight <= problem.weight);
-        problems.insert(at, problem);
-    }
-    let stops = |weight: Weight| match policy {
-        Policy::Strict => true,
-        Policy::Enforce => weight.is_fatal(),
+    let findings = storage::worst_first(&checked, &roots, seconds);
+    let stops = match policy {
+        Policy::Strict => !findings.is_empty(),
+        Policy::Enforce => finding::worst(&findings) == Some(Severity::Problem),
         Policy::Off | Policy::Warn => false,
     };
-    if problems.iter().any(|problem| stops(problem.weight)) {
+    if stops {
         // One line for all of them: VDSM shows the administrator what stands on stderr.
-        let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
+        let texts: Vec<_> = findings.iter().map(Finding::to_string).collect();
         return Err(Error::new(texts.join("; ")));
     }
-    for problem in problems {
-        log::warn!("{}", problem.text);
+    for finding in findings {
+        log::warn!("{finding}");
     }
     Ok(())
 }

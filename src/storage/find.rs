@@ -5,9 +5,9 @@
 
 pub(super) mod check;
 pub(super) mod dir;
+pub(super) mod findings;
 pub mod lvm;
 pub(super) mod metadata_file;
 pub mod probe;
-pub(super) mod problem;
 pub mod slots;
 pub(super) mod uses;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Everything that can be seen of one domain, for the administrator: its directories and volumes,
-//! or its volume group, and a report of them. Nothing is changed here; a remark may carry the
+//! or its volume group, and a report of them. Nothing is changed here; a finding may carry the
 //! command that would.
 
 pub mod group;

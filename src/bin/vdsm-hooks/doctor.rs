@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::unistd::{User, geteuid};
-use serde::Serialize;
+use serde_json::{Value, json};
 
+use vdsm_hooks::finding::{self, Finding, Severity};
 use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
@@ -53,19 +54,10 @@ const SUDOERS: &str = "/etc/sudoers.d";
 /// What an administrator allows custom properties to name.
 const SETTINGS: &str = "/etc/vdsm-hooks";
 
-/// What is wrong, and what to do about it.
-#[derive(Serialize)]
-struct Finding {
-    /// Whether a hook does not work, or something runs that should not.
-    problem: bool,
-    subject: String,
-    what: String,
-    remedy: String,
-}
-
-#[derive(Default, Serialize)]
+#[derive(Default)]
 struct Report {
     hooks: Vec<String>,
+    /// Problems are hooks that do not work, and what runs that should not.
     findings: Vec<Finding>,
     /// What could not be looked at, and why.
     not_checked: Vec<String>,
@@ -87,15 +79,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     host.examine(&catalog::all()?)?;
     let report = host.report;
     print(&match arguments.json {
-        true => serde_json::to_string_pretty(&report)? + "\n",
+        true => format!("{:#}\n", to_json(&report)),
         false => text(&report)?,
     })?;
-    let problems = report.findings.iter().any(|finding| finding.problem);
-    Ok(ExitCode::from(match report.findings.len() {
-        0 => 0,
-        _ if problems => 2,
-        _ => 1,
-    }))
+    let severity = finding::worst(&report.findings);
+    Ok(ExitCode::from(severity.map_or(0, Severity::status)))
+}
+
+fn to_json(report: &Report) -> Value {
+    let findings = report.findings.iter().map(|finding| {
+        json!({
+            "problem": finding.severity == Severity::Problem,
+            "subject": finding.subject,
+            "what": finding.text,
+            "remedy": finding.remedy,
+        })
+    });
+    json!({
+        "hooks": report.hooks,
+        "findings": findings.collect::<Vec<_>>(),
+        "not_checked": report.not_checked,
+    })
 }
 
 fn text(report: &Report) -> Result<String> {
@@ -108,18 +112,10 @@ fn text(report: &Report) -> Result<String> {
         }
     };
     for finding in &report.findings {
-        let kind = if finding.problem {
-            "problem"
-        } else {
-            "warning"
-        };
-        let Finding {
-            subject,
-            what,
-            remedy,
-            ..
-        } = finding;
-        write!(text, "\n{kind}: {subject}: {what}\n    {remedy}\n")?;
+        write!(text, "\n{}: {finding}\n", finding.severity)?;
+        if let Some(remedy) = &finding.remedy {
+            writeln!(text, "    {remedy}")?;
+        }
     }
     for what in &report.not_checked {
         write!(text, "\nnot checked: {what}\n")?;
@@ -157,13 +153,16 @@ impl Host<'_> {
         self.root == Path::new("/")
     }
 
-    fn find(&mut self, problem: bool, subject: &str, what: String, remedy: String) {
-        self.report.findings.push(Finding {
-            problem,
-            subject: printable(subject),
-            what,
-            remedy,
-        });
+    /// A hook does not work, or something runs that should not.
+    fn problem(&mut self, subject: &str, what: String, remedy: String) {
+        let finding = Finding::problem(printable(subject), what);
+        self.report.findings.push(finding.with_remedy(remedy));
+    }
+
+    /// What may be meant as it is.
+    fn warning(&mut self, subject: &str, what: String, remedy: String) {
+        let finding = Finding::warning(printable(subject), what);
+        self.report.findings.push(finding.with_remedy(remedy));
     }
 
     /// The hook's file at each event.
@@ -188,7 +187,7 @@ impl Host<'_> {
             } else if fs::symlink_metadata(self.at(&path)).is_ok() {
                 let what = format!("{path} is not the suite's");
                 let remedy = "move it away, then install the hook again".to_owned();
-                self.find(true, &hook.name, what, remedy);
+                self.problem(&hook.name, what, remedy);
             } else {
                 self.missing(&path, &hook.name);
             }
@@ -204,24 +203,19 @@ impl Host<'_> {
                 if said != version {
                     let what = format!("its version is {said:?}, that of this tool {version:?}");
                     let remedy = "install both from one release".to_owned();
-                    self.find(false, &hook.name, what, remedy);
+                    self.warning(&hook.name, what, remedy);
                 }
             }
             Err(error) => {
                 let remedy = "install the hook again, for this machine".to_owned();
-                self.find(
-                    true,
-                    &hook.name,
-                    format!("it does not run: {error}"),
-                    remedy,
-                );
+                self.problem(&hook.name, format!("it does not run: {error}"), remedy);
             }
         }
     }
 
     fn missing(&mut self, path: &str, hook: &str) {
         let what = format!("{path} is missing");
-        self.find(true, hook, what, again(hook));
+        self.problem(hook, what, again(hook));
     }
 
     /// What is run by root or decides about root belongs to root, and nobody else writes to it.
@@ -232,12 +226,12 @@ impl Host<'_> {
         // Who is not root installs below a directory of his own.
         if geteuid().is_root() && (file.uid(), file.gid()) != (0, 0) {
             let what = format!("{path} belongs to {}:{}", file.uid(), file.gid());
-            self.find(true, subject, what, format!("chown root:root {path}"));
+            self.problem(subject, what, format!("chown root:root {path}"));
         }
         let found = file.permissions().mode() & 0o7777;
         if found != mode {
             let what = format!("{path} has the mode {found:04o}");
-            self.find(true, subject, what, format!("chmod {mode:04o} {path}"));
+            self.problem(subject, what, format!("chmod {mode:04o} {path}"));
         }
     }
 
@@ -250,7 +244,7 @@ impl Host<'_> {
             if !found {
                 let what = format!("the program {command} is not on this host");
                 let remedy = "install its package, if VMs here use what the hook needs it for (see 'vdsm-hooks show')";
-                self.find(false, &hook.name, what, remedy.to_owned());
+                self.warning(&hook.name, what, remedy.to_owned());
             }
         }
     }
@@ -277,7 +271,7 @@ impl Host<'_> {
             let rule = format!("vdsm ALL=(root) NOPASSWD: {}", in_sudoers(command));
             if !rules.lines().any(|line| line == rule) {
                 let what = format!("{path} lacks the rule for '{command}'");
-                self.find(true, &hook.name, what, again(&hook.name));
+                self.problem(&hook.name, what, again(&hook.name));
             } else if self.is_here() {
                 self.effective(hook, command);
             }
@@ -303,7 +297,7 @@ impl Host<'_> {
         };
         let remedy =
             "look for a rule in /etc/sudoers or a later file of /etc/sudoers.d that takes it back";
-        self.find(true, &hook.name, refused, remedy.to_owned());
+        self.problem(&hook.name, refused, remedy.to_owned());
     }
 
     fn files(&mut self, hook: &Manifest) {
@@ -330,7 +324,7 @@ impl Host<'_> {
                     let remedy = format!(
                         "install the package that {unit} is in, or 'systemctl unmask {unit}'"
                     );
-                    self.find(true, &hook.name, what, remedy);
+                    self.problem(&hook.name, what, remedy);
                 }
                 Err(error) => self.report.not_checked.push(format!("{unit}: {error}")),
             }
@@ -362,7 +356,7 @@ impl Host<'_> {
                 Ok(_) => {
                     let what = "a file of it has the wrong SELinux label".to_owned();
                     let remedy = format!("restorecon -v {}", paths.join(" "));
-                    self.find(true, &hook.name, what, remedy);
+                    self.problem(&hook.name, what, remedy);
                 }
                 Err(error) => self
                     .report
@@ -386,7 +380,7 @@ impl Host<'_> {
             if (geteuid().is_root() && file.uid() != 0) || mode & 0o022 != 0 {
                 let what = format!("{path} can be changed by others than root");
                 let remedy = format!("chown root:root {path}; chmod 0644 {path}");
-                self.find(true, "settings", what, remedy);
+                self.problem("settings", what, remedy);
             }
         }
     }
@@ -423,25 +417,15 @@ impl Host<'_> {
         }
         if events::find(event).is_none() {
             let what = "VDSM has no such event, so it never runs this".to_owned();
-            return self.find(
-                false,
-                &place,
-                what,
-                format!("move {path} to the event it is for"),
-            );
+            return self.warning(&place, what, format!("move {path} to the event it is for"));
         }
         if let Some(why) = entry.skipped {
             let what = format!("VDSM skips it without a message: {why}");
-            return self.find(
-                false,
-                &place,
-                what,
-                format!("chmod 0755 {path}, or remove it"),
-            );
+            return self.warning(&place, what, format!("chmod 0755 {path}, or remove it"));
         }
         if let Some(why) = installed::by_accident(&entry.name) {
             let what = format!("VDSM runs it, and it was probably not meant to run: {why}");
-            return self.find(true, &place, what, format!("rm {path}"));
+            return self.problem(&place, what, format!("rm {path}"));
         }
         let twin = installed.iter().find(|hook| {
             same_job(&entry.name, &hook.name) && hook.events.iter().any(|one| one.event == event)
@@ -455,7 +439,7 @@ impl Host<'_> {
                 Some(package) => format!("remove {path}, or the package {package}"),
                 None => format!("remove {path}"),
             };
-            self.find(true, &place, what, remedy);
+            self.problem(&place, what, remedy);
         }
     }
 }

@@ -275,8 +275,9 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
+    use crate::finding::Finding;
     use crate::host::worker::message::{Answer as _, assert_goes_over, assert_is_understood};
-    use crate::storage::inspect::report::{Image, Remark};
+    use crate::storage::inspect::report::Image;
 
     /// A path that is no UTF-8.
     fn latin1() -> PathBuf {
@@ -330,11 +331,10 @@ mod tests {
         let survey = Survey {
             file: latin1().into(),
             metadata: Content::Found(b"A=1\n\0\xff".to_vec()),
-            remarks: vec![Remark {
-                about: "dom_md/ids".to_owned(),
-                problem: "missing".to_owned(),
-                remedy: None,
-            }],
+            findings: vec![
+                Finding::warning("dom_md/ids", "missing"),
+                Finding::problem("", "données").with_remedy("cat\n".to_owned()),
+            ],
             unsaid: 1,
             facts: vec![("lock".to_owned(), "free".to_owned())],
             holders: vec!["host 1".to_owned()],

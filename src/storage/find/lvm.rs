@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use crate::finding::Finding;
 use crate::host::sudo::Program;
 use crate::storage::format::tags;
 use crate::{Error, Result, props};
@@ -66,23 +67,15 @@ pub struct Answer {
     stderr: String,
 }
 
-/// What LVM warns about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// LVM's words.
-    pub text: String,
-    /// What to do, where that is known and LVM does not say so itself.
-    pub remedy: Option<&'static str>,
-}
-
 impl Answer {
-    /// What LVM warned about, everything once: of any device that it sees, and any group.
-    pub fn warnings(&self) -> Vec<Warning> {
+    /// What LVM warned about, everything once: of any device that it sees, and any group. What to do
+    /// is there where that is known and LVM does not say so itself.
+    pub fn warnings(&self) -> Vec<Finding> {
         let lines = self.stderr.lines();
         let texts: Vec<&str> = lines
             .filter_map(|line| line.trim().strip_prefix("WARNING: "))
             .collect();
-        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warnings: Vec<Finding> = Vec::new();
         for text in &texts {
             // Another line says of which group it is, and where it was.
             let uuid = text.strip_prefix("Couldn't find device with uuid ");
@@ -104,10 +97,8 @@ impl Answer {
             } else {
                 None
             };
-            warnings.push(Warning {
-                text: (*text).to_owned(),
-                remedy,
-            });
+            let warning = Finding::warning("LVM", *text);
+            warnings.push(warning.with_remedy(remedy.map(str::to_owned)));
         }
         warnings
     }
@@ -442,7 +433,7 @@ mod tests {
             missing,
             [(
                 "VG othervg is missing PV W3YPwt-w8Wb-tTEj-8OMn-GcnF-GzxD-PQrOsM (last written to /dev/mapper/36001c).".to_owned(),
-                Some("connect this device to the host again")
+                Some("connect this device to the host again".to_owned())
             )]
         );
         let copy = warnings(recorded!("copy"));
@@ -451,7 +442,7 @@ mod tests {
             copy[0],
             (
                 "Not using device /dev/mapper/36001d for PV Zh9qie-uot2-PMRd-NKc7-rmx3-uJW3-s6igqC.".to_owned(),
-                Some("take this device away from the host: it is a copy, such as an array's snapshot")
+                Some("take this device away from the host: it is a copy, such as an array's snapshot".to_owned())
             )
         );
         // Every line once, and here LVM has the remedy itself.

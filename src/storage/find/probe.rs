@@ -211,14 +211,17 @@ fn domain(directory: PathBuf, end: Instant) -> Option<Content> {
     }
 }
 
+/// A directory and the metadata of the domain in it; none if there was no answer in time.
+pub type Looked<'d> = (&'d Path, Option<Content>);
+
 /// Looks into several directories side by side. Gives the first domain whose metadata is `wanted`,
-/// without waiting for the others; else that of all, in the order of `directories`, none where there
-/// was no answer until `end`.
+/// without waiting for the others; else that of all, in the order of `directories`, as far as there
+/// was an answer until `end`.
 pub fn first(
     directories: &[PathBuf],
     end: Instant,
     wanted: fn(&Content) -> bool,
-) -> std::result::Result<(&Path, Content), Vec<(&Path, Option<Content>)>> {
+) -> std::result::Result<(&Path, Content), Vec<Looked<'_>>> {
     // The standard library's channels are 6 KB of program.
     let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
     let mut contents: Vec<_> = directories

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::metadata::{CHECKSUM, Metadata, is_blank};
 use super::seal::{digest, seal};
+use crate::finding::Severity;
 
 /// What a metadata file is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// How bad it is; none if nothing is wrong. It is a problem if VDSM cannot load the domain.
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Verdict::Ok => None,
+            Verdict::Unsealed => Some(Severity::Warning),
+            _ => Some(Severity::Problem),
+        }
+    }
+
     /// The verdict in words.
     pub fn words(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //! A volume group that is a domain: what is wrong with it, and the command that mends its metadata.
 //! How LVM is asked for groups is not known here.
 
-use super::report::Remark;
+use crate::finding::Finding;
 use crate::host::command::shell_quoted;
 use crate::props;
 use crate::storage::find::lvm::{CONFIG, Group};
@@ -26,15 +26,9 @@ pub fn command(group: &Group, metadata: &Metadata) -> Option<String> {
 }
 
 /// What is wrong with a volume group that is a domain with this metadata.
-pub fn remarks(group: &Group, metadata: &Metadata) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    let mut add = |about: &str, problem: String| {
-        remarks.push(Remark {
-            about: about.to_owned(),
-            problem,
-            remedy: None,
-        });
-    };
+pub fn findings(group: &Group, metadata: &Metadata) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |about: &str, problem: String| findings.push(Finding::warning(about, problem));
     if group.is_unready() {
         add(
             "tags",
@@ -77,5 +71,5 @@ pub fn remarks(group: &Group, metadata: &Metadata) -> Vec<Remark> {
             );
         }
     }
-    remarks
+    findings
 }

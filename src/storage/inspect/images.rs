@@ -29,7 +29,7 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
         for name in &remnants {
             let about = images.name.join(&**name);
             let remedy = format!("rm -r {}", surveyor.path(&about));
-            surveyor.remark(about, "left over from an image that was deleted", remedy);
+            surveyor.finding(about, "left over from an image that was deleted", remedy);
         }
         if surveyor.says("CLASS", "Iso") {
             if let Some(files) = surveyor.open(&images, ISO_DIRECTORY) {
@@ -65,12 +65,12 @@ fn iso_files(surveyor: &mut Surveyor, dir: &Dir, depth: usize, count: &mut usize
                         entry.mode(),
                         entry.owner().1
                     );
-                    surveyor.remark(about, problem, remedy);
+                    surveyor.finding(about, problem, remedy);
                 }
             }
             // An entry that vanishes meanwhile, and links, which VDSM does not list.
             Ok(_) => {}
-            Err(error) => surveyor.remark(about, error.to_string(), None),
+            Err(error) => surveyor.finding(about, error.to_string(), None),
         }
     }
 }
@@ -115,7 +115,7 @@ fn exported(surveyor: &mut Surveyor, domain: &Dir) {
             let about = vm.name.join(ovf.file_name().unwrap_or(OsStr::new("")));
             let remedy = format!("rmdir {}", surveyor.path(&vm.name));
             let problem = "missing or empty, so that the engine cannot list what was exported";
-            surveyor.remark(about, problem, remedy);
+            surveyor.finding(about, problem, remedy);
         }
     }
     surveyor.fact("VMs", count.to_string());

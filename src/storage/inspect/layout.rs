@@ -29,7 +29,7 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
     let mut owners = Owners::default();
     match domain.itself() {
         Ok(entry) => directory(surveyor, &mut owners, Path::new(""), &entry),
-        Err(error) => surveyor.remark("", error.to_string(), None),
+        Err(error) => surveyor.finding("", error.to_string(), None),
     }
     if let Some(dom_md) = surveyor.open(domain, "dom_md") {
         if let Ok(entry) = dom_md.itself() {
@@ -47,7 +47,7 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
             }
         }
     }
-    owners.remark(surveyor);
+    owners.tell(surveyor);
     siblings(surveyor);
 }
 
@@ -56,11 +56,11 @@ fn directory(surveyor: &mut Surveyor, owners: &mut Owners, name: &Path, entry: &
     let mode = entry.mode();
     if mode & 0o777 != DIRECTORY_MODE && mode & 0o777 != 0o775 {
         let remedy = format!("chmod {DIRECTORY_MODE:o} {}", surveyor.path(name));
-        surveyor.remark(name, format!("mode {mode:04o}, expected 0755"), remedy);
+        surveyor.finding(name, format!("mode {mode:04o}, expected 0755"), remedy);
     }
 }
 
-/// Those that belong to somebody else, told in one remark.
+/// Those that belong to somebody else, told in one finding.
 #[derive(Default)]
 struct Owners {
     foreign: Vec<(PathBuf, (u32, u32))>,
@@ -73,7 +73,7 @@ impl Owners {
         }
     }
 
-    fn remark(self, surveyor: &mut Surveyor) {
+    fn tell(self, surveyor: &mut Surveyor) {
         if self.foreign.is_empty() {
             return;
         }
@@ -91,7 +91,7 @@ impl Owners {
             .iter()
             .map(|(name, _)| surveyor.path(name))
             .collect();
-        surveyor.remark(
+        surveyor.finding(
             "owner",
             format!("expected 36:36 for {}", files.join(", ")),
             format!("chown 36:36 {}", paths.join(" ")),
@@ -163,13 +163,13 @@ fn file(
     let entry = match dom_md.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            return surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
+            return surveyor.finding(about, format!("{}, expected a file", entry.words()), None);
         }
         Ok(None) => {
             let remedy = new(surveyor, name, &about, geometry);
-            return surveyor.remark(about, "missing", remedy);
+            return surveyor.finding(about, "missing", remedy);
         }
-        Err(error) => return surveyor.remark(about, error.to_string(), None),
+        Err(error) => return surveyor.finding(about, error.to_string(), None),
     };
     owners.look(&about, &entry);
     mode(surveyor, &about, &entry, FILE_MODE);
@@ -186,7 +186,7 @@ fn file(
     if entry.size() < least {
         let problem = format!("{} bytes, expected at least {least}", entry.size());
         let remedy = made(surveyor, name, &about, geometry);
-        return surveyor.remark(about, problem, remedy);
+        return surveyor.finding(about, problem, remedy);
     }
     let state = match name {
         "leases" if geometry.version < 3 => safelease(surveyor, dom_md, geometry),
@@ -202,7 +202,7 @@ fn file(
             "the lock cannot be read, {}: {error}",
             about.display()
         ));
-        surveyor.remark(about, error.to_string(), None);
+        surveyor.finding(about, error.to_string(), None);
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) fn mode(surveyor: &mut Surveyor, about: &Path, entry: &Entry, expecte
     if mode != expected {
         let remedy = format!("chmod {expected:04o} {}", surveyor.path(about));
         let problem = format!("mode {mode:04o}, expected {expected:04o}");
-        surveyor.remark(about, problem, remedy);
+        surveyor.finding(about, problem, remedy);
     }
 }
 
@@ -269,7 +269,7 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
             surveyor.held("dom_md/leases is no record of safelease");
             let about = dom_md.name.join("leases");
             let remedy = freed(&surveyor.path(&about));
-            surveyor.remark(about, "no record of safelease", remedy);
+            surveyor.finding(about, "no record of safelease", remedy);
         }
         Safelease::Blank => {
             let operation = surveyor.number("IOOPTIMEOUTSEC").unwrap_or(10);
@@ -323,14 +323,14 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
                     "the lockspace is called {space:?}, expected {}",
                     surveyor.id
                 );
-                surveyor.remark(&about, problem, None);
+                surveyor.finding(&about, problem, None);
                 break;
             }
             // Only the first one has to be there to know that this is a lockspace.
             _ if number > 0 => {}
             _ => {
                 let remedy = made(surveyor, "ids", &about, geometry);
-                surveyor.remark(&about, "no lockspace of sanlock", remedy);
+                surveyor.finding(&about, "no lockspace of sanlock", remedy);
                 break;
             }
         }
@@ -365,7 +365,7 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
         }
         _ => {
             let remedy = made(surveyor, "leases", &about, geometry);
-            surveyor.remark(&about, "no resource SDM of sanlock", remedy);
+            surveyor.finding(&about, "no resource SDM of sanlock", remedy);
         }
     }
     Ok(())
@@ -380,7 +380,7 @@ fn resource_names(surveyor: &mut Surveyor, about: &Path, record: &Sanlock, resou
     ] {
         if name != expected {
             let problem = format!("the {what} is called {name:?}, expected {expected}");
-            surveyor.remark(about, problem, None);
+            surveyor.finding(about, problem, None);
         }
     }
 }
@@ -396,11 +396,11 @@ fn external(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::
                 "the lockspace is called {space:?}, expected {}",
                 surveyor.id
             );
-            surveyor.remark(&about, problem, None);
+            surveyor.finding(&about, problem, None);
             return Ok(());
         }
         None => {
-            surveyor.remark(about, "no index of leases", None);
+            surveyor.finding(about, "no index of leases", None);
             return Ok(());
         }
     }
@@ -414,7 +414,7 @@ fn external(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::
             }
             _ => {
                 let problem = format!("no resource of sanlock at {offset}, expected {lease:?}");
-                surveyor.remark(&about, problem, None);
+                surveyor.finding(&about, problem, None);
             }
         }
     }
@@ -442,8 +442,8 @@ pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
         Ok(Some(record)) if record.kind == Kind::Resource => {
             resource_names(surveyor, &about, &record, volume);
         }
-        Ok(_) => surveyor.remark(about, "no resource of sanlock", None),
-        Err(error) => surveyor.remark(about, error.to_string(), None),
+        Ok(_) => surveyor.finding(about, "no resource of sanlock", None),
+        Err(error) => surveyor.finding(about, error.to_string(), None),
     }
 }
 
@@ -469,6 +469,6 @@ fn siblings(surveyor: &mut Surveyor) {
             "VDSM sees one domain only in a mount, and there are others beside it: {}",
             others.join(", ")
         );
-        surveyor.remark(".", problem, None);
+        surveyor.finding(".", problem, None);
     }
 }

@@ -9,25 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
 use crate::host::command::shell_quoted;
 use crate::storage::find::dir::{Dir, MAX_ENTRIES};
 use crate::storage::find::metadata_file::{Content, domain_of};
 use crate::storage::format::metadata::{Metadata, integer};
 use crate::{Error, Result};
 
-/// The most remarks that are made about one domain.
-pub const MAX_REMARKS: usize = 200;
-
-/// One thing that is wrong with a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remark {
-    /// The file below the domain's directory, or the key of the metadata.
-    pub about: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-    /// The command that mends it, if there is one.
-    pub remedy: Option<String>,
-}
+/// The most findings that are told of one domain.
+pub const MAX_FINDINGS: usize = 200;
 
 /// A volume whose virtual size is to be compared with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +37,9 @@ pub struct Survey {
     pub file: OsString,
     /// What is in it.
     pub metadata: Content,
-    /// What is wrong besides the metadata.
-    pub remarks: Vec<Remark>,
-    /// How many remarks more there would be.
+    /// What is wrong besides the metadata: each about a file below the domain's directory.
+    pub findings: Vec<Finding>,
+    /// How many findings more there would be.
     pub unsaid: usize,
     /// The lock, and other things that are worth knowing: name and words.
     pub facts: Vec<(String, String)>,
@@ -121,21 +111,19 @@ impl Surveyor {
         shell_quoted(&path.to_string_lossy())
     }
 
-    pub(super) fn remark(
+    pub(super) fn finding(
         &mut self,
         about: impl AsRef<Path>,
-        problem: impl Into<String>,
+        text: impl Into<String>,
         remedy: impl Into<Option<String>>,
     ) {
-        if self.survey.remarks.len() == MAX_REMARKS {
+        if self.survey.findings.len() == MAX_FINDINGS {
             self.survey.unsaid += 1;
             return;
         }
-        self.survey.remarks.push(Remark {
-            about: about.as_ref().to_string_lossy().into_owned(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        });
+        let about = about.as_ref().to_string_lossy();
+        let finding = Finding::warning(about, text).with_remedy(remedy);
+        self.survey.findings.push(finding);
     }
 
     pub(super) fn fact(&mut self, name: &str, words: impl Into<String>) {
@@ -150,7 +138,7 @@ impl Surveyor {
         self.survey.images.push(image);
     }
 
-    /// A directory of the domain; a remark and none if it cannot be read.
+    /// A directory of the domain; a finding and none if it cannot be read.
     pub(super) fn open(&mut self, parent: &Dir, name: &str) -> Option<Dir> {
         let error = match parent.dir(name) {
             Ok(dir) => return Some(dir),
@@ -164,11 +152,11 @@ impl Surveyor {
             }
             _ => error.to_string(),
         };
-        self.remark(about, problem, None);
+        self.finding(about, problem, None);
         None
     }
 
-    /// The names in a directory; a remark and none if it cannot be read, and a remark if there are
+    /// The names in a directory; a finding and none if it cannot be read, and a finding if there are
     /// too many.
     pub(super) fn names(&mut self, dir: &Dir) -> Vec<OsString> {
         match dir.names() {
@@ -176,11 +164,11 @@ impl Surveyor {
             Ok((names, true)) => {
                 let problem =
                     format!("more than {MAX_ENTRIES} entries, the others are not looked at");
-                self.remark(&dir.name, problem, None);
+                self.finding(&dir.name, problem, None);
                 names
             }
             Err(error) => {
-                self.remark(&dir.name, error.to_string(), None);
+                self.finding(&dir.name, error.to_string(), None);
                 Vec::new()
             }
         }

@@ -29,7 +29,7 @@ impl Surveyor {
         let mut survey = Survey {
             file: file.as_os_str().to_owned(),
             metadata: Content::Missing,
-            remarks: Vec::new(),
+            findings: Vec::new(),
             unsaid: 0,
             facts: Vec::new(),
             holders: Vec::new(),

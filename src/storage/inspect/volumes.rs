@@ -32,7 +32,7 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
             continue;
         }
         if !is_uuid(name) {
-            surveyor.remark(images.name.join(name), "not the name of an image", None);
+            surveyor.finding(images.name.join(name), "not the name of an image", None);
             continue;
         }
         if let Some(image) = surveyor.open(&images, name) {
@@ -53,22 +53,22 @@ fn image_of(surveyor: &mut Surveyor, dir: &Dir, image: &str) {
         let about = dir.name.join(name);
         if id == *name {
             if !names.contains(&format!("{id}.meta").as_str()) {
-                surveyor.remark(about, "a volume without its .meta", None);
+                surveyor.finding(about, "a volume without its .meta", None);
             }
             continue;
         }
         if !names.contains(&id) {
-            surveyor.remark(about, "no volume belongs to it", None);
+            surveyor.finding(about, "no volume belongs to it", None);
             continue;
         }
         match dir.read(name, 0, MAX_META_BYTES + 1) {
             Ok(content) if content.len() as u64 > MAX_META_BYTES => {
-                surveyor.remark(about, format!("larger than {MAX_META_BYTES} bytes"), None);
+                surveyor.finding(about, format!("larger than {MAX_META_BYTES} bytes"), None);
             }
             Ok(content) => {
                 volumes.insert(id, Volume::read(&content));
             }
-            Err(error) => surveyor.remark(about, error.to_string(), None),
+            Err(error) => surveyor.finding(about, error.to_string(), None),
         }
     }
     for (id, volume) in &volumes {
@@ -86,7 +86,7 @@ fn agrees(
 ) {
     let meta = dir.name.join(format!("{id}.meta"));
     for problem in &volume.problems {
-        surveyor.remark(&meta, problem, None);
+        surveyor.finding(&meta, problem, None);
     }
     let domain = surveyor.id.clone();
     // The volumes of a template are links to it in every image that builds on it.
@@ -95,7 +95,7 @@ fn agrees(
         let differs = |value: &&str| *value != expected && !(shared && key == "IMAGE");
         if let Some(value) = volume.get(key).filter(differs) {
             let value = value.escape_debug();
-            surveyor.remark(
+            surveyor.finding(
                 &meta,
                 format!("{key}={value}, but it is in {expected}"),
                 None,
@@ -104,7 +104,7 @@ fn agrees(
     }
     if let Some(parent) = volume.parent().filter(|parent| !names.contains(parent)) {
         let parent = parent.escape_debug();
-        surveyor.remark(
+        surveyor.finding(
             &meta,
             format!("its parent {parent} is not in the image"),
             None,
@@ -129,16 +129,16 @@ fn agrees(
     };
     let header = match dir.read(id, 0, FEATURES.end as u64) {
         Ok(header) => header,
-        Err(error) => return surveyor.remark(about, error.to_string(), None),
+        Err(error) => return surveyor.finding(about, error.to_string(), None),
     };
     let qcow2 = format == "COW";
     if qcow2 && !header.starts_with(QCOW2) {
-        return surveyor.remark(about, "no qcow2 image, which FORMAT=COW says", None);
+        return surveyor.finding(about, "no qcow2 image, which FORMAT=COW says", None);
     }
     let features = header.get(FEATURES).and_then(|bytes| bytes.try_into().ok());
     if qcow2 && header[7] >= 3 && features.map_or(0, u64::from_be_bytes) & DATA_FILE != 0 {
         let problem = "a qcow2 image with a data file elsewhere, which VDSM never makes";
-        return surveyor.remark(about, problem, None);
+        return surveyor.finding(about, problem, None);
     }
     surveyor.image(Image {
         name: about.to_string_lossy().into_owned(),
@@ -147,18 +147,18 @@ fn agrees(
     });
 }
 
-/// Whether this is a file; remarks if it is none, or not VDSM's.
+/// Whether this is a file; findings if it is none, or not VDSM's.
 fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
     let about = dir.name.join(name);
     let entry = match dir.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            surveyor.remark(about, format!("{}, expected a file", entry.words()), None);
+            surveyor.finding(about, format!("{}, expected a file", entry.words()), None);
             return false;
         }
         Ok(None) => return false,
         Err(error) => {
-            surveyor.remark(about, error.to_string(), None);
+            surveyor.finding(about, error.to_string(), None);
             return false;
         }
     };
@@ -166,7 +166,7 @@ fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
         let (user, group) = entry.owner();
         let remedy = format!("chown 36:36 {}", surveyor.path(&about));
         let problem = format!("owner {user}:{group}, expected 36:36");
-        surveyor.remark(&about, problem, remedy);
+        surveyor.finding(&about, problem, remedy);
     }
     layout::mode(surveyor, &about, &entry, mode);
     true

@@ -2,26 +2,10 @@
 
 //! What is wrong with the values of metadata, whether it is sealed or not.
 
-use std::fmt;
-
+use crate::finding::Finding;
 use crate::props::quoted;
 use crate::storage::format::metadata::{Metadata, integer};
 use crate::storage::format::name::is_uuid;
-
-/// One thing that is wrong with a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The key.
-    pub key: &'static str,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.problem)
-    }
-}
 
 /// The values that keys usually have: those that VDSM and the old engine-setup write.
 pub(super) const USUAL: &[(&str, &[&str])] = &[
@@ -63,7 +47,7 @@ const LEASE_NUMBERS: [(&str, i64); 4] = [
 const MAX_ON_BLOCK_CHARS: usize = 50;
 
 /// What is wrong with the values. `name` is the domain's directory (or volume group), if it is
-/// known, and must be its SDUUID.
+/// known, and must be its SDUUID. The subject of each is the key.
 pub fn findings(metadata: &Metadata, name: Option<&str>) -> Vec<Finding> {
     let mut found = Findings {
         metadata,
@@ -85,10 +69,7 @@ struct Findings<'m> {
 
 impl<'m> Findings<'m> {
     fn add(&mut self, key: &'static str, problem: impl Into<String>) {
-        self.found.push(Finding {
-            key,
-            problem: problem.into(),
-        });
+        self.found.push(Finding::warning(key, problem));
     }
 
     /// The value of a key without which VDSM cannot load the domain.

@@ -133,7 +133,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let warnings = checker.finder.warnings();
             said.extend(warnings.into_iter().filter(|warning| {
                 let mut reports = reports.iter().flatten();
-                reports.any(|report| report.finds(&warning.text))
+                reports.any(|report| report.finds(warning))
             }));
             if arguments.json {
                 let name = targets[number].name();
@@ -252,14 +252,14 @@ impl Checker<'_> {
         let directory = survey.directory().map(Path::to_owned);
         let mut report = Report::of_survey(survey)?;
         if let Some(directory) = directory {
-            let remarks = sizes::compare(
+            let findings = sizes::compare(
                 &directory,
                 &images,
                 self.timeout,
                 &self.slots,
                 self.progress,
             );
-            report.add(remarks);
+            report.add(findings);
         }
         Ok(report)
     }

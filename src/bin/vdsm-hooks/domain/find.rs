@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use vdsm_hooks::storage::lvm::{Answer, Group, Lvm, Warning};
+use vdsm_hooks::finding::Finding;
+use vdsm_hooks::storage::lvm::{Answer, Group, Lvm};
 use vdsm_hooks::storage::report::Survey;
 use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, is_uuid, probe, work};
 use vdsm_hooks::{Error, Result};
@@ -89,9 +90,8 @@ impl Finder {
                     }
                 },
                 None => {
-                    let problems = checked.problems(&self.roots, self.timeout.as_secs());
-                    let texts: Vec<String> =
-                        problems.into_iter().map(|problem| problem.text).collect();
+                    let findings = checked.findings(&self.roots, self.timeout.as_secs());
+                    let texts: Vec<String> = findings.iter().map(Finding::to_string).collect();
                     return Err(Error::new(texts.join("; ")));
                 }
             }
@@ -138,7 +138,7 @@ impl Finder {
     }
 
     /// What LVM has warned about, if it was asked.
-    pub(super) fn warnings(&self) -> Vec<Warning> {
+    pub(super) fn warnings(&self) -> Vec<Finding> {
         self.lvm
             .answered()
             .map(Answer::warnings)

@@ -123,12 +123,8 @@ fn print(checked: &Checked, roots: &Roots, seconds: u64, images: &Images) -> Res
     match &checked.outcome {
         Outcome::Judged(judgement) => line("verdict", judgement.reading.verdict.words())?,
         _ => {
-            for problem in checked.problems(roots, seconds) {
-                let domain = format!("{checked}: ");
-                line(
-                    "finding",
-                    problem.text.strip_prefix(&domain).unwrap_or(&problem.text),
-                )?;
+            for finding in checked.findings(roots, seconds) {
+                line("finding", &finding.text)?;
             }
         }
     }

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
+use vdsm_hooks::finding::{Finding, Severity, worst};
 use vdsm_hooks::host::command::shell_quoted;
-use vdsm_hooks::storage::lvm::{Group, Warning};
-use vdsm_hooks::storage::report::{MAX_REMARKS, Remark, Survey};
+use vdsm_hooks::storage::lvm::Group;
+use vdsm_hooks::storage::report::{MAX_FINDINGS, Survey};
 use vdsm_hooks::storage::{
-    Finding, Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
+    Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Result, props};
 
@@ -22,7 +23,7 @@ pub(super) struct Report {
     /// The metadata file, or the volume group.
     place: String,
     judgement: Judgement,
-    remarks: Vec<Remark>,
+    findings: Vec<Finding>,
     unsaid: usize,
     facts: Vec<(String, String)>,
     /// The command that mends the seal.
@@ -36,8 +37,8 @@ impl Report {
         let name = name.map(|name| name.to_string_lossy().into_owned());
         let place = Path::new(&survey.file).display().to_string();
         let judgement = judge(survey.content()?);
-        let mut remarks = values(&judgement, name.as_deref());
-        remarks.extend(survey.remarks);
+        let mut findings = values(&judgement, name.as_deref());
+        findings.extend(survey.findings);
         let path = shell_quoted(&place);
         let can_be_sealed = match judgement.reading.verdict {
             Verdict::Broken | Verdict::Unsealed => true,
@@ -48,7 +49,7 @@ impl Report {
         let mut report = Report {
             place,
             judgement,
-            remarks,
+            findings,
             unsaid: survey.unsaid,
             facts: survey.facts,
             remedy,
@@ -58,18 +59,14 @@ impl Report {
     }
 
     /// On a domain on block storage. Of what LVM warned about, what names its group belongs to it.
-    pub(super) fn of_group(group: &Group, warnings: &[Warning]) -> Report {
+    pub(super) fn of_group(group: &Group, warnings: &[Finding]) -> Report {
         let judgement = judge_tags(&group.tags);
-        let mut remarks = values(&judgement, Some(&group.name));
-        remarks.extend(group::remarks(group, &judgement.metadata));
+        let mut findings = values(&judgement, Some(&group.name));
+        findings.extend(group::findings(group, &judgement.metadata));
         let own = warnings
             .iter()
             .filter(|warning| warning.text.contains(&group.name));
-        remarks.extend(own.map(|warning| Remark {
-            about: "LVM".to_owned(),
-            problem: warning.text.clone(),
-            remedy: warning.remedy.map(str::to_owned),
-        }));
+        findings.extend(own.cloned());
         let remedy = match judgement.reading.verdict {
             Verdict::Broken | Verdict::Unsealed | Verdict::Ok => {
                 mend::of_group(Repair::Seal, group)
@@ -81,7 +78,7 @@ impl Report {
         let mut report = Report {
             place: format!("volume group {}", group.name),
             judgement,
-            remarks,
+            findings,
             unsaid: 0,
             facts: Vec::new(),
             remedy,
@@ -91,11 +88,11 @@ impl Report {
     }
 
     /// More that is wrong.
-    pub(super) fn add(&mut self, mut remarks: Vec<Remark>) {
-        let room = MAX_REMARKS.saturating_sub(self.remarks.len());
-        self.unsaid += remarks.len().saturating_sub(room);
-        remarks.truncate(room);
-        self.remarks.append(&mut remarks);
+    pub(super) fn add(&mut self, mut findings: Vec<Finding>) {
+        let room = MAX_FINDINGS.saturating_sub(self.findings.len());
+        self.unsaid += findings.len().saturating_sub(room);
+        findings.truncate(room);
+        self.findings.append(&mut findings);
     }
 
     /// Which data centres the domain is attached to, and what to do if they are no more.
@@ -112,18 +109,15 @@ impl Report {
     }
 
     /// Whether this is one of its findings.
-    pub(super) fn finds(&self, problem: &str) -> bool {
-        let mut problems = self.remarks.iter().map(|remark| &remark.problem);
-        problems.any(|found| found == problem)
+    pub(super) fn finds(&self, finding: &Finding) -> bool {
+        self.findings.contains(finding)
     }
 
     /// The exit status for this domain.
     pub(super) fn status(&self) -> u8 {
-        match self.judgement.reading.verdict {
-            Verdict::Ok => u8::from(!self.remarks.is_empty()),
-            Verdict::Unsealed => 1,
-            _ => 2,
-        }
+        let verdict = self.judgement.reading.verdict.severity();
+        let severity = verdict.max(worst(&self.findings));
+        severity.map_or(0, Severity::status)
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> Result {
@@ -161,9 +155,9 @@ impl Report {
         for (name, words) in &self.facts {
             line(name, words)?;
         }
-        for remark in &self.remarks {
-            line("finding", &format!("{}: {}", remark.about, remark.problem))?;
-            if let Some(remedy) = &remark.remedy {
+        for finding in &self.findings {
+            line("finding", &finding.to_string())?;
+            if let Some(remedy) = &finding.remedy {
                 line("  mend", remedy)?;
             }
         }
@@ -185,6 +179,9 @@ impl Report {
         });
         let metadata = judgement.metadata.iter();
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.into()));
+        let findings = self.findings.iter().map(
+            |finding| json!({"about": finding.subject, "problem": finding.text, "remedy": finding.remedy}),
+        );
         let facts = self.facts.iter();
         let facts = facts.map(|(name, words)| (name.clone(), words.as_str().into()));
         json!({
@@ -197,7 +194,7 @@ impl Report {
             "cause": judgement.cause,
             "otherwise": others.collect::<Vec<_>>(),
             "remedy": self.remedy,
-            "findings": self.remarks,
+            "findings": findings.collect::<Vec<_>>(),
             "more_findings": self.unsaid,
             "facts": facts.collect::<serde_json::Map<String, Value>>(),
             "metadata": metadata.collect::<serde_json::Map<String, Value>>(),
@@ -210,15 +207,15 @@ fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
 }
 
 /// Prints what LVM warned about and no domain has among its findings.
-pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Warning]) -> Result {
+pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Finding]) -> Result {
     writeln!(out, "LVM of this host")?;
-    for warning in warnings.iter().take(MAX_REMARKS) {
+    for warning in warnings.iter().take(MAX_FINDINGS) {
         line(out, "warning", &warning.text)?;
-        if let Some(remedy) = warning.remedy {
+        if let Some(remedy) = &warning.remedy {
             line(out, "  mend", remedy)?;
         }
     }
-    let unsaid = warnings.len().saturating_sub(MAX_REMARKS);
+    let unsaid = warnings.len().saturating_sub(MAX_FINDINGS);
     if unsaid > 0 {
         line(out, "warning", &format!("{unsaid} more"))?;
     }
@@ -226,8 +223,8 @@ pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Warning]) -> Resu
 }
 
 /// [`print_warnings`] for scripts. It does not count for the exit status.
-pub(super) fn warnings_to_json(warnings: &[Warning]) -> Value {
-    let warning = |warning: &Warning| json!({"problem": warning.text, "remedy": warning.remedy});
+pub(super) fn warnings_to_json(warnings: &[Finding]) -> Value {
+    let warning = |warning: &Finding| json!({"problem": warning.text, "remedy": warning.remedy});
     json!({
         "path": "LVM",
         "status": 0,
@@ -237,17 +234,9 @@ pub(super) fn warnings_to_json(warnings: &[Warning]) -> Value {
 
 /// What is wrong with the values of the metadata. Text that cannot be decoded has none, and nothing
 /// at all has none that are wrong.
-fn values(judgement: &Judgement, name: Option<&str>) -> Vec<Remark> {
-    let remark = |finding: Finding| Remark {
-        about: finding.key.to_owned(),
-        problem: finding.problem,
-        remedy: None,
-    };
+fn values(judgement: &Judgement, name: Option<&str>) -> Vec<Finding> {
     match judgement.reading.verdict {
-        Verdict::Ok | Verdict::Broken | Verdict::Unsealed => {
-            let found = findings(&judgement.metadata, name);
-            found.into_iter().map(remark).collect()
-        }
+        Verdict::Ok | Verdict::Broken | Verdict::Unsealed => findings(&judgement.metadata, name),
         _ => Vec::new(),
     }
 }

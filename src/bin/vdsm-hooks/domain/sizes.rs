@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vdsm_hooks::finding::Finding;
 use vdsm_hooks::host::command;
-use vdsm_hooks::storage::report::{Image, Remark};
+use vdsm_hooks::storage::report::Image;
 use vdsm_hooks::storage::slots::Slots;
 use vdsm_hooks::{Error, Result};
 
@@ -24,17 +25,17 @@ pub(super) fn compare(
     timeout: Duration,
     turns: &Slots,
     progress: &Progress,
-) -> Vec<Remark> {
+) -> Vec<Finding> {
     if images.is_empty() {
         return Vec::new();
     }
     if let Err(error) = command::find("qemu-img") {
         let problem = format!("the sizes of the volumes are not looked at, {error}");
-        return vec![remark("images", problem)];
+        return vec![Finding::warning("images", problem)];
     }
     let next = AtomicUsize::new(0);
     let silent = AtomicBool::new(false);
-    let remarks = Mutex::new(Vec::new());
+    let findings = Mutex::new(Vec::new());
     let work = || {
         while let Some(image) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
             if silent.load(Ordering::Relaxed) {
@@ -56,8 +57,8 @@ pub(super) fn compare(
                 }
                 problem += ", so the sizes of the volumes behind it are not looked at";
             }
-            let mut remarks = remarks.lock().unwrap_or_else(PoisonError::into_inner);
-            remarks.push(remark(&image.name, problem));
+            let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+            findings.push(Finding::warning(&image.name, problem));
         }
     };
     thread::scope(|scope| {
@@ -66,22 +67,16 @@ pub(super) fn compare(
         (1..workers).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work)));
         work();
     });
-    let mut remarks = remarks.into_inner().unwrap_or_else(PoisonError::into_inner);
-    remarks.sort_by(|one, other| one.about.cmp(&other.about));
-    remarks
+    let mut findings: Vec<Finding> = findings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    findings.sort_by(|one, other| one.subject.cmp(&other.subject));
+    findings
 }
 
 /// How many of qemu-img run at the same time: there is work for a processor in each.
 pub(super) fn at_once() -> usize {
     thread::available_parallelism().map_or(2, |number| number.get().clamp(2, 8))
-}
-
-fn remark(about: &str, problem: String) -> Remark {
-    Remark {
-        about: about.to_owned(),
-        problem,
-        remedy: None,
-    }
 }
 
 /// What qemu-img says. The format is named, so that a guest's data is not taken for a header, and
