@@ -18,7 +18,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::host::files;
 use crate::{Context, Result};
@@ -36,15 +36,87 @@ pub fn directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
-/// A file under a name of its own. Dropped before it got another one, it is removed.
+/// What has a name of its own for now. Dropped before it got another one, it is removed.
 #[must_use]
-pub struct Temporary<'d> {
+pub struct Named<'d> {
     directory: BorrowedFd<'d>,
     name: String,
-    file: File,
+    /// Device and inode: what else comes to have the name is not ours to remove.
+    identity: (u64, u64),
     /// What keeps [`clear`] away. It is one with the file's own description, so it ends with that.
     _held: Option<Flock<File>>,
     is_placed: bool,
+}
+
+impl<'d> Named<'d> {
+    /// What another program has made under a name that [`name()`] has made.
+    pub fn made(directory: BorrowedFd<'d>, name: String) -> io::Result<Named<'d>> {
+        let found = fstatat(directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        let found = found.inspect_err(|_| {
+            let _ = unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        })?;
+        Ok(Named {
+            directory,
+            name,
+            identity: (found.st_dev, found.st_ino),
+            _held: None,
+            is_placed: false,
+        })
+    }
+
+    /// A second name, in `directory`, of the file `name` in `old`, or of the link: should it have to
+    /// come back, then with owner and mode.
+    pub fn second(
+        directory: BorrowedFd<'d>,
+        old: BorrowedFd<'_>,
+        name: &str,
+    ) -> io::Result<Named<'d>> {
+        several(|| {
+            let second = self::name(name)?;
+            linkat(old, name, directory, second.as_str(), AtFlags::empty())?;
+            Named::made(directory, second)
+        })
+    }
+
+    /// A symbolic link in the directory, to become `name`.
+    pub fn link(directory: BorrowedFd<'d>, name: &str, target: &Path) -> io::Result<Named<'d>> {
+        several(|| {
+            let link = self::name(name)?;
+            symlinkat(target, directory, link.as_str())?;
+            Named::made(directory, link)
+        })
+    }
+
+    /// Gives it its name, in place of what had that.
+    pub fn replace(self, name: &Path) -> io::Result<()> {
+        let here = self.directory;
+        self.replace_in(here, name)
+    }
+
+    /// The same in another directory of the same file system.
+    pub fn replace_in(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+        renameat(self.directory, self.name.as_str(), directory, name)?;
+        self.is_placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        if self.is_placed {
+            return;
+        }
+        if let Err(error) = remove(self.directory, &self.name, self.identity) {
+            log::warn!("{} is left behind: {error}", self.name);
+        }
+    }
+}
+
+/// A file under a name of its own, to be written.
+#[must_use]
+pub struct Temporary<'d> {
+    named: Named<'d>,
+    file: File,
 }
 
 impl<'d> Temporary<'d> {
@@ -57,7 +129,8 @@ impl<'d> Temporary<'d> {
     pub fn held(directory: BorrowedFd<'d>, name: &str) -> io::Result<Temporary<'d>> {
         several(|| {
             let mut new = Temporary::new(directory, name)?;
-            new._held = match Flock::lock(new.file.try_clone()?, FlockArg::LockExclusiveNonblock) {
+            let held = Flock::lock(new.file.try_clone()?, FlockArg::LockExclusiveNonblock);
+            new.named._held = match held {
                 Ok(held) => Some(held),
                 // Somebody has found it before it was held, and clears it.
                 Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EEXIST.into()),
@@ -76,36 +149,16 @@ impl<'d> Temporary<'d> {
         let new =
             OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(directory, name.as_str(), new, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        Ok(Temporary::of(directory, name, file.into()))
-    }
-
-    /// A second name, in `directory`, of the file `name` in `old`, or of the link: should it have to
-    /// come back, then with owner and mode.
-    pub fn second(
-        directory: BorrowedFd<'d>,
-        old: BorrowedFd<'_>,
-        name: &str,
-    ) -> io::Result<Temporary<'d>> {
-        several(|| {
-            let second = self::name(name)?;
-            linkat(old, name, directory, second.as_str(), AtFlags::empty())?;
-            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let file = openat(directory, second.as_str(), flags, Mode::empty());
-            let file = file.inspect_err(|_| {
-                let _ = unlinkat(directory, second.as_str(), UnlinkatFlags::NoRemoveDir);
-            });
-            Ok(Temporary::of(directory, second, file?.into()))
-        })
-    }
-
-    fn of(directory: BorrowedFd<'d>, name: String, file: File) -> Temporary<'d> {
-        Temporary {
+        let file = File::from(file);
+        let identity = file.metadata().map(|file| (file.dev(), file.ino()))?;
+        let named = Named {
             directory,
             name,
-            file,
+            identity,
             _held: None,
             is_placed: false,
-        }
+        };
+        Ok(Temporary { named, file })
     }
 
     /// The file, to be written.
@@ -113,23 +166,20 @@ impl<'d> Temporary<'d> {
         &mut self.file
     }
 
-    /// Gives it its name, in place of what had that.
-    pub fn replace(self, name: &Path) -> io::Result<()> {
-        let here = self.directory;
-        self.replace_in(here, name)
+    /// Written: without the file, which stays held if it was.
+    pub fn written(self) -> Named<'d> {
+        self.named
     }
 
-    /// The same in another directory of the same file system.
-    pub fn replace_in(mut self, directory: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
-        renameat(self.directory, self.name.as_str(), directory, name)?;
-        self.is_placed = true;
-        Ok(())
+    /// Gives it its name, in place of what had that.
+    pub fn replace(self, name: &Path) -> io::Result<()> {
+        self.named.replace(name)
     }
 
     /// Gives it its name if nothing has that.
-    pub fn put(mut self, name: &Path) -> io::Result<File> {
-        let (from, here) = (self.name.as_str(), self.directory);
-        let file = self.file.try_clone()?;
+    pub fn put(self, name: &Path) -> io::Result<File> {
+        let Temporary { mut named, file } = self;
+        let (from, here) = (named.name.as_str(), named.directory);
         match renameat2(here, from, here, name, RenameFlags::RENAME_NOREPLACE) {
             // File systems of the network cannot do it. The first of the two names goes at the end.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
@@ -137,21 +187,10 @@ impl<'d> Temporary<'d> {
             }
             renamed => {
                 renamed?;
-                self.is_placed = true;
+                named.is_placed = true;
             }
         }
         Ok(file)
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        if self.is_placed {
-            return;
-        }
-        if let Err(error) = remove(self.directory, &self.name, &self.file) {
-            log::warn!("{} is left behind: {error}", self.name);
-        }
     }
 }
 
@@ -185,7 +224,7 @@ fn start(name: &str) -> String {
 }
 
 /// Whether a file of this name was to become `name`, or whatever else without one.
-fn is_for(entry: &str, name: Option<&str>) -> bool {
+pub fn is_for(entry: &str, name: Option<&str>) -> bool {
     let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let unforeseen = |rest: &str| rest.len() == 16 && rest.chars().all(hex);
     let rest = entry.strip_suffix(END);
@@ -217,7 +256,8 @@ pub fn clear(directory: BorrowedFd<'_>, name: Option<&str>) {
         let file = openat(directory, entry.as_str(), flags, Mode::empty()).map(File::from);
         let held = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
         if let Ok(Ok(held)) = held {
-            let _ = remove(directory, &entry, &held);
+            let found = held.metadata().map(|found| (found.dev(), found.ino()));
+            let _ = found.and_then(|found| remove(directory, &entry, found));
         }
     }
 }
@@ -231,13 +271,12 @@ fn entries(directory: BorrowedFd<'_>) -> crate::Result<Vec<String>> {
 }
 
 /// Removes a file from the directory, if that is what the name stands for there.
-fn remove(directory: BorrowedFd<'_>, name: &str, file: &File) -> io::Result<()> {
+fn remove(directory: BorrowedFd<'_>, name: &str, identity: (u64, u64)) -> io::Result<()> {
     let found = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(()),
         found => found?,
     };
-    let file = file.metadata()?;
-    if (found.st_dev, found.st_ino) == (file.dev(), file.ino()) {
+    if (found.st_dev, found.st_ino) == identity {
         Ok(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?)
     } else {
         Ok(())
@@ -335,7 +374,7 @@ mod tests {
         let place = tempfile::tempdir()?;
         let here = directory(place.path())?;
         let new = Temporary::new(here.as_fd(), "data")?;
-        let path = place.path().join(&new.name);
+        let path = place.path().join(&new.named.name);
         fs::remove_file(&path)?;
         fs::write(&path, "a stranger's")?;
         drop(new);
@@ -357,7 +396,7 @@ mod tests {
         let here = directory(place.path())?;
         let held = Temporary::held(here.as_fd(), "vm")?;
         let kept = [
-            held.name.clone(),
+            held.named.name.clone(),
             ".hidden".to_owned(),
             ".new".to_owned(),
             ".vm.new".to_owned(),

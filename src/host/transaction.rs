@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Settings of the host that stand in several files and change together, or not at all.
+//! Files of the host that change together, or not at all: settings that stand in several of them
+//! ([`change`]), and whatever else is to be put in its place or to go ([`apply`]).
 //!
 //! Root changes them, and some lie in directories that belong to VDSM's user. So a directory is
 //! opened once, and over links only where nobody but root can have put them.
@@ -11,6 +12,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -18,7 +20,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::host::rollback::Undo;
-use crate::host::temporary::{self, Temporary};
+use crate::host::temporary::{self, Named, Temporary};
 use crate::{Context, Error, Result};
 
 /// Settings are a few lines.
@@ -50,30 +52,112 @@ pub fn change(files: &Files, workshop: Option<&Path>) -> Result<bool> {
             places.push((place, text));
         }
     }
-    let mut changes = Vec::new();
+    let mut steps: Vec<(&Place<'_>, Option<&dyn Content>)> = Vec::new();
     for (place, text) in &places {
-        let old = place.content()?;
-        if old.as_deref() == text.as_deref().map(str::as_bytes) {
-            continue;
+        if place.content()?.as_deref() != text.as_deref().map(str::as_bytes) {
+            steps.push((place, text.as_ref().map(|text| text as &dyn Content)));
         }
-        let new = match text {
-            Some(text) => Some(place.write(text)?),
-            None => None,
-        };
-        let old = match old {
-            Some(_) => Some(place.keep()?),
-            None => None,
-        };
-        changes.push((place, new, old));
     }
-    let is_change = !changes.is_empty();
+    perform(&steps)?;
+    Ok(!steps.is_empty())
+}
+
+/// Makes what is to be in a place.
+pub trait Content {
+    /// Makes it in the directory, to become `name` there.
+    ///
+    /// # Errors
+    /// It cannot be made. Nothing is left of it.
+    fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>>;
+}
+
+impl<C: Content + ?Sized> Content for &C {
+    fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>> {
+        (**self).make(directory, name)
+    }
+}
+
+/// Settings: mode 0644, and on the disk before they get their name.
+impl Content for String {
+    fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>> {
+        let mut new = Temporary::held(directory, name)?;
+        let file = new.file();
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(self.as_bytes())?;
+        file.sync_all()?;
+        Ok(new.written())
+    }
+}
+
+/// A place, and what is to be there; without that nothing is to be left there.
+pub struct Step<'a> {
+    /// The place, absolute. Its directory has to be there, see [`make_directory`].
+    pub path: PathBuf,
+    /// What is to be there.
+    pub content: Option<Box<dyn Content + 'a>>,
+}
+
+/// Takes all steps, in this order, whatever is in the places: files or symbolic links. First
+/// everything is made, beside its place with a dot in front, and what is there gets a second name.
+/// Renaming is all that is left then. What processes that were killed have left of it,
+/// [`temporary::clear`] removes.
+///
+/// # Errors
+/// Something cannot be made, put in its place or removed. Then all places are what they were.
+pub fn apply(steps: &[Step<'_>]) -> Result {
+    // Each once: steps can be more than the files that a process may open.
+    let mut directories: BTreeMap<&Path, Option<Rc<OwnedFd>>> = BTreeMap::new();
+    let mut places = Vec::new();
+    for step in steps {
+        let parent = step.path.parent().unwrap_or(&step.path);
+        if !directories.contains_key(parent) {
+            let directory = enter(parent, false).context(parent.display())?;
+            directories.insert(parent, directory.map(Rc::new));
+        }
+        match (directories.get(parent).cloned().flatten(), &step.content) {
+            (Some(directory), content) => {
+                let place = Place::in_directory(&step.path, directory, None);
+                places.push((place, content.as_deref()));
+            }
+            (None, None) => {}
+            (None, Some(_)) => return Err(system(Errno::ENOENT)).context(parent.display()),
+        }
+    }
+    let steps: Vec<(&Place<'_>, Option<&dyn Content>)> = places
+        .iter()
+        .map(|(place, content)| (place, *content))
+        .collect();
+    perform(&steps)
+}
+
+fn perform(steps: &[(&Place<'_>, Option<&dyn Content>)]) -> Result {
+    let mut changes = Vec::new();
+    for (place, content) in steps {
+        let new = match content {
+            Some(content) => Some(place.make(*content)?),
+            None => None,
+        };
+        let old = place.keep()?;
+        if new.is_some() || old.is_some() {
+            changes.push((place, new, old));
+        }
+    }
     let mut undo = Undo::default();
     for (place, new, old) in changes {
         place.put(new)?;
         undo.push(place.path.display().to_string(), || place.put(old));
     }
     undo.keep();
-    Ok(is_change)
+    Ok(())
+}
+
+/// Makes a directory, and those above it, mode 0755 as far as the process makes such. It may be
+/// there already.
+///
+/// # Errors
+/// One of them cannot be made, is no directory, or is a symbolic link that others may have put there.
+pub fn make_directory(path: &Path) -> Result {
+    enter(path, true).context(path.display()).map(drop)
 }
 
 /// Whether [`change`] would be a change.
@@ -103,7 +187,7 @@ pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Where a file is, or is to be.
 struct Place<'a> {
     path: &'a Path,
-    directory: OwnedFd,
+    directory: Rc<OwnedFd>,
     /// Where it is made, if not there.
     workshop: Option<OwnedFd>,
     name: String,
@@ -113,16 +197,20 @@ impl<'a> Place<'a> {
     /// None if its directory is not there and not to be made.
     fn of(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
         let parent = path.parent().unwrap_or(path);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let open = |directory: &Path| enter(directory, make).context(directory.display());
         let directory = open(parent)?;
         let workshop = workshop.map(open).transpose()?.flatten();
-        Ok(directory.map(|directory| Place {
+        Ok(directory.map(|directory| Place::in_directory(path, Rc::new(directory), workshop)))
+    }
+
+    fn in_directory(path: &'a Path, directory: Rc<OwnedFd>, workshop: Option<OwnedFd>) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Place {
             path,
             directory,
             workshop,
             name: name.into_owned(),
-        }))
+        }
     }
 
     fn directory(&self) -> BorrowedFd<'_> {
@@ -144,7 +232,7 @@ impl<'a> Place<'a> {
         if !is_ours(&self.directory).context(self.path.display())? {
             flags |= OFlag::O_NOFOLLOW;
         }
-        let opened = match openat(&self.directory, self.name.as_str(), flags, Mode::empty()) {
+        let opened = match openat(self.directory(), self.name.as_str(), flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ELOOP) => Err(Error::new("a symbolic link, expected a file")),
             opened => opened.map(File::from).map_err(system),
@@ -166,31 +254,29 @@ impl<'a> Place<'a> {
         opened.and_then(read).context(self.path.display()).map(Some)
     }
 
-    fn write(&self, text: &str) -> Result<Temporary<'_>> {
-        let write = || {
-            let mut new = Temporary::held(self.workshop(), &self.name)?;
-            let file = new.file();
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            Ok::<_, io::Error>(new)
-        };
-        write().context(format!("cannot write {}", self.path.display()))
+    fn make(&self, content: &dyn Content) -> Result<Named<'_>> {
+        let made = content.make(self.workshop(), &self.name);
+        made.context(format!("cannot write {}", self.path.display()))
     }
 
-    fn keep(&self) -> Result<Temporary<'_>> {
-        let second = Temporary::second(self.workshop(), self.directory(), &self.name);
-        second.context(format!("cannot keep {}", self.path.display()))
+    /// What is there now, if anything is.
+    fn keep(&self) -> Result<Option<Named<'_>>> {
+        match Named::second(self.workshop(), self.directory(), &self.name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            second => second
+                .context(format!("cannot keep {}", self.path.display()))
+                .map(Some),
+        }
     }
 
     /// Gives the file its place; without one nothing is to be left there.
-    fn put(&self, file: Option<Temporary<'_>>) -> Result {
+    fn put(&self, file: Option<Named<'_>>) -> Result {
         let name = self.name.as_str();
         match file {
             Some(file) => file
                 .replace_in(self.directory(), Path::new(name))
                 .context(self.path.display()),
-            None => unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
+            None => unlinkat(self.directory(), name, UnlinkatFlags::NoRemoveDir)
                 .map_err(system)
                 .context(self.path.display()),
         }
@@ -288,6 +374,70 @@ mod tests {
             );
         }
         assert!(!is_change(&files)?);
+        Ok(())
+    }
+
+    /// Makes a text, and does something on the way.
+    struct Meanwhile<'a>(&'a dyn Fn() -> io::Result<()>);
+
+    impl Content for Meanwhile<'_> {
+        fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>> {
+            (self.0)()?;
+            "meanwhile".to_owned().make(directory, name)
+        }
+    }
+
+    #[test]
+    fn steps_are_all_taken_or_none() -> Result {
+        let root = tempfile::tempdir()?;
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("old"), "old")?;
+        symlink("old", at("link"))?;
+        let fails = || Err(io::Error::other("fails"));
+        // Where a file is about to be put.
+        let is_taken = || fs::create_dir(at("new"));
+        for meanwhile in [&fails as &dyn Fn() -> io::Result<()>, &is_taken, &|| Ok(())] {
+            let step = |name: &str, content: Option<&str>| Step {
+                path: at(name),
+                content: content.map(|text| Box::new(text.to_owned()) as Box<dyn Content>),
+            };
+            let mut steps = vec![
+                step("old", Some("text")),
+                step("link", None),
+                step("new", Some("text")),
+                step("never/there", None),
+                step("nor here", None),
+            ];
+            steps.push(Step {
+                path: at("other"),
+                content: Some(Box::new(Meanwhile(meanwhile))),
+            });
+            let done = apply(&steps);
+            let names = crate::host::files::entries(root.path())?;
+            if done.is_ok() {
+                assert_eq!(names, ["new", "old", "other"]);
+                assert_eq!(fs::read_to_string(at("old"))?, "text");
+                assert_eq!(fs::read_to_string(at("other"))?, "meanwhile");
+                continue;
+            }
+            match at("new").is_dir() {
+                true => fs::remove_dir(at("new"))?,
+                false => assert_eq!(names, ["link", "old"]),
+            }
+            assert_eq!(crate::host::files::entries(root.path())?, ["link", "old"]);
+            assert_eq!(fs::read_link(at("link"))?, Path::new("old"));
+            assert_eq!(fs::read_to_string(at("old"))?, "old");
+        }
+        assert!(at("other").exists());
+        // Nothing is made for what has no directory.
+        let refused = apply(&[Step {
+            path: at("never/there"),
+            content: Some(Box::new(String::new())),
+        }]);
+        assert!(refused.is_err() && !at("never").exists());
+        make_directory(&at("never/ever"))?;
+        make_directory(&at("never/ever"))?;
+        assert!(at("never/ever").is_dir() && make_directory(&at("old/ever")).is_err());
         Ok(())
     }
 
