@@ -24,5 +24,6 @@ pub mod environment;
 mod fire;
 pub mod installed;
 pub mod interrupt;
+pub mod mark;
 
 pub use fire::Firing;

@@ -68,7 +68,8 @@ pub struct Manifest {
     pub files: Vec<HostFile>,
 }
 
-/// The last line of every program's help. install.sh tells our files by its first words.
+/// The last line of every program's help. Its first words tell the suite's programs from others,
+/// see `runner::mark`.
 const PART_OF: &str = "Part of vdsm-hooks, licence GPL-2.0-or-later.\n";
 
 /// Why VDSM no longer ships a hook.

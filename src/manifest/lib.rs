@@ -31,6 +31,13 @@ pub fn catalog(_: TokenStream) -> TokenStream {
     tokens(catalog_here())
 }
 
+/// What each hook has installed besides programs, in the order of the hooks' names: the name, and files
+/// of its folder with what is in them, `&[(&str, &[(&str, &[u8])])]`.
+#[proc_macro]
+pub fn folders(_: TokenStream) -> TokenStream {
+    tokens(folders_here())
+}
+
 /// The tests of hooks, `hooks/<name>/tests.rs`, as modules called like the hooks.
 #[proc_macro]
 pub fn hook_tests(_: TokenStream) -> TokenStream {
@@ -86,6 +93,36 @@ fn catalog_here() -> Result<String, Box<dyn Error>> {
         "{{ {}; &[{}] }}",
         depends_on(&manifest),
         texts.join(", ")
+    ))
+}
+
+fn folders_here() -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for file in files()? {
+        let text = std::fs::read_to_string(&file)?;
+        let at = |error: serde_json::Error| format!("{}: {error}", file.display());
+        let hook = Manifest::parse(&text).map_err(at)?;
+        let mut names = vec!["README.md"];
+        if !hook.sudo.is_empty() {
+            names.push("sudoers");
+        }
+        names.extend(hook.files.iter().map(|file| file.source.as_str()));
+        code += &format!("({:?}, &[", hook.name);
+        for name in names {
+            let path = file.with_file_name(name);
+            code += &format!("({name:?}, include_bytes!({path:?})), ");
+        }
+        code += "]), ";
+    }
+    // A new hook is a new line of the manifest, and a new file is one of hook.json.
+    Ok(format!(
+        "{{ {}; {}; &[{code}] }}",
+        depends_on(&root()?.join("Cargo.toml")),
+        files()?
+            .iter()
+            .map(|file| depends_on(file))
+            .collect::<Vec<_>>()
+            .join("; ")
     ))
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::runner::mark;
 use crate::{Context as _, Result};
 
 /// One name in an event's directory.
@@ -77,7 +78,7 @@ impl Origin {
         match self {
             Origin::Ours => "a program of this suite",
             Origin::Script => "a script",
-            Origin::Foreign => "a foreign program",
+            Origin::Foreign => "not part of vdsm-hooks",
             Origin::Unreadable => "a file that cannot be read",
         }
     }
@@ -90,18 +91,20 @@ pub fn origin(path: &Path) -> Origin {
     if read.is_err() {
         return Origin::Unreadable;
     }
-    let mut windows = content.windows(MARK.len());
     if content.starts_with(b"#!") {
         Origin::Script
-    } else if content.starts_with(b"\x7fELF") && windows.any(|window| window == MARK) {
+    } else if content.starts_with(b"\x7fELF") && mark::has_mark(&content) {
         Origin::Ours
     } else {
         Origin::Foreign
     }
 }
 
-/// In the help text of every program of the suite.
-const MARK: &[u8] = b"Part of vdsm-hooks";
+/// Whether a file is a program of the suite. Nothing but a file is opened.
+pub fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file()) && origin(path) == Origin::Ours
+}
+
 /// Of a program, that much is looked at.
 const MAX_BYTES: u64 = 64 << 20;
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Control-C and `kill`: a hook runs in a process group of its own, so the terminal does not
-//! reach it, and it must not outlive who runs it.
+//! reach it, and it must not outlive who runs it. Who changes several files ([`hold`]) is to end
+//! when they are whole.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
@@ -31,11 +33,7 @@ pub(super) fn running() -> MutexGuard<'static, Option<Pid>> {
 /// # Errors
 /// No more threads.
 pub fn clean_up_when_interrupted(directory: &Path) -> Result {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block()?;
+    let signals = block()?;
     let directory = directory.to_owned();
     thread::Builder::new().spawn(move || {
         let Ok(signal) = signals.wait() else {
@@ -54,4 +52,53 @@ pub fn clean_up_when_interrupted(directory: &Path) -> Result {
         std::process::exit(128 + signal as i32);
     })?;
     Ok(())
+}
+
+/// Keeps interrupts from this thread and those that it makes.
+fn block() -> Result<SigSet> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    Ok(signals)
+}
+
+/// The signal that has come since [`hold`]; 0 for none.
+static CAME: AtomicU8 = AtomicU8::new(0);
+
+/// From now on an interrupt does nothing by itself: [`pending`] says that one has come.
+///
+/// # Errors
+/// No more threads.
+pub fn hold() -> Result {
+    let signals = block()?;
+    thread::Builder::new().spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            CAME.store(
+                u8::try_from(signal as i32).unwrap_or(u8::MAX),
+                Ordering::Relaxed,
+            );
+        }
+    })?;
+    Ok(())
+}
+
+/// The number of the signal that has come since [`hold`].
+pub fn signal() -> Option<u8> {
+    match CAME.load(Ordering::Relaxed) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// For a moment at which all can still be taken back.
+///
+/// # Errors
+/// An interrupt has come.
+pub fn pending() -> io::Result<()> {
+    match signal() {
+        None => Ok(()),
+        Some(_) => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+    }
 }
