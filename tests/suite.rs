@@ -35,6 +35,7 @@ mod domain_tool;
 mod editing;
 mod filters;
 mod images;
+mod install;
 mod layout;
 mod left_behind;
 mod pairs;

@@ -1418,6 +1418,8 @@ fn help_and_version_answer() {
         (&["show", "--help"], "Example:"),
         (&["engine-config", "--help"], "Examples:"),
         (&["files", "--help"], "Example:"),
+        (&["install", "--help"], "the source tree is not needed"),
+        (&["uninstall", "--help"], "Example:"),
         (
             &["--version"],
             concat!("vdsm-hooks ", env!("CARGO_PKG_VERSION")),
@@ -1450,6 +1452,8 @@ fn man_pages_are_proper() {
         "vdsm-hooks-run.1",
         "vdsm-hooks-completion.1",
         "vdsm-hooks-engine-config.1",
+        "vdsm-hooks-install.1",
+        "vdsm-hooks-uninstall.1",
         "vdsm-hook-cpuflags.8",
     ] {
         assert!(pages.contains(&man.join(name)), "{name} in {pages:?}");

@@ -6,6 +6,10 @@ use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::{Context as _, Error, Result};
 
 const DESCRIPTIONS: &[&str] = vdsm_hooks_manifest::catalog!();
+/// Files of a hook's folder: name and content.
+type Files = &'static [(&'static str, &'static [u8])];
+/// What hooks have installed besides programs: name of the hook, and files of its folder.
+const FOLDERS: &[(&str, Files)] = vdsm_hooks_manifest::folders!();
 
 /// All hooks, in name order.
 pub(crate) fn all() -> Result<Vec<Manifest>> {
@@ -26,6 +30,13 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<Manifest>> {
         hook.cloned().ok_or_else(|| unknown(name, &all))
     };
     names.iter().map(known).collect()
+}
+
+/// What was in this file of the hook's folder: `README.md`, `sudoers` and the files that `hook.json` names.
+pub(crate) fn file(hook: &str, name: &str) -> Option<&'static [u8]> {
+    let (_, files) = FOLDERS.iter().find(|(folder, _)| *folder == hook)?;
+    let (_, content) = files.iter().find(|(file, _)| *file == name)?;
+    Some(content)
 }
 
 fn unknown(name: &str, all: &[Manifest]) -> Error {

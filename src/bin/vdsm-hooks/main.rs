@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! `vdsm-hooks`, the administrator's tool: tries VDSM's hooks on a copy of a document, lists what
-//! is installed, and explains the hooks of the suite.
+//! is installed, installs and removes hooks, and explains those of the suite.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -21,6 +21,7 @@ mod domain;
 mod engine_config;
 mod files;
 mod grow_disk;
+mod install;
 mod list;
 mod man;
 mod report;
@@ -32,7 +33,7 @@ mod show;
 /// from all statuses that say something about hooks or storage domains.
 const CANNOT: u8 = 64;
 
-/// Tries, lists and explains hooks of oVirt's host agent VDSM
+/// Tries, installs, lists and explains hooks of oVirt's host agent VDSM
 #[derive(Parser)]
 #[command(name = "vdsm-hooks", version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -53,6 +54,8 @@ Examples:
       vdsm-hooks show cpuflags
   How do its properties get into the engine, beside those that are there?
       engine-config -g UserDefinedVMProperties | vdsm-hooks engine-config cpuflags --current -
+  How do hooks get off this host again, where no package manager put them there?
+      vdsm-hooks uninstall --hook cpuflags
   Is this storage domain intact?
       vdsm-hooks domain check /rhev/data-center/mnt/nas:_export
 
@@ -67,6 +70,8 @@ enum Command {
     Doctor(doctor::Arguments),
     Show(show::Arguments),
     EngineConfig(engine_config::Arguments),
+    Install(install::InstallArguments),
+    Uninstall(install::UninstallArguments),
     Files(files::Arguments),
     GrowDisk(grow_disk::Arguments),
     Man(man::Arguments),
@@ -96,6 +101,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::EngineConfig(arguments) => engine_config::run(arguments),
+        Command::Install(arguments) => install::install(arguments, &Tool::command()),
+        Command::Uninstall(arguments) => install::uninstall(arguments),
         Command::Files(arguments) => files::run(arguments),
         Command::GrowDisk(arguments) => grow_disk::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),

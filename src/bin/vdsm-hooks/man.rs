@@ -4,7 +4,7 @@
 //! from the descriptions of the hooks.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap_complete::Shell;
@@ -38,50 +38,61 @@ pub(crate) struct CompletionArguments {
 
 /// Shells whose scripts are tried.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum KnownShell {
+pub(crate) enum KnownShell {
     Bash,
     Zsh,
     Fish,
 }
 
 /// Prints the script.
-pub(crate) fn completion(
-    arguments: &CompletionArguments,
-    mut tool: clap::Command,
-) -> Result<ExitCode> {
-    let shell = match arguments.shell {
+pub(crate) fn completion(arguments: &CompletionArguments, tool: clap::Command) -> Result<ExitCode> {
+    print(&String::from_utf8_lossy(&script(arguments.shell, tool)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The completion script for a shell.
+pub(crate) fn script(shell: KnownShell, mut tool: clap::Command) -> Vec<u8> {
+    let shell = match shell {
         KnownShell::Bash => Shell::Bash,
         KnownShell::Zsh => Shell::Zsh,
         KnownShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut tool, "vdsm-hooks", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
+    script
 }
 
 /// Writes the pages.
 pub(crate) fn run(arguments: &Arguments, tool: clap::Command) -> Result<ExitCode> {
     let directory = &arguments.directory;
     fs::create_dir_all(directory).context(directory.display())?;
-    let mut tool = tool.disable_help_subcommand(true);
-    tool.build();
-    write_commands(&tool, directory)?;
-    for hook in catalog::all()? {
-        let file = directory.join(format!("vdsm-hook-{}.8", hook.name));
-        fs::write(&file, hook_page(&hook)).context(file.display())?;
+    for (name, page) in pages(&catalog::all()?, tool)? {
+        let file = directory.join(name);
+        fs::write(&file, page).context(file.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the page of a command, and those of its subcommands.
-fn write_commands(command: &clap::Command, directory: &Path) -> Result {
+/// The pages of the tool and of these hooks: names of files, and texts.
+pub(crate) fn pages(hooks: &[Manifest], tool: clap::Command) -> Result<Vec<(String, String)>> {
+    let mut tool = tool.disable_help_subcommand(true);
+    tool.build();
+    let mut pages = Vec::new();
+    add_commands(&tool, &mut pages)?;
+    for hook in hooks {
+        pages.push((format!("vdsm-hook-{}.8", hook.name), hook_page(hook)));
+    }
+    Ok(pages)
+}
+
+/// Adds the page of a command, and those of its subcommands.
+fn add_commands(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Result {
     for subcommand in command.get_subcommands() {
-        write_commands(subcommand, directory)?;
+        add_commands(subcommand, pages)?;
     }
     let name = command.get_display_name().unwrap_or("vdsm-hooks");
-    let file = directory.join(format!("{name}.1"));
-    fs::write(&file, command_page(command, name)?).context(file.display())
+    pages.push((format!("{name}.1"), command_page(command, name)?));
+    Ok(())
 }
 
 /// The first line of a page. It has no date: that of the build would make every build differ.
