@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Tests install.sh in temporary roots, with programs that are already built.
+# Tests install.sh, and the tool that it calls, in temporary roots, with programs that are already
+# built. What goes wrong at any step of it is in tests/install.rs.
 #
 # Usage: tests/install.sh [DIR]     DIR holds the programs; target/release by default
 #
@@ -73,7 +74,7 @@ succeeds() {
 # Fails with lines of ours only.
 fails() {
     install_sh "$@"
-    [ "$status" = 1 ] && [ -s "$work/err" ] && ! grep -qv '^install.sh: ' "$work/err"
+    [ "$status" = 1 ] && [ -s "$work/err" ] && ! grep -qv -e '^install.sh: ' -e '^vdsm-hooks: ' "$work/err"
 }
 
 says() { grep -qF -- "$1" "$work/out"; }
@@ -173,38 +174,16 @@ find "$events" -type l -delete
 killed=$(sh -c 'echo $$')
 mkdir "$events/.50_diskunmap.$killed.aB3xYz" "$events/.50_diskunmap.$$.aB3xYz" "$events/.50_diskunmap.other.aB3xYz"
 touch "$events/.50_diskunmap.$killed.aB3xYz/new"
-# As earlier versions called them.
+# As still earlier versions called them.
 touch "$events/.50_diskunmap.$killed" "$events/.50_diskunmap.$$" "$events/.50_diskunmap.other"
+# And this one, with a name like it that is somebody else's.
+touch "$events/.50_diskunmap.0123456789abcdef.new" "$events/.50_diskunmap.other.new"
 check 'the next run' succeeds "$planted" --hook diskunmap
-cleared() { [ "$(cd "$events" && echo .5*)" = ".50_diskunmap.$$ .50_diskunmap.$$.aB3xYz .50_diskunmap.other .50_diskunmap.other.aB3xYz" ]; }
-check 'removes what one that was killed has left, and nothing else' cleared
-
-# Runs install.sh for the root $1, and kills it at its first call of $2, which then does nothing.
-killed_at() {
-    mkdir -p "$work/killers/$2" "$work/scratch"
-    # shellcheck disable=SC2016 # The variable is that program's.
-    printf '#!/bin/sh\nkill -KILL "$INSTALLER"\n' >"$work/killers/$2/$2"
-    chmod 755 "$work/killers/$2/$2"
-    TMPDIR=$work/scratch PATH=$work/killers/$2:$PATH sh -c 'export INSTALLER=$$; exec sh "$@"' sh \
-        "$project/install.sh" --programs "$programs" --destdir "$1" >"$work/out" 2>"$work/err"
-    [ $? = 137 ]
+cleared() {
+    [ "$(cd "$events" && echo .5*)" = \
+        ".50_diskunmap.$$ .50_diskunmap.$$.aB3xYz .50_diskunmap.other .50_diskunmap.other.aB3xYz .50_diskunmap.other.new" ]
 }
-in_scratch() { TMPDIR=$work/scratch succeeds "$@"; }
-only_var() { [ "$(cd "$1" && find . | sort | tr '\n' ' ')" = '. ./var ./var/lib ' ]; }
-# Before its first note, with all files prepared, and with one of them in its place.
-for step in tee mv rmdir; do
-    cut=$work/cut-$step
-    mkdir -p "$cut/var/lib"
-    check "is killed at $step" killed_at "$cut" "$step"
-    cp -a "$cut" "$cut-too"
-    check "killed at $step, --uninstall succeeds" in_scratch "$cut" --uninstall
-    check "killed at $step, --uninstall leaves nothing" only_var "$cut"
-    check "killed at $step, the next run succeeds" in_scratch "$cut-too"
-    check "killed at $step, it leaves no temporary file" no_hidden_files "$cut-too"
-    check "killed at $step, it leaves no scratch directory" empty "$work/scratch"
-    check "killed at $step, --uninstall then succeeds" in_scratch "$cut-too" --uninstall
-    check "killed at $step, --uninstall then leaves nothing" only_var "$cut-too"
-done
+check 'removes what one that was killed has left, and nothing else' cleared
 
 # --- A second run ---
 
@@ -250,6 +229,14 @@ rmdir "$root"/usr/libexec/vdsm/hooks/before_device_create "$root"/usr/libexec/vd
 find "$root/usr/libexec/vdsm/hooks" -mindepth 1 -type d -empty ! -name before_vm_start -delete
 check 'apart from event directories the tree is as before' as_before "$root"
 
+# Without anything built, by the tool that is installed.
+installed_tool() {
+    succeeds "$root" --hook cpuflags && mkdir "$work/no-programs" &&
+        sh "$project/install.sh" --programs "$work/no-programs" --destdir "$root" --uninstall >"$work/out" 2>"$work/err" &&
+        says 'files removed' && not exists "$root/usr/bin/vdsm-hooks"
+}
+check 'the installed tool is enough for --uninstall' installed_tool
+
 # --- Files that are not ours ---
 
 root=$work/foreign
@@ -283,7 +270,7 @@ check 'has still changed nothing' unchanged "$root"
 check '--replace installs' succeeds "$root" --replace
 kept=$root/var/lib/vdsm-hooks/replaced
 replaced() {
-    says '4 replaced' && cmp -s "$hooks/before_vm_start/50_macbind" "$programs/macbind" &&
+    says '4 replaced' && says "$hooks/before_vm_start/50_macbind is not ours: moved to $kept/before_vm_start/50_macbind" && cmp -s "$hooks/before_vm_start/50_macbind" "$programs/macbind" &&
         is_script "$kept/before_vm_start/50_macbind" && mode_is 751 "$kept/before_vm_start/50_macbind" &&
         link_is ../before_device_create/50_extnet "$kept/before_nic_hotplug/50_extnet" &&
         is_script "$kept/usr/bin/vdsm-hooks" && no_hidden_files "$root"
@@ -553,6 +540,10 @@ real_root() {
         chmod 755 "$view/usr/local/bin/rpm"
         run --hook macbind && exit 6
         run --hook cpuflags || exit 7
+        # What is installed is all that it takes to remove it.
+        rm "$view/usr/local/bin/rpm"
+        chroot "$view" /usr/bin/vdsm-hooks uninstall || exit 10
+        [ ! -e "$view/usr/bin/vdsm-hooks" ] && [ ! -e "$view/usr/libexec/vdsm/hooks/before_vm_start" ] || exit 11
     ' real_root "$1" "$2" >"$work/out" 2>"$work/err"
 }
 if [ "$(id -u)" = 0 ]; then
