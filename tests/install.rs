@@ -139,7 +139,7 @@ const CALLS: [&str; 7] = [
     "unlink,unlinkat",
     "rmdir",
 ];
-const NUMBERS: [u32; 5] = [1, 2, 7, 20, 34];
+const NUMBERS: [u32; 3] = [1, 4, 25];
 
 /// Runs what `command` makes with `what` done to some of [`CALLS`], each time on a fresh tree.
 /// How often that was.
@@ -207,7 +207,7 @@ fn a_killed_installation_is_completed_or_taken_back() {
         let after = other.contents();
         assert_eq!(after, before, "{step}: {:?}", differing(&after, &before));
     });
-    assert!(count >= 15, "only {count} steps");
+    assert!(count >= 12, "only {count} steps");
 }
 
 /// Copies what is in a directory as it is.
@@ -238,7 +238,7 @@ fn a_killed_removal_is_completed_by_the_next() {
             assert_eq!(after, before, "{step}: {:?}", differing(&after, &before));
         },
     );
-    assert!(count >= 12, "only {count} steps");
+    assert!(count >= 8, "only {count} steps");
 }
 
 fn installed() -> Tree {
@@ -302,13 +302,13 @@ fn what_fails_changes_nothing() {
                 differing(&after, &before)
             );
         });
-        assert!(count >= 10, "{name}: only {count} steps");
+        assert!(count >= 8, "{name}: only {count} steps");
     }
 }
 
-/// Starts it inside of strace, which stops it for two seconds at this call.
+/// Starts it inside of strace, which stops it for three seconds at this call.
 fn start_slowly(command: &Command, call: &str, number: u32) -> Child {
-    let inject = format!("inject={call}:delay_enter=2s:when={number}");
+    let inject = format!("inject={call}:delay_enter=3s:when={number}");
     let mut strace = Command::new("strace");
     strace.args([
         "-o",
@@ -342,8 +342,13 @@ fn an_interrupt_takes_all_back_or_comes_too_late() {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let end = Instant::now() + Duration::from_secs(60);
-        // Once something is prepared it will be at that call.
-        while tree.hidden().is_empty() && Instant::now() < end {
+        let kept = tree.at("var/lib/vdsm-hooks/replaced/before_vm_start");
+        // What is put aside is made first, and placed first.
+        let is_there = || match call {
+            "linkat" => fs::read_dir(&kept).is_ok_and(|entries| entries.count() > 0),
+            _ => kept.join("50_macbind").exists(),
+        };
+        while !is_there() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
         }
         kill(Pid::from_raw(line.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
@@ -354,6 +359,8 @@ fn an_interrupt_takes_all_back_or_comes_too_late() {
             assert!(tree.hidden().is_empty() && tree.at(RULES).exists());
             succeeds(&mut tree.uninstall());
         } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.ends_with(": interrupted\n"), "{said}");
             assert_eq!(after, before, "{:?}", differing(&after, &before));
         }
         assert_eq!(tree.contents(), before);
@@ -465,7 +472,14 @@ fn links_of_others_are_not_followed() {
     );
     assert_eq!(tree.contents(), before);
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    // The administrator's own are.
+    // Nor where all directories are there.
+    let state = outside.path().join("vdsm-hooks");
+    fs::create_dir(&state).unwrap();
+    let touched = fs::metadata(&state).unwrap().modified().unwrap();
+    fails(&mut tree.install());
+    assert_eq!(tree.contents(), before);
+    assert_eq!(fs::metadata(&state).unwrap().modified().unwrap(), touched);
+    // Those of the administrator are.
     fs::set_permissions(tree.at("var"), Permissions::from_mode(0o755)).unwrap();
     succeeds(&mut tree.install());
     assert!(outside.path().join("vdsm-hooks/directories").exists());

@@ -160,6 +160,14 @@ pub fn make_directory(path: &Path) -> Result {
     enter(path, true).context(path.display()).map(drop)
 }
 
+/// Opens a directory, to name what is in it; none if it is not there.
+///
+/// # Errors
+/// It is no directory, or a symbolic link that others may have put there is on the way.
+pub fn directory(path: &Path) -> Result<Option<OwnedFd>> {
+    enter(path, false).context(path.display())
+}
+
 /// Whether [`change`] would be a change.
 ///
 /// # Errors

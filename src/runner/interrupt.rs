@@ -5,12 +5,12 @@
 //! when they are whole.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::Result;
@@ -64,32 +64,28 @@ fn block() -> Result<SigSet> {
     Ok(signals)
 }
 
-/// The signal that has come since [`hold`]; 0 for none.
-static CAME: AtomicU8 = AtomicU8::new(0);
+/// Where interrupts are read from since [`hold`], and the one that has come.
+static HELD: Mutex<(Option<SignalFd>, Option<u8>)> = Mutex::new((None, None));
 
 /// From now on an interrupt does nothing by itself: [`pending`] says that one has come.
 ///
 /// # Errors
-/// No more threads.
+/// No more files can be opened.
 pub fn hold() -> Result {
-    let signals = block()?;
-    thread::Builder::new().spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            CAME.store(
-                u8::try_from(signal as i32).unwrap_or(u8::MAX),
-                Ordering::Relaxed,
-            );
-        }
-    })?;
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let held = SignalFd::with_flags(&block()?, flags)?;
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(held);
     Ok(())
 }
 
 /// The number of the signal that has come since [`hold`].
 pub fn signal() -> Option<u8> {
-    match CAME.load(Ordering::Relaxed) {
-        0 => None,
-        signal => Some(signal),
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let (reader, came) = &mut *held;
+    if let Some(Ok(Some(found))) = reader.as_ref().map(SignalFd::read_signal) {
+        *came = u8::try_from(found.ssi_signo).ok();
     }
+    *came
 }
 
 /// For a moment at which all can still be taken back.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -108,12 +109,15 @@ pub(crate) fn uninstall(arguments: &UninstallArguments) -> Result<ExitCode> {
     ended(uninstall_from(&tree))
 }
 
-/// Prints what was done. An interrupt ends as in a shell.
+/// Prints what was done. After an interrupt the status is that of a shell command.
 fn ended(done: Result<String>) -> Result<ExitCode> {
     match (done, interrupt::signal()) {
         (Ok(text), _) => print(&text).map(|()| ExitCode::SUCCESS),
-        (Err(_), Some(signal)) => Ok(ExitCode::from(128_u8.saturating_add(signal))),
         (Err(error), None) => Err(error),
+        (Err(error), Some(signal)) => {
+            let _ = writeln!(io::stderr(), "vdsm-hooks: {error}");
+            Ok(ExitCode::from(128_u8.saturating_add(signal)))
+        }
     }
 }
 
@@ -131,7 +135,8 @@ fn install_into(tree: &Tree, arguments: &InstallArguments, tool: &clap::Command)
     let plan = Plan::new(tree, &list, arguments.replace)?;
     let is_idle = plan.is_empty() && !journal::is_unfinished(tree);
     let paths = || list.files.iter().map(|wanted| wanted.path.as_str());
-    if is_idle && journal::left_beside(tree.root(), paths()).is_empty() {
+    let real = fs::canonicalize(tree.root()).unwrap_or_else(|_| tree.root().to_owned());
+    if is_idle && journal::left_beside(&real, paths()).is_empty() {
         return Ok(nothing_to_change(tree, &plan));
     }
     let mut journal = Journal::begin(tree)?;

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -56,6 +57,8 @@ impl Journal {
         // There is no place yet to write that down.
         let made = missing_below(&real, STATE);
         make_all(&real, &made, &mut undo)?;
+        // Over no link of others, also where it was there.
+        transaction::make_directory(&real.join(STATE))?;
         let path = real.join(UNFINISHED);
         let (file, held, is_new) = hold(&path)?;
         if is_new {
@@ -214,9 +217,14 @@ fn push_removal(undo: &mut Undo<'static>, directory: PathBuf) {
 }
 
 /// What a run that was killed has left beside a file.
-pub(super) enum Left {
-    /// What was to become the file, or a second name of it: as `temporary` calls it.
-    Named(PathBuf, String),
+pub(super) struct Left {
+    directory: Rc<OwnedFd>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// What was to become this file, or a second name of it: as `temporary` calls it.
+    Named(String),
     /// Of earlier releases: a file, or a directory with a file in it.
     File(PathBuf),
     Directory(PathBuf),
@@ -225,14 +233,10 @@ pub(super) enum Left {
 impl Left {
     /// Nobody is stopped by what stays.
     fn remove(&self) {
-        match self {
-            Left::Named(directory, name) => {
-                if let Ok(directory) = temporary::directory(directory) {
-                    temporary::clear(directory.as_fd(), Some(name));
-                }
-            }
-            Left::File(path) => drop(fs::remove_file(path)),
-            Left::Directory(path) => {
+        match &self.kind {
+            Kind::Named(name) => temporary::clear(self.directory.as_fd(), Some(name)),
+            Kind::File(path) => drop(fs::remove_file(path)),
+            Kind::Directory(path) => {
                 let _ = fs::remove_file(path.join("new"));
                 let _ = fs::remove_dir(path);
             }
@@ -240,7 +244,7 @@ impl Left {
     }
 }
 
-/// What is left beside these files.
+/// What is left beside these files. The root is named over no link.
 pub(super) fn left_beside<'p>(root: &Path, paths: impl Iterator<Item = &'p str>) -> Vec<Left> {
     let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for path in paths {
@@ -251,41 +255,47 @@ pub(super) fn left_beside<'p>(root: &Path, paths: impl Iterator<Item = &'p str>)
     }
     let mut left = Vec::new();
     for (directory, names) in names {
-        let directory = root.join(directory);
-        for entry in files::entries(&directory).unwrap_or_default() {
-            if entry.starts_with('.') {
-                left.extend(
-                    names
-                        .iter()
-                        .filter_map(|name| left_of(&directory, &entry, name)),
-                );
+        let Ok(Some(directory)) = transaction::directory(&root.join(directory)) else {
+            continue;
+        };
+        let directory = Rc::new(directory);
+        let place = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+        for entry in files::entries(&place).unwrap_or_default() {
+            if !entry.starts_with('.') {
+                continue;
             }
+            let kinds = names
+                .iter()
+                .filter_map(|name| left_of(&place, &entry, name));
+            left.extend(kinds.map(|kind| Left {
+                directory: directory.clone(),
+                kind,
+            }));
         }
     }
     left
 }
 
-fn left_of(directory: &Path, entry: &str, name: &str) -> Option<Left> {
+fn left_of(directory: &Path, entry: &str, name: &str) -> Option<Kind> {
     if temporary::is_for(entry, Some(name)) {
-        return Some(Left::Named(directory.to_owned(), name.to_owned()));
+        return Some(Kind::Named(name.to_owned()));
     }
     // Earlier releases had the number of their process in the name, and six letters.
-    let rest = entry
-        .strip_prefix('.')?
-        .strip_prefix(name)?
-        .strip_prefix('.')?;
-    let (process, letters) = rest
-        .split_once('.')
-        .map_or((rest, None), |(a, b)| (a, Some(b)));
+    let rest = entry.strip_prefix('.')?.strip_prefix(name)?;
+    let rest = rest.strip_prefix('.')?;
+    let (process, letters) = match rest.split_once('.') {
+        Some((process, letters)) => (process, Some(letters)),
+        None => (rest, None),
+    };
     let path = directory.join(entry);
     let found = fs::symlink_metadata(&path).ok()?;
     if !is_gone(process).ok()? || found.uid() != geteuid().as_raw() {
         return None;
     }
     match letters {
-        None if found.is_file() => Some(Left::File(path)),
+        None if found.is_file() => Some(Kind::File(path)),
         Some(letters) if found.is_dir() && letters.len() == 6 && !letters.contains('.') => {
-            Some(Left::Directory(path))
+            Some(Kind::Directory(path))
         }
         _ => None,
     }

@@ -3,6 +3,7 @@
 //! What this release installs, file by file.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -260,7 +261,7 @@ impl transaction::Content for Copied {
 }
 
 /// One of our own lists.
-pub(super) fn list_of(lines: &std::collections::BTreeSet<String>) -> Content {
+pub(super) fn list_of(lines: &BTreeSet<String>) -> Content {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Content::Text(text.into_bytes().into(), 0o644)
 }
