@@ -293,13 +293,25 @@ fn the_tool_says_the_same() {
         (&sound, "", Some("ok")),
         (&broken, "the metadata seal is broken, ", Some("broken")),
         (&empty, "the metadata is empty", Some("empty")),
-        (&missing, "the metadata file is missing", Some("missing file")),
+        (
+            &missing,
+            "the metadata file is missing",
+            Some("missing file"),
+        ),
         (&cut, "the metadata file is missing", Some("missing file")),
         (&file, "the metadata file is missing", Some("missing file")),
         (&huge, "cannot be read, larger than 65536 bytes", None),
         (&fifo, "cannot be read, a FIFO, expected a file", None),
-        (&directory, "cannot be read, a directory, expected a file", None),
-        (&linked, "cannot be read, a symbolic link, expected a file", None),
+        (
+            &directory,
+            "cannot be read, a directory, expected a file",
+            None,
+        ),
+        (
+            &linked,
+            "cannot be read, a symbolic link, expected a file",
+            None,
+        ),
         (
             &moved,
             "cannot be read, dom_md is a symbolic link, expected a directory",
@@ -707,7 +719,10 @@ fn blocked_domains_are_waited_for_side_by_side() {
     let (status, stderr) = firing.end();
     assert_eq!((status, lines(&stderr).len()), (0, 2), "{stderr}");
     for (line, mount) in lines(&stderr).into_iter().zip(&mounts) {
-        let said = format!("in {}/{DATA_ID}/dom_md/metadata: cannot be read, ", mount.display());
+        let said = format!(
+            "in {}/{DATA_ID}/dom_md/metadata: cannot be read, ",
+            mount.display()
+        );
         assert!(line.contains(&said), "{line}");
     }
     assert_nobody_works_on(storage.path());
