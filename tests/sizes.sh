@@ -21,7 +21,15 @@ trap 'exit 130' HUP INT TERM
     printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n'
     sed -n '/^\[profile\.release\]/,/^$/p' "$project/Cargo.toml"
 } >"$work/Cargo.toml"
-(cd "$work" && cargo build --quiet --release --target-dir built)
+# With the unwinder in it, as build.rs has it for ours.
+unwinder=
+case $(cc -print-file-name=libgcc_eh.a) in
+/*)
+    echo 'INPUT(-lgcc_eh)' >"$work/libgcc_s.so"
+    unwinder="-L native=$work"
+    ;;
+esac
+(cd "$work" && RUSTFLAGS=$unwinder cargo build --quiet --release --target-dir built)
 empty=$(stat -c %s "$work/built/release/empty")
 
 tab=$(printf '\t')

@@ -150,14 +150,20 @@ impl<'d> Temporary<'d> {
             OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(directory, name.as_str(), new, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let file = File::from(file);
-        let identity = file.metadata().map(|file| (file.dev(), file.ino()))?;
+        let look = || file.metadata().map(|file| (file.dev(), file.ino()));
+        let found = look();
         let named = Named {
             directory,
             name,
-            identity,
+            // Looked at once more if that failed: it is not left behind.
+            identity: match &found {
+                Ok(identity) => *identity,
+                Err(_) => look()?,
+            },
             _held: None,
             is_placed: false,
         };
+        found?;
         Ok(Temporary { named, file })
     }
 
