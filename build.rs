@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Has the linker take the unwinder from GCC's archive instead of libgcc_s.so.1, which the standard
-/// library asks for: loading that takes a tenth of a hook's whole time (docs/benchmarks.md). The linker
-/// takes a text for a library, and looks here before it looks at the system's.
+/// library asks for and which has to be loaded at every start. The linker takes a text for a library,
+/// and looks here before it looks at the system's.
 fn link_unwinder(out: &Path) -> Result<(), Box<dyn Error>> {
     let archive = Command::new("cc")
         .arg("-print-file-name=libgcc_eh.a")

@@ -2,16 +2,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Measures programs, stripped, against the empty program that the same compiler makes with the same
-# profile: how much of a program is the compiler's own differs from one release to the next.
+# profile: how much of a program is the compiler's own differs from one release to the next. Of static
+# ones most is libc's.
 #
-# Usage: tests/sizes.sh <LIST     one program a line: kind (program, daemon, helper), tab, file
+# Usage: tests/sizes.sh [--static] <LIST     one program a line: kind (program, daemon, helper), tab, file
 
 set -eu
 project=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 # The largest of each kind, in hundredths of the empty program. Hooks and daemons are paid for at each
 # start of a VM, a helper only where its hook has work for it.
-largest_of() { case $1 in helper) echo 270 ;; *) echo 250 ;; esac }
+largest_of() {
+    case ${linked-}$1 in
+    static*) echo 159 ;;
+    helper) echo 270 ;;
+    *) echo 250 ;;
+    esac
+}
+
+linked='' flags=''
+case "${1-}" in
+--static) linked=static flags='-C target-feature=+crt-static' ;;
+'') ;;
+*)
+    echo "sizes.sh: unknown argument $1: expected --static" >&2
+    exit 1
+    ;;
+esac
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vdsm-hooks-sizes.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
@@ -22,15 +39,15 @@ trap 'exit 130' HUP INT TERM
     sed -n '/^\[profile\.release\]/,/^$/p' "$project/Cargo.toml"
 } >"$work/Cargo.toml"
 # With the unwinder in it, as build.rs has it for ours.
-unwinder=
-case $(cc -print-file-name=libgcc_eh.a) in
+case $linked$(cc -print-file-name=libgcc_eh.a) in
 /*)
     echo 'INPUT(-lgcc_eh)' >"$work/libgcc_s.so"
-    unwinder="-L native=$work"
+    flags="-L native=$work"
     ;;
 esac
-(cd "$work" && RUSTFLAGS=$unwinder cargo build --quiet --release --target-dir built)
-empty=$(stat -c %s "$work/built/release/empty")
+target=$(rustc -vV | sed -n 's/^host: //p')
+(cd "$work" && RUSTFLAGS=$flags cargo build --quiet --release --target "$target" --target-dir built)
+empty=$(stat -c %s "$work/built/$target/release/empty")
 
 tab=$(printf '\t')
 status=0 count=0 most=0

@@ -65,3 +65,41 @@ pub fn entries(directory: &Path) -> Result<Vec<String>> {
     names.sort();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_to_its_limit_whatever_size_it_says() -> Result {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("file");
+        for length in [0, 1, 31, 4096, 10_000] {
+            let bytes = vec![b'x'; length];
+            fs::write(&path, &bytes)?;
+            for limit in [1, 31, 4096, 9_999, 10_000, 1 << 20] {
+                let read = read_file(&path, limit).map_err(|error| error.to_string());
+                let refused = format!("{}: larger than {limit} bytes", path.display());
+                let is_small = length as u64 <= limit;
+                let expected = if is_small {
+                    Ok(bytes.clone())
+                } else {
+                    Err(refused)
+                };
+                assert_eq!(read, expected, "{length} of {limit}");
+            }
+        }
+        // No size, and one that is larger than what comes.
+        for file in [
+            "/proc/self/status",
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+        ] {
+            let file = Path::new(file);
+            if let Ok(whole) = fs::read(file) {
+                assert_eq!(read_file(file, 1 << 20)?.len(), whole.len());
+                assert!(read_file(file, 8).is_err() || whole.len() <= 8);
+            }
+        }
+        Ok(())
+    }
+}

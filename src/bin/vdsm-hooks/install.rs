@@ -90,7 +90,7 @@ back what 'vdsm-hooks install --replace' has kept: all of it or nothing. Service
 What is not ours, or was changed by an administrator, stays. What packages have installed is left to
 the package manager. Neither the source tree nor built programs are needed.
 
-The exit status is 0 if nothing of ours is left; 64 if something is, as nothing was changed.
+The exit status is 0 if nothing of ours is left; 64 if not, and nothing was changed.
 
 Example:
   vdsm-hooks uninstall --hook cpuflags";

@@ -225,6 +225,12 @@ pub fn named(name: &str, arguments: &[&OsStr]) -> Vec<OsString> {
     words.map(|word| (*word).to_owned()).collect()
 }
 
+/// A path that is no UTF-8.
+#[cfg(test)]
+pub(crate) fn latin1() -> PathBuf {
+    OsString::from_vec(b"/mnt/caf\xe9\n".to_vec()).into()
+}
+
 /// That every one of these goes over whole, and nothing that is cut off does, nor what has more
 /// behind it.
 #[cfg(test)]
@@ -263,11 +269,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A name that is no UTF-8.
-    fn latin1() -> PathBuf {
-        PathBuf::from(OsString::from_vec(b"/caf\xe9\0\n".to_vec()))
-    }
 
     #[test]
     fn answers() {

@@ -290,18 +290,12 @@ fn has_open(process: &Path, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use super::*;
-    use crate::host::worker::message::{assert_goes_over, assert_is_understood};
+    use crate::host::worker::message::{assert_goes_over, assert_is_understood, latin1};
 
     #[test]
     fn messages() {
-        let latin1 = PathBuf::from(OsString::from_vec(b"/images/caf\xe9".to_vec()));
-        assert_is_understood(&[
-            Request::Look("/images/a".into()),
-            Request::Look(latin1.clone()),
-        ]);
+        assert_is_understood(&[Request::Look("/images/a".into()), Request::Look(latin1())]);
         assert_goes_over(&[
             Look {
                 is_block: true,
@@ -313,7 +307,7 @@ mod tests {
                 is_block: false,
                 size: 0,
                 has_writer: true,
-                real: latin1,
+                real: latin1(),
             },
         ]);
     }

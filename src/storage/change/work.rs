@@ -272,17 +272,12 @@ pub fn repair(file: &Path, repair: Repair, content: &[u8], end: Instant) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use super::*;
     use crate::finding::Finding;
-    use crate::host::worker::message::{Answer as _, assert_goes_over, assert_is_understood};
+    use crate::host::worker::message::{
+        Answer as _, assert_goes_over, assert_is_understood, latin1,
+    };
     use crate::storage::inspect::report::Image;
-
-    /// A path that is no UTF-8.
-    fn latin1() -> PathBuf {
-        OsString::from_vec(b"/mnt/caf\xe9".to_vec()).into()
-    }
 
     #[test]
     fn requests() {

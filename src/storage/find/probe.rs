@@ -352,15 +352,8 @@ fn end_of_link(link: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use super::*;
-    use crate::host::worker::message::{assert_goes_over, assert_is_understood};
-
-    /// A path that is no UTF-8.
-    fn latin1() -> PathBuf {
-        OsString::from_vec(b"/mnt/caf\xe9".to_vec()).into()
-    }
+    use crate::host::worker::message::{assert_goes_over, assert_is_understood, latin1};
 
     #[test]
     fn requests() {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -34,13 +34,14 @@ use crate::man::{self, KnownShell};
 pub(super) const LICENCE_TEXT: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE"));
 const README_TEXT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+const PROGRAM_MODE: u32 = 0o755;
 /// A large file may be among those that are put aside.
 const COPY_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What a file is to be.
 pub(super) enum Content {
     Text(Cow<'static, [u8]>, u32),
-    /// A built program, with the mode 0755.
+    /// A built program, with the mode [`PROGRAM_MODE`].
     Program(PathBuf),
     Link(String),
 }
@@ -198,7 +199,10 @@ impl Wanted {
                 if fs::metadata(program).context(program.display())?.len() != found.len() {
                     return Ok(false);
                 }
-                (fs::read(program).context(program.display())?.into(), 0o755)
+                (
+                    fs::read(program).context(program.display())?.into(),
+                    PROGRAM_MODE,
+                )
             }
         };
         // Who is not root cannot give files away.
@@ -211,28 +215,31 @@ impl Wanted {
 impl transaction::Content for Content {
     fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>> {
         interrupt::pending()?;
-        if let Content::Link(target) = self {
-            return Named::link(directory, name, Path::new(target));
-        }
-        let mut new = Temporary::new(directory, name)?;
-        let file = new.file();
-        let mode = match self {
-            Content::Text(text, mode) => {
-                file.write_all(text)?;
-                *mode
-            }
+        match self {
+            Content::Link(target) => Named::link(directory, name, Path::new(target)),
+            Content::Text(text, mode) => made(directory, name, &mut &text[..], *mode),
             Content::Program(program) => {
-                io::copy(&mut File::open(program)?, file)?;
-                0o755
+                made(directory, name, &mut File::open(program)?, PROGRAM_MODE)
             }
-            Content::Link(_) => 0o755,
-        };
-        if geteuid().is_root() {
-            fchown(&*file, Some(0), Some(0))?;
         }
-        file.set_permissions(Permissions::from_mode(mode))?;
-        Ok(new.written())
     }
+}
+
+/// A new file with what `source` gives.
+fn made<'d>(
+    directory: BorrowedFd<'d>,
+    name: &str,
+    source: &mut dyn io::Read,
+    mode: u32,
+) -> io::Result<Named<'d>> {
+    let mut new = Temporary::new(directory, name)?;
+    let file = new.file();
+    io::copy(source, file)?;
+    if geteuid().is_root() {
+        fchown(&*file, Some(0), Some(0))?;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(new.written())
 }
 
 /// A copy of this file or link, with everything that belongs to it.
