@@ -149,7 +149,7 @@ for request in '' 'start' "start $vm_id" "start ../../etc\nred $tap1 mirror" "be
 done
 long() { echo "start $vm_id" && yes "red $tap1 mirror" | head -n "$1"; }
 check "and too many pairs" says 'start with 1 to 32' asks "$(long 33)"
-check "and more than that" says 'longer than any' asks "$(long 2000)"
+check "and more than that" says 'longer than 16384 bytes' asks "$(long 2000)"
 check "sudo lets nobody give it arguments" says 'password is required' \
     setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n /usr/libexec/vdsm-hooks/promisc-tc start
 check "nor run tc" says 'password is required' setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n tc qdisc show

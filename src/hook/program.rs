@@ -3,7 +3,7 @@
 //! A hook as a program: its arguments, its log, what it says, and its exit status.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::{env, io};
 
 use crate::error::one_line;
 use crate::host::{command, worker};
-use crate::{Error, Result};
+use crate::{Context as _, Error, Result};
 
 /// What a hook program knows of itself; [`program!`](crate::program!) makes it.
 #[derive(Clone, Copy)]
@@ -113,6 +113,32 @@ pub fn run_helper(
             say(name, &format!("gave up after {seconds} s"));
         })?;
         body(arguments)
+    })
+}
+
+/// [`run_helper`] of a helper that takes no arguments, so that its rule for sudo is one exact command
+/// line: `body` gets what is on standard input, at most `max_bytes` of it.
+pub fn run_helper_on_request(
+    program: Program,
+    limit: Duration,
+    max_bytes: u64,
+    body: impl FnOnce(&str) -> Result,
+) -> ExitCode {
+    run_helper(program, limit, |arguments| {
+        if !arguments.is_empty() {
+            let problem = "expected no arguments: the request comes on standard input";
+            return Err(Error::new(problem));
+        }
+        let mut request = String::new();
+        let read = io::stdin()
+            .take(max_bytes + 1)
+            .read_to_string(&mut request)
+            .context("standard input")?;
+        if read as u64 > max_bytes {
+            let problem = format!("request longer than {max_bytes} bytes");
+            return Err(Error::new(problem));
+        }
+        body(&request)
     })
 }
 
