@@ -21,6 +21,7 @@
 
 mod literal;
 mod mac;
+mod uuid;
 
 use std::env;
 use std::fmt::Display;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 pub use literal::Literal;
 pub use mac::Mac;
+pub use uuid::is_uuid;
 
 use crate::{Error, Result};
 

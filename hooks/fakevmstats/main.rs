@@ -179,7 +179,7 @@ fn interfaces(id: &[u8; 16]) -> Value {
 }
 
 fn uuid_bytes(id: &str) -> Option<[u8; 16]> {
-    if !vdsm_hooks::storage::is_uuid(id) {
+    if !vdsm_hooks::props::is_uuid(id) {
         return None;
     }
     u128::from_str_radix(&id.replace('-', ""), 16)

@@ -153,9 +153,7 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
 }
 
 fn uuid(text: &str) -> Result<&str> {
-    let parts = text.split('-').map(str::len);
-    let is_hex = |c: char| c == '-' || c.is_ascii_hexdigit();
-    if parts.eq([8, 4, 4, 4, 12]) && text.chars().all(is_hex) {
+    if props::is_uuid(text) {
         Ok(text)
     } else {
         Err(Error::new(format!(

@@ -48,7 +48,7 @@ fn run() -> Result {
     // src/conf/netdev_vport_profile_conf.c: virNetDevVPortProfileFormat); OVN compares the ids byte by
     // byte.
     let is_small = !id.contains(|c: char| c.is_ascii_uppercase());
-    if !(storage::is_uuid(&id) && is_small) {
+    if !(props::is_uuid(&id) && is_small) {
         let problem = "expected the port's id, a UUID in lower case";
         return Err(props::wrong(PORT_ID, &id, problem));
     }

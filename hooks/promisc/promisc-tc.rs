@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use vdsm_hooks::host::state::{self, Records};
+use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::{Error, Result, hook, program};
 
 mod pair;
@@ -27,7 +28,7 @@ fn serve(request: &str) -> Result {
     let mut lines = request.lines();
     let first = lines.next().unwrap_or_default();
     let (verb, vm) = first.split_once(' ').unwrap_or_default();
-    if !is_id(vm) {
+    if !is_uuid(vm) {
         return Err(bad(first, "start or stop, and a VM's id"));
     }
     let lines: Vec<_> = lines.collect();
@@ -60,11 +61,6 @@ fn parse(line: &str) -> Result<Pair> {
     };
     pair.check()?;
     Ok(pair)
-}
-
-fn is_id(id: &str) -> bool {
-    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-    id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex)
 }
 
 fn bad(line: &str, expected: &str) -> Error {

@@ -47,7 +47,7 @@ pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
 }
 
 fn domain_needs_metrics(id: &str) -> Result<bool> {
-    if !storage::is_uuid(id) {
+    if !props::is_uuid(id) {
         return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
     }
     let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];

@@ -24,9 +24,7 @@ const MADE_BY_HOOK: &str = "launchflags_of_hook";
 /// None was passed, or it is no UUID.
 pub fn vm_id() -> Result<String> {
     let id = props::text("vmId")?.ok_or_else(|| Error::new("vmId is not set: VDSM passes it"))?;
-    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-    let lengths = id.split('-').map(str::len);
-    if lengths.eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex) {
+    if props::is_uuid(&id) {
         return Ok(id);
     }
     Err(props::wrong("vmId", &id, "expected a UUID"))

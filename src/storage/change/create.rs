@@ -8,11 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::props::quoted;
+use crate::props::{is_uuid, quoted};
 use crate::storage::find::dir::Dir;
 use crate::storage::format::locks;
 use crate::storage::format::metadata::Metadata;
-use crate::storage::format::name::is_uuid;
 use crate::storage::format::seal::{hex, write};
 use crate::storage::inspect::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
 use crate::{Context, Error, Result};

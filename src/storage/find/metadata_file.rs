@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
 use crate::host::worker::message::Answer;
+use crate::props::is_uuid;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
-use crate::storage::format::name::{is_uuid, looks_like_domain};
+use crate::storage::format::name::looks_like_domain;
 use crate::{Context, Error, Result};
 
 /// The metadata of a domain, or of a copy.

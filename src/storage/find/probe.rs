@@ -20,7 +20,7 @@ use super::slots::Slots;
 use super::uses::{DomainRef, Roots};
 use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
-use crate::storage::format::name::is_uuid;
+use crate::props::is_uuid;
 use crate::{Error, Result};
 
 /// The children that look at the same time. One that is blocked must not keep others waiting.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::storage::format::name::is_uuid;
+use crate::props::is_uuid;
 use crate::vdsm::conf::VdsmConf;
 use crate::xml::{self, Document, Node};
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
 use super::report::{Image, Surveyor};
+use crate::props::is_uuid;
 use crate::storage::find::dir::Dir;
-use crate::storage::format::name::is_uuid;
 use crate::storage::format::volume::{MAX_META_BYTES, Volume};
 
 /// The first bytes of a qcow2 file, and where its incompatible features are.

@@ -3,9 +3,8 @@
 //! What is wrong with the values of metadata, whether it is sealed or not.
 
 use crate::finding::Finding;
-use crate::props::quoted;
+use crate::props::{is_uuid, quoted};
 use crate::storage::format::metadata::{Metadata, integer};
-use crate::storage::format::name::is_uuid;
 
 /// The values that keys usually have: those that VDSM and the old engine-setup write.
 pub(super) const USUAL: &[(&str, &[&str])] = &[

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vdsm_hooks::host::files;
+use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::lvm::Lvm;
-use vdsm_hooks::storage::{self, Checked, Outcome, Place, Roots, is_uuid};
+use vdsm_hooks::storage::{self, Checked, Outcome, Place, Roots};
 use vdsm_hooks::{Context as _, Result, props, xml};
 
 /// List the storage domains, images and volumes that a VM uses
