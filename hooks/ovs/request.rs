@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::json::{Edits, Node, Object};
 use vdsm_hooks::vdsm::networks::{self, Kind};
 use vdsm_hooks::{Error, Result, hook, props};
@@ -333,5 +334,5 @@ fn text(value: &Value) -> Option<String> {
 
 /// A device of the host, by its name in the kernel.
 pub(crate) fn has_nic(name: &str) -> bool {
-    networks::is_interface(name) && Path::new("/sys/class/net").join(name).exists()
+    networks::is_interface(name) && network_device(name).exists()
 }

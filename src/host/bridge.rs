@@ -2,12 +2,13 @@
 
 //! The host's bridges, Linux's own and Open vSwitch's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::openvswitch::{OWN_TIMEOUT, TIMEOUT, VSCTL};
 use crate::{Error, Result};
 
-const NET_DEVICES: &str = "/sys/class/net";
+/// The kernel's directory of network devices (sysfs(5)).
+pub const NET_DEVICES: &str = "/sys/class/net";
 /// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
 pub const MAX_IFNAME_BYTES: usize = 15;
 
@@ -18,6 +19,11 @@ pub enum Kind {
     Linux,
     /// A bridge of Open vSwitch, whatever datapath it uses.
     OpenVSwitch,
+}
+
+/// The kernel's directory of the network device `name`.
+pub fn network_device(name: &str) -> PathBuf {
+    Path::new(NET_DEVICES).join(name)
 }
 
 /// Whether the kernel would take `name` for a network device.
@@ -41,7 +47,7 @@ impl Bridges {
     /// # Errors
     /// There is no such device, or it is no bridge; then the message says what it is.
     pub fn kind(&mut self, name: &str) -> Result<Kind> {
-        let device = Path::new(NET_DEVICES).join(name);
+        let device = network_device(name);
         if device.join("bridge").exists() {
             return Ok(Kind::Linux);
         }
@@ -66,7 +72,7 @@ impl Bridges {
     /// # Errors
     /// Open vSwitch does not answer.
     pub fn is_ovs(&mut self, name: &str) -> Result<bool> {
-        let device = Path::new(NET_DEVICES).join(name);
+        let device = network_device(name);
         if !is_name(name) || device.join("bridge").exists() || !device.exists() {
             return Ok(false);
         }
