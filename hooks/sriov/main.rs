@@ -114,7 +114,7 @@ fn look_up(
     for (name, mac) in items {
         let function = VirtualFunction::look_up(name, *mac).map_err(wrong)?;
         let is_listed_twice = functions.iter().any(|other| other.pci == function.pci);
-        if is_listed_twice || function.presence(document) == Presence::Foreign {
+        if is_listed_twice || function.presence(document) == Presence::NotOurs {
             return Err(wrong(format!(
                 "bad item {name:?}: the VM has this device twice"
             )));

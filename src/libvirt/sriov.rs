@@ -112,7 +112,7 @@ pub enum Presence {
     /// As the NIC of [`VirtualFunction::nic`]: a second run meets its own work.
     OwnNic,
     /// As a device that somebody else put there.
-    Foreign,
+    NotOurs,
 }
 
 impl VirtualFunction {
@@ -126,7 +126,7 @@ impl VirtualFunction {
         match (found.next(), found.next()) {
             (None, _) => Presence::Absent,
             (Some(nic), None) if self.is_nic(nic) => Presence::OwnNic,
-            _ => Presence::Foreign,
+            _ => Presence::NotOurs,
         }
     }
 

@@ -48,8 +48,7 @@ pub fn input(event: &Event, file: Option<&Path>, device: Option<&str>) -> Result
         }
         None if matches!(event.data, Data::Domain | Data::Device) => Err(Error::new(format!(
             "VDSM hands over {} at {}: name a file with --domain",
-            event.data.words(),
-            event.name
+            event.data, event.name
         ))),
         None => Ok(Input::default()),
     }

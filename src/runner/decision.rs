@@ -2,7 +2,7 @@
 
 //! What VDSM would have decided, from how the hooks ended and what they left.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
 
 use crate::vdsm::events::{Event, Failure};
@@ -33,24 +33,27 @@ impl End {
         }
     }
 
-    /// For people.
-    pub fn words(self) -> String {
-        match self {
-            End::Status(0) => "ok".to_owned(),
-            End::Status(1) => "failed, go on".to_owned(),
-            End::Status(2) => "failed, stop".to_owned(),
-            End::Status(other) => {
-                format!("failed, go on (VDSM warns of the unexpected return code {other})")
-            }
-            End::Signal(number) => format!("failed, go on (killed by signal {number})"),
-            End::TimedOut => "timed out".to_owned(),
-            End::Skipped => "skipped".to_owned(),
-        }
-    }
-
     /// Whether VDSM takes it for a failure.
     pub fn failed(self) -> bool {
         matches!(self, End::Status(1..) | End::Signal(_))
+    }
+}
+
+/// For people.
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Status(0) => f.write_str("ok"),
+            End::Status(1) => f.write_str("failed, go on"),
+            End::Status(2) => f.write_str("failed, stop"),
+            End::Status(other) => write!(
+                f,
+                "failed, go on (VDSM warns of the unexpected return code {other})"
+            ),
+            End::Signal(number) => write!(f, "failed, go on (killed by signal {number})"),
+            End::TimedOut => f.write_str("timed out"),
+            End::Skipped => f.write_str("skipped"),
+        }
     }
 }
 

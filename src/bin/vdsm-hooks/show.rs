@@ -41,7 +41,7 @@ fn page(hook: &Manifest) -> Result<String> {
         )?;
     }
     if let Some(retired) = &hook.retired {
-        writeln!(text, "{}.", retired.words())?;
+        writeln!(text, "{retired}.")?;
     }
     text += "\nEvents\n";
     for event in &hook.events {
@@ -50,7 +50,7 @@ fn page(hook: &Manifest) -> Result<String> {
     }
     text += "\nProperties\n";
     for property in &hook.properties {
-        writeln!(text, "  {} ({})", property.name, property.scope.words())?;
+        writeln!(text, "  {} ({})", property.name, property.scope)?;
         writeln!(text, "      value:   {}", property.syntax)?;
         if let Some(regex) = &property.regex {
             writeln!(text, "      regex:   {regex}")?;

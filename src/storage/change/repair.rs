@@ -172,8 +172,7 @@ fn release(content: &[u8]) -> Result<Repaired> {
     if !matches!(verdict, Verdict::Ok | Verdict::Unsealed) {
         let cause = judgement.cause.map(|cause| format!(" ({cause})"));
         return Err(Error::new(format!(
-            "the metadata is {}{}, expected it sound; first: vdsm-hooks domain seal",
-            verdict.words(),
+            "the metadata is {verdict}{}, expected it sound; first: vdsm-hooks domain seal",
             cause.unwrap_or_default()
         )));
     }

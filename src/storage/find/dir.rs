@@ -213,8 +213,8 @@ impl Entry {
         self.kind() == SFlag::S_IFBLK
     }
 
-    /// The kind in words.
-    pub(in crate::storage) fn words(&self) -> &'static str {
+    /// What kind of entry it is, for a message.
+    pub(in crate::storage) fn describe(&self) -> &'static str {
         match self.kind() {
             SFlag::S_IFREG => "a file",
             SFlag::S_IFDIR => "a directory",

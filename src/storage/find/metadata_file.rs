@@ -212,7 +212,7 @@ fn in_dir(dir: &Dir, name: &OsStr) -> io::Result<Content> {
         return Ok(Content::Block);
     }
     if !entry.is_file() {
-        let reason = format!("{}, expected a file", entry.words());
+        let reason = format!("{}, expected a file", entry.describe());
         return Ok(Content::Unreadable(reason));
     }
     let content = dir.read(name, 0, MAX_METADATA_BYTES + 1)?;

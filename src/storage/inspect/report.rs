@@ -148,7 +148,7 @@ impl Surveyor {
         let problem = match (parent.look(name), error.kind()) {
             (_, ErrorKind::NotFound) => "missing".to_owned(),
             (Ok(Some(entry)), _) if !entry.is_dir() => {
-                format!("{}, expected a directory", entry.words())
+                format!("{}, expected a directory", entry.describe())
             }
             _ => error.to_string(),
         };

@@ -153,7 +153,11 @@ fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
     let entry = match dir.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            surveyor.finding(about, format!("{}, expected a file", entry.words()), None);
+            surveyor.finding(
+                about,
+                format!("{}, expected a file", entry.describe()),
+                None,
+            );
             return false;
         }
         Ok(None) => return false,

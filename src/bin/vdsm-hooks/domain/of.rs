@@ -122,7 +122,7 @@ fn print(checked: &Checked, roots: &Roots, seconds: u64, images: &Images) -> Res
         None => {}
     }
     match &checked.outcome {
-        Outcome::Judged(judgement) => line("verdict", judgement.reading.verdict.words())?,
+        Outcome::Judged(judgement) => line("verdict", &judgement.reading.verdict.to_string())?,
         _ => {
             for finding in checked.findings(roots, seconds) {
                 line("finding", &finding.text)?;
