@@ -123,11 +123,11 @@ pub fn apply(steps: &[Step<'_>]) -> Result {
             (None, Some(_)) => return Err(system(Errno::ENOENT)).context(parent.display()),
         }
     }
-    let steps: Vec<(&Place<'_>, Option<&dyn Content>)> = places
+    let in_place: Vec<(&Place<'_>, Option<&dyn Content>)> = places
         .iter()
         .map(|(place, content)| (place, *content))
         .collect();
-    perform(&steps)
+    perform(&in_place)
 }
 
 fn perform(steps: &[(&Place<'_>, Option<&dyn Content>)]) -> Result {

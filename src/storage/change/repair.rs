@@ -99,14 +99,14 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         }
         bare.put(key, trimmed);
     }
-    let text = write(&bare);
-    if text.starts_with('\u{feff}') {
+    let sealed = write(&bare);
+    if sealed.starts_with('\u{feff}') {
         // At the start of the file nobody could tell it from a mark of the file's.
         return Err(Error::new(
             "a key begins with a byte order mark (U+FEFF), expected it without",
         ));
     }
-    let text = text.into_bytes();
+    let text = sealed.into_bytes();
     Ok(Repaired { text, notes })
 }
 
@@ -123,8 +123,8 @@ impl<'t> Lines<'t> {
             others: Vec::new(),
         };
         for (number, line) in (1..).zip(text.trim_end_matches('\0').split('\n')) {
-            for line in line.split(ends_line) {
-                lines.add(number, line);
+            for part in line.split(ends_line) {
+                lines.add(number, part);
             }
         }
         lines

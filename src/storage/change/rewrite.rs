@@ -67,10 +67,10 @@ fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsStri
     temporary.push(".new");
     let copy = free_name(dir, name)?;
     remove_remnant(dir, &temporary)?;
-    for (content, name) in [(old, copy.as_os_str()), (new, name)] {
+    for (content, place) in [(old, copy.as_os_str()), (new, name)] {
         let written = dir
             .make_file(&temporary, content, 0, entry.mode(), entry.owner())
-            .and_then(|()| dir.rename(&temporary, name));
+            .and_then(|()| dir.rename(&temporary, place));
         match written {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(in_use(&temporary));

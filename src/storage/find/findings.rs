@@ -54,10 +54,12 @@ impl Checked {
         };
         // What is not known stops nothing.
         let severity = severity.unwrap_or(Severity::Warning);
-        let finding = |severity, text| Finding::new(severity, self.to_string(), text);
-        let own = text.map(|text| (self.outcome.rank(), finding(severity, text)));
+        let subject = self.to_string();
+        let own = text.map(|what| Finding::new(severity, subject.clone(), what));
         let other = self.other_id();
-        let other = other.map(|text| (OTHER_ID, finding(Severity::Warning, text)));
+        let other = other.map(|what| Finding::new(Severity::Warning, subject, what));
+        let own = own.map(|finding| (self.outcome.rank(), finding));
+        let other = other.map(|finding| (OTHER_ID, finding));
         own.into_iter().chain(other).collect()
     }
 

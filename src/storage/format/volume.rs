@@ -59,9 +59,8 @@ impl Volume {
                     .push(format!("the line {} is not UTF-8", quoted(&line)));
                 continue;
             };
-            if let Some((key, value)) = line.split_once('=') {
-                let pair = [key, value].map(|text| text.trim_matches(is_blank).to_owned());
-                let [key, value] = pair;
+            if let Some((left, right)) = line.split_once('=') {
+                let [key, value] = [left, right].map(|text| text.trim_matches(is_blank).to_owned());
                 volume.values.retain(|(known, _)| *known != key);
                 volume.values.push((key, value));
             }

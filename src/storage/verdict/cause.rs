@@ -141,8 +141,8 @@ impl Sealed<'_> {
             return Some(places.join(" and "));
         }
         for (key, value) in padded {
-            let stripped = value.trim_matches(is_blank).to_owned();
-            if self.over(&self.metadata.with(key, Some(stripped))) {
+            let bare = value.trim_matches(is_blank).to_owned();
+            if self.over(&self.metadata.with(key, Some(bare))) {
                 return Some(place(key, value));
             }
         }
