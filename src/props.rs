@@ -172,7 +172,7 @@ fn parse_size(value: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// One of several words, exactly as they are spelt; the answer is what stands beside it.
+/// One of several words, exactly as they are written; the answer is what is paired with it.
 ///
 /// # Errors
 /// Another word; the error lists the right ones.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The rooms of the library stand on floors: imports go down only, and in no circle.
+//! The rooms of the library are on floors: imports go down only, and in no circle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs)]
@@ -147,7 +147,7 @@ fn imported() -> BTreeMap<Module, BTreeSet<Module>> {
 fn floor(module: &str) -> usize {
     let room = module.split('/').next().unwrap();
     let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
-    floor.unwrap_or_else(|| panic!("src/{room} stands on no floor: tests/rooms.rs lists them"))
+    floor.unwrap_or_else(|| panic!("src/{room} is on no floor: tests/rooms.rs lists them"))
 }
 
 #[test]

@@ -604,7 +604,10 @@ fn a_hook_that_hangs_is_killed_with_its_children() {
     assert_eq!(of_hooks(&summary, "status"), ["timed-out", "skipped"]);
     assert_eq!(summary["hooks"][0]["stderr"], "before\n");
     assert_eq!(summary["decision"], "hang");
-    assert_eq!(summary["message"], "VDSM would wait for 10_hangs for ever");
+    assert_eq!(
+        summary["message"],
+        "VDSM would wait for 10_hangs indefinitely"
+    );
     assert!(!host.path("out.xml").exists());
     let child = fs::read_to_string(&marker).unwrap();
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
@@ -1088,7 +1091,7 @@ fn show_gives_the_engines_command_lines() {
     // The engine refuses to define what it knows already.
     let text = tool(&["show", "cpuflags"]).stdout();
     assert!(
-        text.contains("The engine knows sap_agent of itself."),
+        text.contains("sap_agent is predefined in the engine."),
         "{text}"
     );
     assert!(!text.contains("sap_agent=^"), "{text}");
@@ -1248,15 +1251,15 @@ fn what_engine_config_prints_leaves_nothing_to_do() {
     let text = ended.stdout();
     let lines = text
         .lines()
-        .filter(|line| line.ends_with(": nothing is to do"));
+        .filter(|line| line.ends_with(": nothing to change"));
     assert_eq!(lines.count(), keys.len(), "{text}");
     assert_eq!(engine.paste(&text), Vec::<Vec<String>>::new());
     assert!(!text.contains("To go back"), "{text}");
 
-    // What the engine has of itself is not defined, and the host's settings are named.
+    // What is predefined in the engine is not defined, and the host's settings are named.
     assert!(!added.contains("sap_agent="), "{added}");
     for line in [
-        "# The engine knows sap_agent of itself.",
+        "# sap_agent is predefined in the engine.",
         "# Set a default for the whole host, in /etc/sysconfig/vdsm",
         "#   sdcheck_repository=\"/rhev/data-center\"",
     ] {
@@ -1274,7 +1277,7 @@ fn another_regular_expression_stays_unless_it_is_to_go() {
     let stays = engine_config(&["diskunmap", "--current", &current]);
     assert_eq!(
         stays.stdout(),
-        "# UserDefinedVMProperties, level 4.7: nothing is to do\n"
+        "# UserDefinedVMProperties, level 4.7: nothing to change\n"
     );
     assert_eq!(
         stays.stderr(),

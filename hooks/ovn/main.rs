@@ -17,7 +17,7 @@ use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, program, props, storage};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PLUGIN: &str = "OVIRT_PROVIDER_OVN";
 /// What the vNIC becomes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::{Error, Result, props, storage, xml};
+use vdsm_hooks::{Error, Result, props, xml};
 
 /// Python programs, both of them, or started by one.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -41,7 +41,7 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
     end(name, result)
 }
 
-/// [`run`] of a hook that works on storage, where any call may block for ever: where `is_asked` is
+/// [`run`] of a hook that works on storage, where any call may block indefinitely: where `is_asked` is
 /// true a child does the work, which is given up after `limit`. What the child says is said here,
 /// and we end as it does.
 pub fn run_apart(
@@ -196,7 +196,7 @@ fn answer(argument: &OsString, program: &Program) -> Result {
     Ok(())
 }
 
-/// VDSM takes a death by signal for a failure without a word, so a panic becomes one line and
+/// VDSM takes a death by signal for a failure without a message, so a panic becomes one line and
 /// exit 2. This holds under `panic = "abort"` too: the hook runs before the abort.
 fn catch_panics(name: &'static str) {
     std::panic::set_hook(Box::new(move |info| {

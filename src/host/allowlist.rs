@@ -61,7 +61,7 @@ pub fn outside(topic: &str, path: &Path) -> Error {
     })
 }
 
-/// Checks that `item` stands in the topic's file, if there is one: without it all are allowed.
+/// Checks that `item` is in the topic's file, if there is one: without it all are allowed.
 ///
 /// # Errors
 /// It does not; the message tells which line to add where.

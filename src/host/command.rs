@@ -199,7 +199,7 @@ pub fn end_after(limit: Duration, last: impl FnOnce() + Send + 'static) -> Resul
 }
 
 /// Kills all programs that run, and keeps others from being started, if the list can be had until
-/// `end`: whoever starts a program that lies on dead storage holds it for ever.
+/// `end`: whoever starts a program that lies on dead storage holds it indefinitely.
 fn kill_all(end: Instant) {
     let running = loop {
         match RUNNING.try_lock() {

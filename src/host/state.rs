@@ -38,7 +38,7 @@ const LOCK: &str = "lock";
 /// A record is a few lines.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
-/// Keeps others out as long as it lives.
+/// Exclusive lock, released on drop.
 #[must_use]
 pub struct Lock {
     held: ManuallyDrop<Flock<File>>,

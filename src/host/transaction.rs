@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Files of the host that change together, or not at all: settings that stand in several of them
+//! Files of the host that change together, or not at all: settings that are in several of them
 //! ([`change`]), and whatever else is to be put in its place or to go ([`apply`]).
 //!
 //! Root changes them, and some lie in directories that belong to VDSM's user. So a directory is

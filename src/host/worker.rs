@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Work that may block for ever, done by a child process.
+//! Work that may block indefinitely, done by a child process.
 //!
 //! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
 //! runs itself again for every look at such a place, and gives up on the child when the time is

@@ -94,7 +94,7 @@ pub fn usb_devices() -> Result<Vec<UsbDevice>> {
     for name in files::entries(Path::new(USB_DEVICES))? {
         let number = |file, radix| usb_number(&name, file, radix);
         let kind = (number("idVendor", 16), number("idProduct", 16));
-        // The interfaces of a device stand beside it and have none of these.
+        // The interfaces of a device are beside it and have none of these.
         let ((Some(vendor), Some(product)), Some(Address::Usb(address))) =
             (kind, plugged_in(&name))
         else {

@@ -197,7 +197,7 @@ impl Parser<'_> {
         Ok(Literal::Text(value))
     }
 
-    /// The escape whose backslash stands at `at`.
+    /// The escape whose backslash is at `at`.
     fn escape(&mut self, at: usize, value: &mut String) -> Result {
         let c = match self.next() {
             Some('n') => '\n',

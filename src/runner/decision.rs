@@ -131,7 +131,7 @@ pub fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
         return verdict(Decision::Stops, Some(what.to_owned()));
     }
     if let Some(hook) = ran().find(|outcome| outcome.end == End::TimedOut) {
-        let what = format!("VDSM would wait for {} for ever", hook.name);
+        let what = format!("VDSM would wait for {} indefinitely", hook.name);
         return verdict(Decision::Hangs, Some(what));
     }
     let aborts = event.failure == Failure::Aborts;
@@ -302,7 +302,7 @@ mod tests {
             "after_vm_start",
             &[("a", End::TimedOut, None), ("b", End::Skipped, None)],
             Decision::Hangs,
-            Some("VDSM would wait for a for ever"),
+            Some("VDSM would wait for a indefinitely"),
         ),
         ("after_vm_start", &[], Decision::Proceeds, None),
         ("after_vm_dehibernate", &[], Decision::Proceeds, None),

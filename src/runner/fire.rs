@@ -25,7 +25,7 @@ pub struct Firing<'a> {
     pub event: &'a Event,
     /// What the hooks find in their environment, and nothing else.
     pub environment: BTreeMap<String, String>,
-    /// How long each may take. VDSM waits for ever.
+    /// How long each may take. VDSM waits indefinitely.
     pub timeout: Duration,
     /// The file that they change, one after the other.
     pub data_file: PathBuf,

@@ -55,7 +55,7 @@ impl VdsmConf {
     ///
     /// # Errors
     /// As [`VdsmConf::read`] and [`VdsmConf::flag`]; and a file that cannot be opened, because the
-    /// option may stand there.
+    /// option may be there.
     pub fn turning_on(option: &str) -> Result<Option<VdsmConf>> {
         let mut conf = VdsmConf::read()?;
         if let Some(error) = conf.passed_over.take() {

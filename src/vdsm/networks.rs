@@ -79,7 +79,7 @@ pub fn names(document: Node<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a word stands anywhere in a request or in VDSM's running configuration, in upper or
+/// Whether a word is anywhere in a request or in VDSM's running configuration, in upper or
 /// lower case. Also true of what is no request.
 ///
 /// # Errors

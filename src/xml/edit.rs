@@ -122,7 +122,7 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Removes an element; with its line, if it stands alone on it.
+    /// Removes an element; with its line, if it is alone on it.
     pub fn remove(&mut self, node: Node<'_, '_>) {
         self.change(node).removed.get_or_insert_default();
     }
@@ -134,7 +134,7 @@ impl<'a> Edits<'a> {
         self.change(node).text = (!unchanged).then(|| escape(text, None));
     }
 
-    /// The prefix to use for elements of the namespace `uri` that are going to stand inside
+    /// The prefix to use for elements of the namespace `uri` that are going to be inside
     /// `parent`: the one that is in scope there, else `prefix`, which is then declared on the
     /// root. A prefix that means something else is never bound anew: the next of `prefix1`,
     /// `prefix2`, ... is taken.
@@ -204,8 +204,8 @@ impl<'a> Edits<'a> {
     }
 
     /// Whether the result can be read. An element with nothing new inside has been read before, and
-    /// stands in the same elements as then, so that the rest tells, at a fraction of the cost; unless a
-    /// namespace was declared or taken away, which reaches to all that stands inside.
+    /// is in the same elements as then, so that the rest tells, at a fraction of the cost; unless a
+    /// namespace was declared or taken away, which reaches to all that is inside.
     fn check_result(&self, new: &str, splices: &[Splice]) -> Result {
         let mut attributes = self.changes.values().flat_map(|change| &change.attributes);
         if attributes.any(|(name, _)| name.starts_with("xmlns")) {
@@ -389,7 +389,7 @@ impl Change {
     }
 }
 
-/// Where the parts of an element stand in the source. roxmltree does not tell; the source has
+/// Where the parts of an element are in the source. roxmltree does not tell; the source has
 /// been parsed, so a plain scan is sound.
 struct Layout<'a> {
     source: &'a str,
@@ -400,7 +400,7 @@ struct Layout<'a> {
     attributes: Vec<Attribute<'a>>,
     /// Where the `>` or `/>` of the start tag begins, blanks before a `/>` included.
     open_end: usize,
-    /// What stands between the tags; none for `<a/>`.
+    /// What is between the tags; none for `<a/>`.
     body: Option<Range<usize>>,
 }
 
@@ -500,7 +500,7 @@ impl<'a> Layout<'a> {
         indent_at(self.source, self.range.start)
     }
 
-    /// The element, with its line break and indentation if it stands alone on its line.
+    /// The element, with its line break and indentation if it is alone on its line.
     fn line(&self) -> Range<usize> {
         let rest = self.source[self.range.end..].trim_start_matches([' ', '\t']);
         if self.indent().is_empty() || !rest.starts_with(['\n', '\r']) {
@@ -530,7 +530,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// The line break and blanks that stand right before `at`; empty if anything else does, or more
+/// The line break and blanks right before `at`; empty if anything else does, or more
 /// than is repeated for every new element.
 fn indent_at(source: &str, at: usize) -> &str {
     let line = source[..at].trim_end_matches([' ', '\t']);

@@ -32,7 +32,7 @@ impl Key {
     }
 }
 
-/// Properties that the engine has of itself, and refuses to have defined a second time.
+/// Properties that are predefined in the engine, which refuses a second definition.
 pub(crate) const PREDEFINED: [&str; 10] = [
     "sap_agent",
     "sndbuf",
@@ -402,7 +402,7 @@ mod tests {
             prop_assert_eq!(engine_reads(key, &text), flat(&list), "{}", &text);
             let read = List::parse(key, &text);
             prop_assert_eq!(read.as_ref(), Ok(&list), "{}", &text);
-            // One semicolon may stand at the end.
+            // One semicolon may be at the end.
             if !text.is_empty() {
                 prop_assert_eq!(List::parse(key, &format!("{text};")), read);
             }

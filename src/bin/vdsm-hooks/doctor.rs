@@ -121,7 +121,7 @@ fn text(report: &Report) -> Result<String> {
         write!(text, "\nnot checked: {what}\n")?;
     }
     if report.findings.is_empty() {
-        text += "\nNothing is wrong with them.\n";
+        text += "\nNo problems found.\n";
     }
     Ok(text)
 }

@@ -84,7 +84,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
 
-    /// Give up on a hook after this time and say that VDSM would have waited for ever
+    /// Give up on a hook after this time and say that VDSM would have waited indefinitely
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     timeout: Duration,
 
@@ -107,7 +107,7 @@ Example:
   vdsm-hooks run before_vm_start --domain vm1.xml -p cpuflags=+pcid
 
 Exit status: 0 VDSM goes on, 1 it goes on although a hook failed, 2 it stops the operation,
-3 it would wait for ever, 64 the dry run was not possible. More with --help.";
+3 it would wait indefinitely, 64 the dry run was not possible. More with --help.";
 
 const LONG: &str = "\
 Examples:
@@ -141,7 +141,7 @@ Exit status, whatever --schema says:
   0   VDSM goes on with the operation
   1   it goes on although a hook failed: the event ignores failures
   2   it stops the operation: a hook failed where that counts, or the data cannot be read back
-  3   it would wait for ever: a hook did not end in time
+  3   it would wait indefinitely: a hook did not end in time
   64  the dry run was not possible: wrong call, unreadable file, no such hook";
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
@@ -361,9 +361,7 @@ fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> 
     let data = firing.data.as_deref();
     let shown = file.display();
     if decision == Decision::Hangs {
-        return Ok(format!(
-            "{shown} is not written: the hooks did not come to an end"
-        ));
+        return Ok(format!("{shown} is not written: a hook did not finish"));
     }
     let (None, Some(data)) = (data_file::problem(event, data), data) else {
         return Ok(format!(

@@ -66,7 +66,7 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         }
         _ => std::str::from_utf8(content).map_err(|_| {
             Error::new(format!(
-                "not UTF-8, {cause}; which character was meant is not known, expected it as UTF-8"
+                "not UTF-8, {cause}; cannot tell which character was meant: correct it by hand"
             ))
         })?,
     };
@@ -303,7 +303,7 @@ mod tests {
             mend(Repair::Seal, "\n_SHA_CKSUM=x\n"),
             Err("there is no key to seal; expected the metadata, from a copy".to_owned())
         );
-        // The mark in the second line would come to stand at the start of the file.
+        // The mark in the second line would become the start of the file.
         assert_eq!(
             mend(Repair::Seal, "x\n\u{feff}A=1\n"),
             Err("a key begins with a byte order mark (U+FEFF), expected it without".to_owned())
@@ -311,7 +311,7 @@ mod tests {
         let error = Repair::Seal.apply(b"A=\xe9").unwrap_err().to_string();
         assert_eq!(
             error,
-            "not UTF-8, byte 2, in line 1, is 0xe9; which character was meant is not known, expected it as UTF-8"
+            "not UTF-8, byte 2, in line 1, is 0xe9; cannot tell which character was meant: correct it by hand"
         );
     }
 

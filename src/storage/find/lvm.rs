@@ -216,7 +216,7 @@ pub fn json_lines(report: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The groups in LVM's report: the objects in `report[].vg[]`, whose members are strings. What
-/// stands elsewhere is not looked at. A reader of all JSON would make a hook 40 KB larger.
+/// is elsewhere is not looked at. A reader of all JSON would make a hook 40 KB larger.
 ///
 /// # Errors
 /// The line that is not as expected; nothing if the end is not.

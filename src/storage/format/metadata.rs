@@ -18,7 +18,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Reads `text` as VDSM 4.4 and later do. Beside the keys stands the declared seal, if a line
+    /// Reads `text` as VDSM 4.4 and later do. Beside the keys it returns the declared seal, if a line
     /// carries one.
     pub fn read(text: &str) -> (Metadata, Option<String>) {
         Metadata::from_lines(text.split(ends_line))
@@ -97,7 +97,7 @@ impl Metadata {
         other
     }
 
-    /// Where `key` stands, or would stand.
+    /// Where `key` is, or would be.
     fn find(&self, key: &str) -> std::result::Result<usize, usize> {
         self.values
             .binary_search_by(|(other, _)| other.as_str().cmp(key))

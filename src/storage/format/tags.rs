@@ -15,7 +15,7 @@ pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
 /// What the tag of a metadata line begins with.
 const LINE: &str = "MDT_";
 
-/// The tag for a line of the metadata. What LVM does not allow in a tag stands there as `&NNNN&`.
+/// The tag for a line of the metadata. What LVM does not allow in a tag is written as `&NNNN&`.
 pub fn encode(line: &str) -> String {
     let mut tag = LINE.to_owned();
     for c in line.chars() {

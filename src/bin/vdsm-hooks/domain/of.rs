@@ -40,7 +40,7 @@ cannot be read.";
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The images of a domain, each with its volumes, or with the files of an ISO domain. Volumes of
-/// which the image is not known stand under an empty name.
+/// which the image is not known are under an empty name.
 type Images = BTreeMap<String, Vec<String>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!all_found)))
 }
 
-/// The volume, or the file of an ISO domain, in what stands behind an image or a group.
+/// The volume, or the file of an ISO domain, in what follows an image or a group.
 fn volume(rest: &[&str]) -> Option<String> {
     let name = rest.join("/");
     let name = name.strip_suffix(".lease").unwrap_or(&name);

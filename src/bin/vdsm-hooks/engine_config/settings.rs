@@ -51,7 +51,7 @@ pub(crate) fn known_to_the_engine(hook: &Manifest) -> Result<String> {
     for property in &hook.properties {
         let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
         if !of_the_host && Definition::of(property).is_none() {
-            writeln!(text, "The engine knows {} of itself.", property.name)?;
+            writeln!(text, "{} is predefined in the engine.", property.name)?;
         }
     }
     Ok(text)

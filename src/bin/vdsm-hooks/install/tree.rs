@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A host's root directory, or what stands for one, and which of the files below it are ours.
+//! A host's root directory, or a directory in place of one, and which of the files below it are ours.
 //!
 //! Paths of files are those below the root, without a slash in front.
 
@@ -189,7 +189,7 @@ impl Tree {
         fs::symlink_metadata(self.at(path)).is_ok_and(|found| found.is_symlink())
     }
 
-    /// Where a link points to, as it stands there.
+    /// Where a link points to, as it is written there.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.at(path)).ok()?;
         target.to_str().map(str::to_owned)
