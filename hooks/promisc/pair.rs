@@ -109,9 +109,7 @@ fn tap(device: &str) -> Result {
     if is(device, "tun_flags") {
         return Ok(());
     }
-    Err(Error::new(format!(
-        "{device} is no tap, expected one of a VM"
-    )))
+    Err(Error::new(format!("{device} is not a tap device")))
 }
 
 fn is(device: &str, file: &str) -> bool {
