@@ -428,9 +428,10 @@ mod tests {
                 assert_eq!(fs::read_to_string(at("other"))?, "meanwhile");
                 continue;
             }
-            match at("new").is_dir() {
-                true => fs::remove_dir(at("new"))?,
-                false => assert_eq!(names, ["link", "old"]),
+            if at("new").is_dir() {
+                fs::remove_dir(at("new"))?;
+            } else {
+                assert_eq!(names, ["link", "old"]);
             }
             assert_eq!(crate::host::files::entries(root.path())?, ["link", "old"]);
             assert_eq!(fs::read_link(at("link"))?, Path::new("old"));

@@ -584,8 +584,8 @@ mod tests {
         splices.sort_by_key(|splice| splice.range.start);
         let new = "<a><b><c x=\"2\"/> <n/></b>]] ></a>".replace('"', "'");
         assert_eq!(edits.what_is_new(&splices), new);
-        let new = "<a><b><c x='2'/><d><e/></d><n/></b>]]<f><g/></f>></a>";
-        assert_eq!(edits.finish()?.as_deref(), Some(new));
+        let whole = "<a><b><c x='2'/><d><e/></d><n/></b>]]<f><g/></f>></a>";
+        assert_eq!(edits.finish()?.as_deref(), Some(whole));
         Ok(())
     }
 

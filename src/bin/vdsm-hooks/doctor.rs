@@ -78,10 +78,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     host.examine(&catalog::all()?)?;
     let report = host.report;
-    print(&match arguments.json {
-        true => format!("{:#}\n", to_json(&report)),
-        false => text(&report)?,
-    })?;
+    if arguments.json {
+        print(&format!("{:#}\n", to_json(&report)))?;
+    } else {
+        print(&text(&report)?)?;
+    }
     let severity = finding::worst(&report.findings);
     Ok(ExitCode::from(severity.map_or(0, Severity::status)))
 }

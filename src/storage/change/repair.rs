@@ -106,8 +106,10 @@ fn seal(content: &[u8]) -> Result<Repaired> {
             "a key begins with a byte order mark (U+FEFF), expected it without",
         ));
     }
-    let text = sealed.into_bytes();
-    Ok(Repaired { text, notes })
+    Ok(Repaired {
+        text: sealed.into_bytes(),
+        notes,
+    })
 }
 
 /// The lines of metadata, with their numbers in an editor.
@@ -328,9 +330,9 @@ mod tests {
             Ok((EXPORT.to_owned(), vec![]))
         );
         let two = format!("{POOL},84fab540-fbf2-11ea-a568-5254002fb5cc");
-        let attached = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
+        let attached_twice = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
         assert_eq!(
-            mend(Repair::Release, &attached),
+            mend(Repair::Release, &attached_twice),
             Ok((
                 ISO.to_owned(),
                 vec!["2 data centres lose the domain, not only one".to_owned()]

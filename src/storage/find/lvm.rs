@@ -352,12 +352,12 @@ mod tests {
             assert_eq!(parse(&report).ok(), groups, "{report}");
         }
         let untagged = row.replace("MDT_A=1,RHAT_storage_domain", "");
-        let report = format!(r#"{{"report": [{{"vg": [{untagged}]}}]}}"#);
-        assert_eq!(parse(&report).unwrap()[0].tags, [""; 0]);
+        let with_none = format!(r#"{{"report": [{{"vg": [{untagged}]}}]}}"#);
+        assert_eq!(parse(&with_none).unwrap()[0].tags, [""; 0]);
         // The line is told.
-        let row = r#"    {"vg_uuid":"u"}"#;
-        let report = format!("{{\"report\": [{{\"vg\": [\n{row}\n]}}]}}");
-        assert_eq!(parse(&report), Err(row));
+        let nameless = r#"    {"vg_uuid":"u"}"#;
+        let with_line = format!("{{\"report\": [{{\"vg\": [\n{nameless}\n]}}]}}");
+        assert_eq!(parse(&with_line), Err(nameless));
         assert_eq!(parse(""), Err(""));
     }
 
@@ -461,8 +461,8 @@ mod tests {
             };
             let rows_as_json: Vec<Value> = rows.iter().map(row).collect();
             let report = json!({"report": [{"vg": rows_as_json}]});
-            for report in [report.to_string(), format!("{report:#}")] {
-                let groups = parse(&report);
+            for text in [report.to_string(), format!("{report:#}")] {
+                let groups = parse(&text);
                 let read = groups.ok().map(|groups| {
                     let pair = |group: Group| (group.name, group.tags.join(","));
                     groups.into_iter().map(pair).collect::<Vec<_>>()

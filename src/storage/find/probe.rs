@@ -344,9 +344,9 @@ mod tests {
     #[test]
     fn requests() {
         let mut roots = Roots::default();
-        let links = |roots: &Roots, id: Option<&str>, links: &[PathBuf], images: &[PathBuf]| {
+        let links = |of: &Roots, id: Option<&str>, links: &[PathBuf], images: &[PathBuf]| {
             Request::Locate(Links {
-                roots: roots.clone(),
+                roots: of.clone(),
                 id: id.map(str::to_owned),
                 links: links.to_vec(),
                 images: images.to_vec(),

@@ -293,6 +293,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // A table.
     fn values_beyond_the_seal() {
         let nfs = include_str!("../../../tests/data/storage/nfs-v5.metadata");
         let pool = "59c4c3ee-0205-0227-0229-000000000155";

@@ -88,9 +88,9 @@ fn in_words(place: &str, judgement: &Judgement, facts: &[(String, String)]) -> S
     line("role", &role(metadata));
     line("lock", &times(metadata));
     line("seal", &seal(judgement));
-    for (name, words) in facts {
+    for (name, fact) in facts {
         let name = if name == "lock" { "lock state" } else { name };
-        line(name, words);
+        line(name, fact);
     }
     for (key, value) in metadata.iter().filter(|(key, _)| !TOLD.contains(key)) {
         let value = if value.is_empty() {

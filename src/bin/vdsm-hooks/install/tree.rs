@@ -150,9 +150,10 @@ impl Tree {
 
     /// ` below ROOT` for messages, unless it is the real one.
     pub(super) fn below(&self) -> String {
-        match self.is_real() {
-            true => String::new(),
-            false => format!(" below {}", self.root.display()),
+        if self.is_real() {
+            String::new()
+        } else {
+            format!(" below {}", self.root.display())
         }
     }
 
@@ -224,9 +225,10 @@ impl Tree {
     /// where that is an administrator's to do.
     pub(super) fn is_ours(&self, path: &str) -> bool {
         if let Some(place) = path.strip_prefix(below(HOOKS)) {
-            return match self.is_link(path) {
-                true => self.is_our_link(path),
-                false => !place.is_empty() && installed::is_program(&self.at(path)),
+            return if self.is_link(path) {
+                self.is_our_link(path)
+            } else {
+                !place.is_empty() && installed::is_program(&self.at(path))
             };
         }
         if self.is_link(path) {
@@ -293,9 +295,10 @@ impl Tree {
                 if !self.may_be_hook(&file) || spread.iter().any(|(_, other)| *other == path) {
                     continue;
                 }
-                match self.is_link(&side.place(&path)) {
-                    true => found.push(path),
-                    false => programs.push(path),
+                if self.is_link(&side.place(&path)) {
+                    found.push(path);
+                } else {
+                    programs.push(path);
                 }
             }
         }
@@ -308,7 +311,7 @@ impl Tree {
         ] {
             for file in self.names(&side.place(directory))? {
                 let hook = file.strip_prefix(start).filter(|_| file.ends_with(end));
-                let hook = hook.map(|rest| rest.rsplit_once('.').map_or(rest, |(hook, _)| hook));
+                let hook = hook.map(|rest| rest.rsplit_once('.').map_or(rest, |(name, _)| name));
                 if hook.is_some_and(|hook| self.is_asked(hook)) {
                     found.push(format!("{directory}/{file}"));
                 }
