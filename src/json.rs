@@ -279,8 +279,8 @@ fn range(source: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// `value` as pure ASCII, the way VDSM writes its data files: whatever the locale of the next
-/// reader, the text means the same.
+/// `value` as pure ASCII, the way VDSM writes its data files (VDSM 4.50 lib/vdsm/common/hooks.py:
+/// `json.dumps`): whatever the locale of the next reader, the text means the same.
 ///
 /// # Errors
 /// None in practice; the library's signature has one.

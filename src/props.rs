@@ -72,8 +72,9 @@ pub fn given(name: &str) -> Result<Option<String>> {
     Ok(text(name)?.filter(|value| !value.trim().is_empty()))
 }
 
-/// A boolean by VDSM's rule: `true` in any case, or a whole number other than 0, is true; all
-/// else is false. A text that is neither of `true`, `false` and a number gets a warning.
+/// A boolean by VDSM's rule (VDSM 4.50 lib/vdsm/common/conv.py: `tobool`): `true` in any case, or a
+/// whole number other than 0, is true; all else is false. A text that is neither of `true`, `false` and
+/// a number gets a warning.
 ///
 /// # Errors
 /// As [`text`].

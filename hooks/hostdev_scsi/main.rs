@@ -82,7 +82,8 @@ fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -
     }
     let mut controllers = xml::children(devices, "controller");
     if is_changed && !controllers.any(|controller| xml::attr(controller, "type") == Some("scsi")) {
-        // Left to itself libvirt takes an LSI one, for which guests have no driver any more.
+        // Left to itself libvirt takes an LSI one (libvirt 9.0 src/qemu/qemu_domain_address.c:
+        // qemuDomainGetSCSIControllerModel), for which guests have no driver any more.
         let controller = Element::new("controller")
             .attr("type", "scsi")
             .attr("index", "0")
@@ -169,7 +170,8 @@ fn disk(
     let is_own = |alias: &Node<'_, '_>| {
         xml::attr(*alias, "name").is_some_and(|name| name.starts_with("ua-"))
     };
-    // libvirt drops an alias that is not the user's.
+    // libvirt 9.0 src/conf/domain_conf.c, virDomainDeviceInfoParseXML: it drops an alias that is not the
+    // user's.
     let alias = kept("alias").filter(is_own);
     let children = [
         kept("readonly"),

@@ -116,7 +116,8 @@ fn bind_one(
         );
     }
     let is_ovs_port = |port: &Node<'_, '_>| xml::attr(*port, "type") == Some("openvswitch");
-    // libvirt keeps one <virtualport>, and refuses that of another kind of bridge.
+    // libvirt keeps one <virtualport> (libvirt 9.0 src/conf/domain_conf.c: virDomainNetDefParseXML), and
+    // refuses that of another kind of bridge.
     let mut has_ovs_port = false;
     for port in xml::children(interface, "virtualport") {
         if binding.is_ovs && is_ovs_port(&port) && !has_ovs_port {

@@ -24,7 +24,8 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address that a node device name of libvirt stands for: `pci_DDDD_BB_SS_F`
+    /// The address that a node device name of libvirt stands for (libvirt 9.0
+    /// src/node_device/node_device_driver.c: `nodeDeviceGenerateName`): `pci_DDDD_BB_SS_F`
     /// (hexadecimal), `scsi_H_B_T_L`, `usb_usbN` for a root hub, `usb_B_P` and `usb_B_P_Q...` for
     /// the device behind these ports, which has to be plugged in. Two numbers that are no such
     /// device are taken for USB's bus and device number, as older set-ups wrote them.

@@ -10,7 +10,8 @@ use crate::props::Mac;
 use crate::xml::{self, Document};
 use crate::{Error, Result};
 
-/// The network filter that VDSM gives a NIC whose profile names no other: no MAC address but its own.
+/// The network filter that VDSM gives a NIC whose profile names no other (VDSM 4.50
+/// lib/vdsm/tool/nwfilter.py): no MAC address but its own.
 pub const VDSM_FILTER: &str = "vdsm-no-mac-spoofing";
 
 /// The NICs of a domain; or the one that an event of a single NIC hands over. Such events come for

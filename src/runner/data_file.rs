@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What VDSM would hand to the hooks of an event: made from the administrator's file.
+//! What VDSM would hand to the hooks of an event (VDSM 4.50 lib/vdsm/common/hooks.py: `_runHooksDir`):
+//! made from the administrator's file.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What VDSM would have decided, from how the hooks ended and what they left.
+//! What VDSM would have decided, from how the hooks ended and what they left (VDSM 4.50
+//! lib/vdsm/common/hooks.py: `_runHooksDir`).
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;

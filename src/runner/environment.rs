@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The environment that VDSM gives its hooks, layer by layer.
+//! The environment that VDSM gives its hooks, layer by layer (VDSM 4.50 lib/vdsm/common/hooks.py:
+//! `_runHooksDir`).
 //!
 //! The lowest layer is that of the daemon, as systemd makes it: nothing of the administrator's own
 //! shell gets in, so that a hook behaves here as it does there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! An event's directory as VDSM sees it: which files it runs, in which order, and which not.
+//! An event's directory as VDSM sees it: which files it runs, in which order, and which not (VDSM 4.50
+//! lib/vdsm/common/hooks.py: `_scriptsPerDir`).
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File};

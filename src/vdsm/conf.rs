@@ -3,7 +3,8 @@
 //! VDSM's own settings, read the way VDSM reads them.
 //!
 //! VDSM reads `/etc/vdsm/vdsm.conf` and then every `*.conf` of three drop-in directories, ordered
-//! by file name alone; a later value replaces an earlier one. The files follow Python's
+//! by file name alone; a later value replaces an earlier one (VDSM 4.50
+//! lib/vdsm/common/config.py.in: `read_configs`). The files follow Python's
 //! `configparser`.
 
 use std::path::{Path, PathBuf};

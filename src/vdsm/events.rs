@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! VDSM's events: what a hook is given there, and what VDSM makes of its result.
+//! VDSM's events: what a hook is given there, and what VDSM makes of its result (VDSM 4.50
+//! lib/vdsm/common/hooks.py).
 
 use std::fmt::{self, Display, Formatter};
 

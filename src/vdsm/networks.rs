@@ -17,7 +17,8 @@ use crate::{Context, Error, Result, hook, props};
 
 /// VDSM's running configuration: a file for each network and bond.
 /// Above VDSM's running configuration. In that one VDSM takes every name, even one with a dot in front,
-/// for a network or bond, and reads it.
+/// for a network or bond, and reads it (VDSM 4.50 lib/vdsm/network/netconfpersistence.py:
+/// `Config._getConfigs`).
 pub const STAGING: &str = "/var/lib/vdsm/staging";
 const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf";
 const MAX_NETWORK_BYTES: u64 = 1 << 20;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Which kind of start a VM is in: VDSM fires the same events for a cold start and for a resume,
-//! and drops what hooks make of the document of a resume.
+//! and drops what hooks make of the document of a resume (VDSM 4.50 lib/vdsm/virt/vm.py: the result of
+//! `before_vm_dehibernate` goes nowhere).
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
@@ -36,7 +37,7 @@ pub fn directory(vm: &str) -> PathBuf {
 }
 
 /// The file with the flags of a start. VDSM writes it before the hooks of a cold start, and only
-/// then.
+/// then (VDSM 4.50 lib/vdsm/virt/vm.py: `dump_vm_launch_flags_to_file`).
 pub fn launch_flags(vm: &str) -> PathBuf {
     directory(vm).join(FLAGS)
 }

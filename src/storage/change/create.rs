@@ -231,7 +231,8 @@ fn outside_of_domains(target: &Path) -> Result {
     Ok(())
 }
 
-/// VDSM sees one domain only in each mount.
+/// VDSM sees one domain only in each mount (VDSM 4.50 lib/vdsm/storage/fileSD.py:
+/// `scanDomains`).
 fn no_other(target: &Path, domain: &Path) -> Result {
     for entry in fs::read_dir(target).context(target.display())? {
         let path = entry.context(target.display())?.path();

@@ -11,8 +11,8 @@ use crate::storage::format::tags;
 use crate::{Error, Result, props};
 
 /// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.
-/// These are the part of VDSM's that decides what is seen, and leave LVM's notes about devices as
-/// they are.
+/// These are the part of VDSM's (VDSM 4.50 lib/vdsm/storage/lvm.py: `LVMCONF_TEMPLATE`) that decides
+/// what is seen, and leave LVM's notes about devices as they are.
 pub const CONFIG: &str = concat!(
     r#"devices { filter=["a|^/dev/mapper/|","r|.*|"] hints="none""#,
     " obtain_device_list_from_udev=0 use_devicesfile=0 }"

@@ -420,7 +420,8 @@ fn transient(name: &str) -> Option<(&str, &str)> {
 }
 
 /// In a device mapper name of LVM's, where `-` is between group and volume and `--` for a `-`
-/// in either: the group, if it is a domain, and the volume as it is written.
+/// in either (LVM 2.03.16 libdm/libdm-string.c: `dm_build_dm_name`): the group, if it is a domain, and the
+/// volume as it is written.
 fn mapped_group(name: &str) -> Option<(String, &str)> {
     let mut group = String::new();
     let mut rest = name;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A domain's metadata as keys and values, read by VDSM's rules.
+//! A domain's metadata as keys and values, read by VDSM's rules (VDSM 4.50
+//! lib/vdsm/storage/persistent.py: `_parse_lines`).
 
 use crate::{Error, Result, props};
 
@@ -121,7 +122,8 @@ impl Metadata {
     }
 }
 
-/// Where VDSM 4.4 and later end a line: Python's `str.splitlines`. CR LF ends two, the second of
+/// Where VDSM 4.4 and later end a line: Python's `str.splitlines` (VDSM 4.50
+/// lib/vdsm/storage/fileSD.py: `FileMetadataRW.readlines`). CR LF ends two, the second of
 /// which is empty and dropped.
 pub(in crate::storage) fn ends_line(c: char) -> bool {
     c == '\n' || c == '\r' || splits_line(c)

@@ -15,7 +15,8 @@ pub enum Verdict {
     Ok,
     /// There is no seal: accepted unchecked.
     Unsealed,
-    /// There are no keys: VDSM cannot load the domain.
+    /// There are no keys: VDSM cannot load the domain. What it makes of a seal: VDSM 4.50
+    /// lib/vdsm/storage/persistent.py, `PersistentDict._refresh`.
     Empty,
     /// There is no file.
     Missing,

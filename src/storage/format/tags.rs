@@ -10,12 +10,14 @@ use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.
 pub const DOMAIN: &str = "RHAT_storage_domain";
-/// The tag of a domain that VDSM has not finished making.
+/// The tag of a domain that VDSM has not finished making (VDSM 4.50 lib/vdsm/storage/blockSD.py:
+/// `STORAGE_UNREADY_DOMAIN_TAG`).
 pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
 /// What the tag of a metadata line begins with.
 const LINE: &str = "MDT_";
 
-/// The tag for a line of the metadata. What LVM does not allow in a tag is written as `&NNNN&`.
+/// The tag for a line of the metadata. What LVM does not allow in a tag is written as `&NNNN&`
+/// (VDSM 4.50 lib/vdsm/storage/blockSD.py: `lvmTagEncode`).
 pub fn encode(line: &str) -> String {
     let mut tag = LINE.to_owned();
     for c in line.chars() {

@@ -5,11 +5,12 @@
 use super::metadata::{integer, is_blank};
 use crate::props::quoted;
 
-/// The most that is read of a `.meta`; VDSM writes 512 bytes at most.
+/// The most that is read of a `.meta`; VDSM writes 512 bytes at most (VDSM 4.50
+/// lib/vdsm/storage/constants.py: `METADATA_SIZE`).
 pub const MAX_META_BYTES: u64 = 4096;
 /// What the parent of a volume without a parent is called.
 pub const NO_PARENT: &str = "00000000-0000-0000-0000-000000000000";
-/// Keys that VDSM cannot do without.
+/// Keys that VDSM cannot do without (VDSM 4.50 lib/vdsm/storage/volumemetadata.py: `ATTRIBUTES`).
 const NEEDED: [&str; 10] = [
     "CTIME",
     "DESCRIPTION",
@@ -41,7 +42,7 @@ pub struct Volume {
 
 impl Volume {
     /// Reads the text as VDSM does: lines up to the one that begins with `EOF`, without the blanks
-    /// around key and value.
+    /// around key and value (VDSM 4.50 lib/vdsm/storage/volumemetadata.py: `_lines_to_dict`).
     pub fn read(content: &[u8]) -> Volume {
         let mut volume = Volume::default();
         let padding = content.iter().rev().take_while(|byte| **byte == 0).count();

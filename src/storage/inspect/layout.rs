@@ -451,7 +451,8 @@ pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
     }
 }
 
-/// Other domains beside this one: VDSM sees one only in each mount.
+/// Other domains beside this one: VDSM sees one only in each mount (VDSM 4.50
+/// lib/vdsm/storage/fileSD.py: `scanDomains`).
 fn siblings(surveyor: &mut Surveyor) {
     let Some(mount) = surveyor.directory.parent() else {
         return;

@@ -35,7 +35,8 @@ const TYPES: [&str; 7] = [
 ];
 const BLOCK_TYPES: [&str; 2] = ["ISCSI", "FCP"];
 const NO_POOL: &str = "00000000-0000-0000-0000-000000000000";
-/// Numbers of the domain's lock, with what VDSM takes in their place.
+/// Numbers of the domain's lock, with what VDSM takes in their place (VDSM 4.50 lib/vdsm/storage/sd.py:
+/// `DEFAULT_LEASE_PARAMS`, `intOrDefault`).
 const LEASE_NUMBERS: [(&str, i64); 4] = [
     ("IOOPTIMEOUTSEC", 10),
     ("LEASERETRIES", 3),
