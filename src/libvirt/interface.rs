@@ -70,12 +70,6 @@ pub fn has_floor(interface: Node<'_, '_>) -> bool {
         .any(|inbound| xml::attr(inbound, "floor").is_some())
 }
 
-/// Whether the NIC is a port of Open vSwitch.
-pub fn is_on_ovs(interface: Node<'_, '_>) -> bool {
-    xml::children(interface, "virtualport")
-        .any(|port| xml::attr(port, "type") == Some("openvswitch"))
-}
-
 /// Why libvirt cannot put a network filter on the NIC, in words; none if it can.
 ///
 /// On a virtual port it refuses the filter. With most other types it drops it silently, and
