@@ -113,6 +113,15 @@ fn python_int(value: &str) -> Option<bool> {
 ///
 /// # Errors
 /// Not a number, or outside `range`.
+///
+/// ```
+/// use vdsm_hooks::props;
+/// # fn main() -> vdsm_hooks::Result {
+/// let seconds: u32 = props::number("watchdog_seconds", 1..=3600)?.unwrap_or(30);
+/// assert_eq!(seconds, 30);
+/// # Ok(())
+/// # }
+/// ```
 pub fn number<N>(name: &str, range: RangeInclusive<N>) -> Result<Option<N>>
 where
     N: FromStr + PartialOrd + Display,
@@ -177,6 +186,16 @@ fn parse_size(value: &str) -> Option<u64> {
 ///
 /// # Errors
 /// Another word; the error lists the right ones.
+///
+/// ```
+/// use vdsm_hooks::props;
+/// # fn main() -> vdsm_hooks::Result {
+/// // Where `watchdog=reset` is set this is Some("reset").
+/// let action = props::choice("watchdog", &[("reset", "reset"), ("off", "none")])?;
+/// assert_eq!(action, None);
+/// # Ok(())
+/// # }
+/// ```
 pub fn choice<T: Copy>(name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
     let Some(value) = text(name)? else {
         return Ok(None);

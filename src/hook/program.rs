@@ -28,6 +28,23 @@ pub struct Program {
 
 /// Runs a hook program: answers `--help`, `--version` and `--describe`, else calls `body` and
 /// turns its result into VDSM's exit status and one line on stderr.
+///
+/// ```
+/// use std::process::ExitCode;
+/// use vdsm_hooks::{Error, Result, hook};
+/// # const PROGRAM: hook::Program =
+/// #     hook::Program { name: "watchdog", version: "1", help: "", description: "" };
+///
+/// fn run() -> Result {
+///     Err(Error::new("watchdog=\"on\": expected one of reset, poweroff"))
+/// }
+/// # fn main() {
+/// // PROGRAM is program!() in a hook.
+/// let status = hook::run(PROGRAM, run);
+/// // On stderr: watchdog="on": expected one of reset, poweroff
+/// assert_eq!(status, ExitCode::from(2));
+/// # }
+/// ```
 pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
     let name = program.name;
     catch_panics(name);

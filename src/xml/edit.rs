@@ -21,6 +21,22 @@ const MAX_INDENT_BYTES: usize = 1025;
 ///
 /// An edit inside an element that is removed, replaced or given a new text is dropped: the outer
 /// edit wins, whatever the order of the calls.
+///
+/// ```
+/// use vdsm_hooks::xml::{self, Edits, Element};
+/// # fn main() -> vdsm_hooks::Result {
+/// let document = xml::parse("<a><b c='1'/>  <d/></a>")?;
+/// let mut edits = Edits::new(&document);
+/// for node in xml::children(document.root_element(), "b") {
+///     edits.set_attr(node, "c", "2");
+///     edits.insert_after(node, &Element::new("e"));
+/// }
+/// // The blanks, the quotes and whatever else is there stay.
+/// let text = edits.finish()?.unwrap_or_default();
+/// assert_eq!(text, "<a><b c='2'/><e/>  <d/></a>");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Edits<'a> {
     document: &'a Document<'a>,
     /// By where the element starts, which is document order.
