@@ -9,7 +9,8 @@ use std::{fs, io};
 use crate::host::files;
 use crate::{Context, Error, Result};
 
-const DIRECTORY: &str = "/etc/vdsm-hooks";
+/// The administrator's settings for hooks.
+pub const DIRECTORY: &str = "/etc/vdsm-hooks";
 const MAX_BYTES: u64 = 1 << 20;
 /// Where libvirt has the images of a host.
 pub const IMAGES: &str = "/var/lib/libvirt/images";

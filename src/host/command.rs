@@ -26,7 +26,7 @@ use crate::paths::{HELPERS, HOOKS};
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
-const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+pub const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
