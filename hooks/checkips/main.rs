@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let mut networks = networks::watched(|name, network, _| Network::of(name, network));
+    let mut networks = networks::watched(|name, network, _| Network::from_json(name, network));
     networks.retain(|network| !is_reachable(&network.name));
     if networks.is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ fn lower<'a>(document: Node<'a>, edits: &mut Edits<'a>, networks: &[Network]) ->
 }
 
 impl Network {
-    fn of(name: &str, network: &Object<'_>) -> Network {
+    fn from_json(name: &str, network: &Object<'_>) -> Network {
         let text = |key| network.get(key).and_then(Node::string);
         Network {
             name: name.to_owned(),

@@ -53,7 +53,7 @@ fn run() -> Result {
 
 fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -> Result {
     let devices = domain::devices(document)?;
-    let mut bus = ScsiBus::of(document)?;
+    let mut bus = ScsiBus::from_document(document)?;
     let mut seen: Vec<String> = Vec::new();
     let mut is_changed = false;
     for (number, hostdev) in (1..).zip(xml::children(devices, "hostdev")) {
@@ -126,7 +126,7 @@ fn disk_of(id: &str) -> Result<Option<String>> {
         log::warn!("{PROPERTY}: {id} is not a disk, left as scsi-generic");
         return Ok(None);
     };
-    let device = Device::named(name);
+    let device = Device::from_name(name);
     let users = device.users()?;
     if !users.is_empty() {
         let users = users.join(", ");

@@ -23,10 +23,10 @@ impl ScsiBus {
     ///
     /// # Errors
     /// The document is no domain with devices.
-    pub(crate) fn of(document: &Document<'_>) -> Result<ScsiBus> {
+    pub(crate) fn from_document(document: &Document<'_>) -> Result<ScsiBus> {
         let devices = domain::devices(document)?.children().filter(is_on_bus);
         Ok(ScsiBus {
-            targets: Targets::of(document),
+            targets: Targets::from_document(document),
             places: devices
                 .filter_map(|device| match drive_address(device) {
                     Some(address) => place(address),

@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::host::bridge::{self, Bridges, Kind};
+use vdsm_hooks::host::bridge::{self, BridgeKind, Bridges};
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::{Literal, Mac};
@@ -184,7 +184,7 @@ fn tell_kinds(bindings: &mut [Binding]) -> Result {
     for binding in bindings {
         let kind = bridges.kind(&binding.bridge);
         let kind = kind.map_err(|error| props::wrong(PROPERTY, &binding.bridge, error))?;
-        binding.is_ovs = kind == Kind::OpenVSwitch;
+        binding.is_ovs = kind == BridgeKind::OpenVSwitch;
     }
     Ok(())
 }

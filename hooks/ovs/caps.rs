@@ -13,7 +13,7 @@ use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::json::{Edits, Node};
 use vdsm_hooks::{Context, Error, Result, hook};
 
-use crate::plan::{Bond, Network, Switch};
+use crate::plan::{Bond, OvsNetwork, Switch};
 use crate::request::has_nic;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
 }
 
 /// What VDSM calls the device below the network.
-fn link(southbound: &str, network: &Network) -> String {
+fn link(southbound: &str, network: &OvsNetwork) -> String {
     match network.vlan {
         Some(vlan) => format!("{southbound}.{vlan}"),
         None => southbound.to_owned(),

@@ -27,7 +27,7 @@ struct Link {
 
 impl Links {
     /// Those of the switch that are there: the NICs below it, and the devices of networks.
-    pub(crate) fn of(switch: &Switch) -> Links {
+    pub(crate) fn from_switch(switch: &Switch) -> Links {
         let devices = switch.networks.iter();
         let devices = devices.map(|(name, network)| network.device(name));
         let links = nics(switch).into_iter().chain(devices);

@@ -127,7 +127,7 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
         "to": to.attributes,
         // VDSM's running configuration as it was.
         "files": files.collect::<Result<Value>>()?,
-        "links": Links::of(&to.switch).value(),
+        "links": Links::from_switch(&to.switch).value(),
     });
     Records::root_only(HOOK)?.write(STATE, &setup.to_string())?;
     transact(lock, plan::commands(&from.switch, &to.switch))?;
@@ -187,7 +187,7 @@ fn go_back(lock: &Lock) -> Result {
 /// An earlier version kept the state in the directory of VDSM's user, whose word is no order to
 /// root.
 fn drop_old_state() -> Result {
-    let records = Records::of(HOOK)?;
+    let records = Records::for_hook(HOOK)?;
     if records.names()?.iter().any(|name| name == STATE) {
         records.remove(STATE)?;
         log::warn!(

@@ -35,13 +35,13 @@ fn serve(request: &str) -> Result {
     match verb {
         STOP if lines.is_empty() => {
             let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
-            Traffic::of(&Records::of(traffic::HOOK)?, vm).stop()
+            Traffic::for_vm(&Records::for_hook(traffic::HOOK)?, vm).stop()
         }
         START if (1..=MAX_PAIRS).contains(&lines.len()) => {
             let pairs = lines.into_iter().map(parse);
             let pairs = pairs.collect::<Result<Vec<Pair>>>()?;
             let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
-            Traffic::of(&Records::of(traffic::HOOK)?, vm).start(&pairs)
+            Traffic::for_vm(&Records::for_hook(traffic::HOOK)?, vm).start(&pairs)
         }
         _ => Err(bad(first, "start with 1 to 32 pairs, or stop")),
     }

@@ -42,7 +42,7 @@ struct Rule {
 }
 
 impl<'a> Traffic<'a> {
-    pub(crate) fn of(records: &'a Records, vm: &'a str) -> Traffic<'a> {
+    pub(crate) fn for_vm(records: &'a Records, vm: &'a str) -> Traffic<'a> {
         Traffic { records, vm }
     }
 

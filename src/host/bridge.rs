@@ -14,7 +14,7 @@ pub const MAX_IFNAME_BYTES: usize = 15;
 
 /// What a bridge is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BridgeKind {
     /// The kernel's own bridge.
     Linux,
     /// A bridge of Open vSwitch, whatever datapath it uses.
@@ -46,17 +46,19 @@ impl Bridges {
     ///
     /// # Errors
     /// There is no such device, or it is no bridge; then the message says what it is.
-    pub fn kind(&mut self, name: &str) -> Result<Kind> {
+    pub fn kind(&mut self, name: &str) -> Result<BridgeKind> {
         let device = network_device(name);
         if device.join("bridge").exists() {
-            return Ok(Kind::Linux);
+            return Ok(BridgeKind::Linux);
         }
         if !device.exists() {
             return Err(Error::new("there is no such bridge on this host"));
         }
         let is = what_else(&device);
         match self.ovs.get_or_insert_with(list_ovs) {
-            Ok(bridges) if bridges.iter().any(|bridge| bridge == name) => Ok(Kind::OpenVSwitch),
+            Ok(bridges) if bridges.iter().any(|bridge| bridge == name) => {
+                Ok(BridgeKind::OpenVSwitch)
+            }
             Ok(_) => Err(Error::new(format!(
                 "{is}, expected a Linux or Open vSwitch bridge"
             ))),

@@ -143,7 +143,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`lock`].
-    pub fn of(hook: &str) -> Result<Records> {
+    pub fn for_hook(hook: &str) -> Result<Records> {
         Records::below(Path::new(RUN), SHARED, hook, Life::Boot)
     }
 

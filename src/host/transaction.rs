@@ -45,7 +45,7 @@ pub type Files = BTreeMap<PathBuf, Option<String>>;
 pub fn change(files: &Files, workshop: Option<&Path>) -> Result<bool> {
     let mut places = Vec::new();
     for (path, text) in files {
-        if let Some(place) = Place::of(path, workshop, text.is_some())? {
+        if let Some(place) = Place::find(path, workshop, text.is_some())? {
             // From a process that was killed. Nobody else changes the file now. Before the first one
             // is made: two files in different directories may have the same name.
             place.clear();
@@ -186,7 +186,7 @@ pub fn is_change(files: &Files) -> Result<bool> {
 /// # Errors
 /// It cannot be read, is no regular file, or is larger than any settings.
 pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
-    match Place::of(path, None, false)? {
+    match Place::find(path, None, false)? {
         Some(place) => place.content(),
         None => Ok(None),
     }
@@ -203,7 +203,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// None if its directory is not there and not to be made.
-    fn of(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
+    fn find(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
         let parent = path.parent().unwrap_or(path);
         let open = |directory: &Path| enter(directory, make).context(directory.display());
         let directory = open(parent)?;

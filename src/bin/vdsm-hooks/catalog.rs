@@ -20,7 +20,7 @@ pub(crate) fn all() -> Result<Vec<Manifest>> {
 }
 
 /// The hooks called `names`; all of them if there are no names.
-pub(crate) fn named(names: &[String]) -> Result<Vec<Manifest>> {
+pub(crate) fn find(names: &[String]) -> Result<Vec<Manifest>> {
     let all = all()?;
     if names.is_empty() {
         return Ok(all);

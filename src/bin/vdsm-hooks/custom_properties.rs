@@ -59,7 +59,7 @@ pub(crate) struct Definition {
 impl Definition {
     /// None for what the engine is not to define: settings of the host, its own properties, and
     /// those that it sets without asking anybody.
-    pub(crate) fn of(property: &Property) -> Option<Definition> {
+    pub(crate) fn from_property(property: &Property) -> Option<Definition> {
         let (key, device) = match property.scope {
             Scope::Vm => (Key::Vm, None),
             Scope::Disk => (Key::Device, Some("disk")),

@@ -80,7 +80,7 @@ fn is_level(text: &str) -> bool {
 
 /// Prints the commands.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::named(&arguments.hooks)?;
+    let hooks = catalog::find(&arguments.hooks)?;
     let current = Current::read(&arguments.current)?;
     let mut script = Script::default();
     for (key, wanted) in definitions(&hooks) {

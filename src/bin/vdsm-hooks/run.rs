@@ -202,7 +202,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let before = firing.data.clone();
         let outcome = firing.fire(hook, stopped)?;
         stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
-        let change = Change::of(&firing, hook, before.as_deref(), problems.as_mut())?;
+        let change = Change::from_firing(&firing, hook, before.as_deref(), problems.as_mut())?;
         report.hook(&outcome, &change)?;
         outcomes.push(outcome);
         changes.push(change);
@@ -311,7 +311,7 @@ pub(crate) struct Change {
 
 impl Change {
     /// `known` is what the schema had against the data before, and has afterwards.
-    fn of(
+    fn from_firing(
         firing: &Firing<'_>,
         hook: &Entry,
         before: Option<&[u8]>,

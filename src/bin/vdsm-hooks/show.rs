@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 /// Explains.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::named(&arguments.hooks)?;
+    let hooks = catalog::find(&arguments.hooks)?;
     let pages = hooks.iter().map(page).collect::<Result<Vec<_>>>()?;
     print(&pages.join("\n"))?;
     Ok(ExitCode::SUCCESS)

@@ -80,7 +80,7 @@ fn seal(content: &[u8]) -> Result<Repaired> {
     if unmarked != text {
         notes.push("the byte order mark at the start is left out".to_owned());
     }
-    let lines = Lines::of(unmarked);
+    let lines = Lines::from_text(unmarked);
     lines.remark(&mut notes);
     let (metadata, _) = Metadata::read(unmarked.trim_end_matches('\0'));
     let mut bare = Metadata::default();
@@ -119,7 +119,7 @@ struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
-    fn of(text: &'t str) -> Lines<'t> {
+    fn from_text(text: &'t str) -> Lines<'t> {
         let mut lines = Lines {
             keys: Vec::new(),
             others: Vec::new(),

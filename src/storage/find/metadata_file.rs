@@ -153,7 +153,7 @@ pub(in crate::storage) fn domain_of(file: &Path) -> Option<&Path> {
 /// The metadata of the domain in `directory`.
 pub(super) fn at(directory: &Path) -> Content {
     match open(directory) {
-        Ok(domain) => of(&domain),
+        Ok(domain) => read_domain(&domain),
         Err(content) => content,
     }
 }
@@ -176,7 +176,7 @@ pub(in crate::storage) fn open(directory: &Path) -> std::result::Result<Dir, Con
 }
 
 /// The metadata of a domain. No link in it is followed: it could lead to any file of this host.
-pub(in crate::storage) fn of(domain: &Dir) -> Content {
+pub(in crate::storage) fn read_domain(domain: &Dir) -> Content {
     let (dom_md, name) = METADATA_FILE.split_once('/').unwrap_or_default();
     again_if_stale(|| {
         if domain.look(dom_md)?.is_some_and(|entry| entry.is_link()) {

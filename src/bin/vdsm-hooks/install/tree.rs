@@ -169,7 +169,7 @@ impl Tree {
 
     /// The hooks asked for.
     pub(super) fn hooks(&self) -> Result<Vec<Manifest>> {
-        catalog::named(&self.asked)
+        catalog::find(&self.asked)
     }
 
     /// Whether all hooks are meant, and with them what belongs to none.
