@@ -83,11 +83,9 @@ impl VdsmConf {
             })
             // Python's glob leaves hidden files out.
             .filter(|path| !path.file_name().is_some_and(is_hidden));
-        let mut drop_ins: Vec<PathBuf> = Vec::new();
-        for path in found {
-            let at = drop_ins.partition_point(|other| other.file_name() <= path.file_name());
-            drop_ins.insert(at, path);
-        }
+        let mut drop_ins: Vec<PathBuf> = found.collect();
+        // Those of one name stay in the order of their directories, as Python's sort leaves them.
+        drop_ins.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
         let mut conf = VdsmConf::default();
         for path in [root.join("etc/vdsm/vdsm.conf")].iter().chain(&drop_ins) {
             if let Err(error) = fs::File::open(path) {

@@ -15,11 +15,10 @@ const OTHER_ID: u8 = 7;
 /// What is wrong with domains after a check of `seconds` below `roots`, the worst first. It is a
 /// [`Severity::Problem`] if VDSM could not load the domain.
 pub fn worst_first(checked: &[Checked], roots: &Roots, seconds: u64) -> Vec<Finding> {
-    let mut ranked: Vec<(u8, Finding)> = Vec::new();
-    for (rank, finding) in checked.iter().flat_map(|one| one.ranked(roots, seconds)) {
-        let at = ranked.partition_point(|(other, _)| *other <= rank);
-        ranked.insert(at, (rank, finding));
-    }
+    let all = checked.iter().flat_map(|one| one.ranked(roots, seconds));
+    let mut ranked: Vec<(u8, Finding)> = all.collect();
+    // Those of one rank stay in their order.
+    ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, finding)| finding).collect()
 }
 

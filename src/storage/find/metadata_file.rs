@@ -223,15 +223,11 @@ fn in_dir(dir: &Dir, name: &OsStr) -> io::Result<Content> {
     Ok(Content::Found(content))
 }
 
-/// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
-/// its own would be 5 KB of program.
+/// What is in a directory, sorted; nothing if there is none.
 pub(super) fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let at = paths.partition_point(|other| other.as_os_str() < path.as_os_str());
-        paths.insert(at, path);
-    }
+    let found = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
+    paths.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     paths
 }
 
