@@ -139,7 +139,8 @@ pub fn external(index: &[u8]) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The process that has locked a file with flock(2), as the kernel's table of locks says.
+/// The process that has locked a file with flock(2), as the kernel's table of locks says (/proc/locks,
+/// see proc(5)).
 pub(in crate::storage) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
     let (major, minor) = device;
     let file = format!("{major:02x}:{minor:02x}:{inode}");
