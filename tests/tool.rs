@@ -1073,7 +1073,7 @@ fn files_has_one_line_per_package_and_installed_file() {
     );
     let replaces_nothing = tool(&["files", "sdcheck"]).stdout();
     assert!(replaces_nothing.starts_with("sdcheck\tpackage\t-\t-\t-\t-\t"));
-    tool(&["files", "nonsense"]).fails_with("\"nonsense\" is no hook of this suite");
+    tool(&["files", "nonsense"]).fails_with("\"nonsense\" is not a hook of this suite");
 }
 
 #[test]
@@ -1095,7 +1095,7 @@ fn show_gives_the_engines_command_lines() {
         "{text}"
     );
     assert!(!text.contains("sap_agent=^"), "{text}");
-    tool(&["show", "nonsense"]).fails_with("is no hook of this suite");
+    tool(&["show", "nonsense"]).fails_with("is not a hook of this suite");
 }
 
 const VM_KEY: &str = "UserDefinedVMProperties";
@@ -1319,7 +1319,7 @@ fn what_is_no_list_is_refused_with_its_place() {
     ] {
         engine_config(&["cpuflags", "--current", &current]).fails_with(message);
     }
-    engine_config(&["nonsense"]).fails_with("is no hook of this suite");
+    engine_config(&["nonsense"]).fails_with("is not a hook of this suite");
     assert_eq!(engine_config(&["--cver", "new"]).status(), 64);
     // The same twice is no contradiction.
     let same = vm("a=b") + "\n" + &vm("a=b");

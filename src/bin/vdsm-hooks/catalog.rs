@@ -42,7 +42,7 @@ pub(crate) fn file(hook: &str, name: &str) -> Option<&'static [u8]> {
 fn unknown(name: &str, all: &[Manifest]) -> Error {
     let names: Vec<_> = all.iter().map(|hook| hook.name.as_str()).collect();
     Error::new(format!(
-        "{name:?} is no hook of this suite, which has: {}",
+        "{name:?} is not a hook of this suite, which has: {}",
         names.join(", ")
     ))
 }

@@ -240,7 +240,7 @@ fn check(arguments: &Arguments, event: &Event) -> Result {
         return Err(Error::new(format!("{name} has no JSON data: use --domain")));
     }
     if arguments.device.is_some() && !matches!(event.data, Data::Device | Data::DeviceOrNothing) {
-        return Err(Error::new(format!("{name} is no event of a device")));
+        return Err(Error::new(format!("{name} is not an event of a device")));
     }
     if !arguments.property.is_empty() && event.environment == Environment::Bare {
         return Err(Error::new(format!(

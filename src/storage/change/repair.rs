@@ -93,7 +93,7 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         }
         if key.starts_with('#') {
             notes.push(format!(
-                "{} is no comment but a key, because of its '=', and stays",
+                "{} is not a comment but a key, because of its '=', and stays",
                 quoted(key)
             ));
         }
@@ -295,7 +295,7 @@ mod tests {
         );
         assert_eq!(
             notes,
-            ["\"#_SHA_CKSUM\" is no comment but a key, because of its '=', and stays"]
+            ["\"#_SHA_CKSUM\" is not a comment but a key, because of its '=', and stays"]
         );
     }
 

@@ -49,7 +49,7 @@ pub fn decode(tag: &str) -> Result<Option<String>> {
                 line.push(c.ok_or_else(|| {
                     let tag = props::quoted(tag);
                     Error::new(format!(
-                        "the tag {tag} has &{number}&, which is no character"
+                        "the tag {tag} has &{number}&, which is not a character"
                     ))
                 })?);
                 behind
@@ -153,15 +153,15 @@ mod tests {
             ("XMDT_A=1", "none"),
             (
                 "MDT_A=&1114112&",
-                "the tag \"MDT_A=&1114112&\" has &1114112&, which is no character",
+                "the tag \"MDT_A=&1114112&\" has &1114112&, which is not a character",
             ),
             (
                 "MDT_A=&55296&",
-                "the tag \"MDT_A=&55296&\" has &55296&, which is no character",
+                "the tag \"MDT_A=&55296&\" has &55296&, which is not a character",
             ),
             (
                 "MDT_A=&99999999999999999999&",
-                "the tag \"MDT_A=&99999999999999999999&\" has &99999999999999999999&, which is no character",
+                "the tag \"MDT_A=&99999999999999999999&\" has &99999999999999999999&, which is not a character",
             ),
         ] {
             assert_eq!(decoded(tag), line, "{tag}");

@@ -113,7 +113,7 @@ impl Volume {
         }
         for key in NUMBERS {
             if let Some(text) = self.get(key).filter(|text| integer(text).is_none()) {
-                problems.push(format!("{key}={} is no whole number", quoted(text)));
+                problems.push(format!("{key}={} is not a whole number", quoted(text)));
             }
         }
         for (key, known) in WORDS {
@@ -168,7 +168,10 @@ mod tests {
             ),
             (v5("CAP=10737418240\n", ""), vec!["it lacks CAP"]),
             (v5("IMAGE=", "IMAG="), vec!["it lacks IMAGE"]),
-            (v5("SEQ=1", "SEQ=x"), vec!["SEQ=\"x\" is no whole number"]),
+            (
+                v5("SEQ=1", "SEQ=x"),
+                vec!["SEQ=\"x\" is not a whole number"],
+            ),
             (
                 v5("FORMAT=COW", "FORMAT=QCOW"),
                 vec!["FORMAT=\"QCOW\", expected one of RAW, COW"],

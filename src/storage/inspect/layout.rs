@@ -270,7 +270,7 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
         Safelease::Held { .. } => surveyor.held(words.clone()),
         Safelease::Unknown => {
             // Whoever wrote it may hold the domain.
-            surveyor.held("dom_md/leases is no record of safelease");
+            surveyor.held("dom_md/leases is not a record of safelease");
             let about = dom_md.name.join("leases");
             let remedy = freed(&surveyor.path(&about));
             surveyor.finding(about, "no record of safelease", remedy);

@@ -168,7 +168,7 @@ impl<'m> Findings<'m> {
         match (self.metadata.get("SDUUID"), name) {
             (None, _) => self.add("SDUUID", "missing"),
             (Some(id), _) if !is_uuid(id) => {
-                self.add("SDUUID", format!("{} is no uuid", quoted(id)));
+                self.add("SDUUID", format!("{} is not a UUID", quoted(id)));
             }
             (Some(id), Some(name)) if id != name => {
                 self.add("SDUUID", format!("{id}, but the domain is in {name}"));
@@ -185,7 +185,7 @@ impl<'m> Findings<'m> {
         let pools: Vec<&str> = text.split(',').collect();
         for pool in &pools {
             if !is_uuid(pool) {
-                self.add("POOL_UUID", format!("{} is no uuid", quoted(pool)));
+                self.add("POOL_UUID", format!("{} is not a UUID", quoted(pool)));
             }
         }
         let attached = pools.iter().filter(|pool| **pool != NO_POOL).count();
@@ -202,7 +202,7 @@ impl<'m> Findings<'m> {
             let problem = match self.metadata.get(key) {
                 None => "missing".to_owned(),
                 Some(text) if integer(text).is_none() => {
-                    format!("{} is no whole number", quoted(text))
+                    format!("{} is not a whole number", quoted(text))
                 }
                 Some(_) => continue,
             };
@@ -341,12 +341,12 @@ mod tests {
             ("VERSION=0|DESCRIPTION=données", vec!["DESCRIPTION: only ASCII is allowed below version 3".into()]),
             (&long, vec!["DESCRIPTION: 51 characters, at most 50 on block storage".into()]),
             ("SDUUID", vec!["SDUUID: missing".into()]),
-            ("SDUUID=x", vec!["SDUUID: \"x\" is no uuid".into()]),
+            ("SDUUID=x", vec!["SDUUID: \"x\" is not a UUID".into()]),
             (&format!("SDUUID={pool}"), vec![format!("SDUUID: {pool}, but the domain is in {ID}")]),
-            ("POOL_UUID=x", vec!["POOL_UUID: \"x\" is no uuid".into()]),
+            ("POOL_UUID=x", vec!["POOL_UUID: \"x\" is not a UUID".into()]),
             (&two, vec!["POOL_UUID: 2 pools, only an ISO domain may have more than one".into()]),
             ("LEASERETRIES", vec!["LEASERETRIES: missing, VDSM takes 3".into()]),
-            ("LEASETIMESEC=1m", vec!["LEASETIMESEC: \"1m\" is no whole number, VDSM takes 60".into()]),
+            ("LEASETIMESEC=1m", vec!["LEASETIMESEC: \"1m\" is not a whole number, VDSM takes 60".into()]),
             (
                 &format!("{iso}LEASETIMESEC=5"),
                 vec!["LEASETIMESEC: 5 is below IOOPTIMEOUTSEC=10, so the lock cannot be taken".into()],

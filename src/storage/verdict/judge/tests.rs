@@ -197,7 +197,7 @@ fn where_readers_disagree() {
             "bbe581817a0ca605b2112cbe928d4194bbc97ee7",
             "bbe581817a0ca605b2112cbe928d4194bbc97ee7",
             "ok",
-            "the line \"# made=by hand\" is no comment for VDSM: one with '=' counts",
+            "the line \"# made=by hand\" is not a comment for VDSM: a line with '=' counts",
         ),
         (
             EXPORT.replace("_SHA", "#_SHA"),
@@ -439,7 +439,7 @@ fn likely_causes() {
         ),
         (
             line("VERSION=0\n_", "VERSION=0\r\n_SHA_CKSUM=1234\n#"),
-            "_SHA_CKSUM=\"1234\" is no digest of 40 hexadecimal digits",
+            "_SHA_CKSUM=\"1234\" is not a digest of 40 hexadecimal digits",
         ),
         (
             unsorted,
