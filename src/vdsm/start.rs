@@ -14,7 +14,8 @@ use crate::host::files;
 use crate::host::temporary::{self, Temporary};
 use crate::{Context, Error, Result, props};
 
-const RUN: &str = "/run/vdsm";
+/// Where VDSM keeps what is gone after a boot.
+pub const RUN: &str = "/run/vdsm";
 const FLAGS: &str = "launchflags";
 /// Beside flags that a hook has made; older than flags that VDSM wrote later.
 const MADE_BY_HOOK: &str = "launchflags_of_hook";
