@@ -668,7 +668,7 @@ fn device_events_get_one_device() {
     host.run("before_nic_hotplug", &["--device", "vda"])
         .fails_with("no device is called \"vda\"");
     host.run("before_vm_start", &["--device", MAC])
-        .fails_with("no event of a device");
+        .fails_with("not an event of a device");
     let nic = host.file("nic.xml", "<interface><mac address='a'/></interface>");
     let ended = host.tool("run", &["before_nic_hotplug", "--domain", &nic, "--json"]);
     assert_eq!(
