@@ -8,13 +8,17 @@ use std::ops::Range;
 
 use roxmltree::{Document, Node, NodeId};
 
-use super::Element;
 use super::bounds::{self, MAX_MARKS};
+use super::{Element, MAX_NODES};
 use crate::{Error, Result};
 
 /// How long an indentation may be, with its line break: that of 256 elements inside each other at
 /// four blanks each.
 const MAX_INDENT_BYTES: usize = 1025;
+
+/// A text of this length has fewer nodes than a document may have, however dense it is: five bytes
+/// hold two, as in `<a/>b`.
+const MAX_KNOWN_BYTES: usize = MAX_NODES as usize / 2 * 5;
 
 /// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
 /// does not see its own edits.
@@ -220,11 +224,9 @@ impl<'a> Edits<'a> {
     }
 
     /// Whether the result can be read. An element with nothing new inside has been read before, and
-    /// is in the same elements as then, so that the rest tells, at a fraction of the cost; unless a
-    /// namespace was declared or taken away, which reaches to all that is inside.
+    /// is in the same elements as then, so that the rest tells, at a fraction of the cost.
     fn check_result(&self, new: &str, splices: &[Splice]) -> Result {
-        let mut attributes = self.changes.values().flat_map(|change| &change.attributes);
-        if attributes.any(|(name, _)| name.starts_with("xmlns")) {
+        if self.reaches_what_is_known(new) {
             return super::parse(new).map(drop);
         }
         bounds::check(new, false)?;
@@ -233,6 +235,13 @@ impl<'a> Edits<'a> {
             super::parse(new)?;
         }
         Ok(())
+    }
+
+    /// Whether what is new may have a meaning for what is not: a namespace was declared or taken away,
+    /// or there may be more nodes in all than a document may have.
+    fn reaches_what_is_known(&self, new: &str) -> bool {
+        let mut attributes = self.changes.values().flat_map(|change| &change.attributes);
+        attributes.any(|(name, _)| name.starts_with("xmlns")) || new.len() > MAX_KNOWN_BYTES
     }
 
     /// The result with a blank in place of each element that has nothing new inside.
@@ -602,6 +611,27 @@ mod tests {
         assert_eq!(edits.what_is_new(&splices), new);
         let whole = "<a><b><c x='2'/><d><e/></d><n/></b>]]<f><g/></f>></a>";
         assert_eq!(edits.finish()?.as_deref(), Some(whole));
+        Ok(())
+    }
+
+    #[test]
+    fn a_result_with_more_nodes_than_may_be_is_refused() -> Result {
+        // Two nodes in five bytes, all of them as they were.
+        let text = format!("<a><b>{}</b></a>", "<c/>d".repeat(249_990));
+        let document = crate::xml::parse(&text)?;
+        let mut edits = Edits::new(&document);
+        for _ in 0..20 {
+            edits.append(document.root_element(), &Element::new("e"));
+        }
+        let mut splices = edits.splices();
+        splices.sort_by_key(|splice| splice.range.start);
+        let new = text.replace("</a>", &("<e/>".repeat(20) + "</a>"));
+        assert!(crate::xml::parse(&new).is_err());
+        // What is new would pass for all of it.
+        assert!(crate::xml::parse(&edits.what_is_new(&splices)).is_ok());
+        assert!(edits.reaches_what_is_known(&new));
+        assert!(!edits.reaches_what_is_known(&new[..MAX_KNOWN_BYTES]));
+        assert!(edits.finish().is_err());
         Ok(())
     }
 
