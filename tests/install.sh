@@ -325,6 +325,13 @@ check 'lists the known ones' unknown
 check 'has changed nothing then' unchanged "$root"
 check 'refuses an unknown argument' fails "$root" --frobnicate
 check 'refuses an option without its value' fails "$root" --hook
+check 'refuses a hook without a name, which would mean all' fails "$root" --hook ''
+check 'saying so' complains '--hook needs a value'
+check 'and to take all hooks away for it' fails "$root" --uninstall --hook=
+check 'refuses a destination without a name, which would mean /' fails ''
+check 'refuses programs of two places' fails "$root" --static
+check 'saying so' complains '--static and --programs contradict each other'
+check 'and has changed nothing' unchanged "$root"
 check 'refuses to install programs that are not there' fails "$root" --programs "$work"
 check 'naming the missing one' complains "$work/vdsm-hooks"
 mkdir "$work/nothing"
