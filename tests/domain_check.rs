@@ -184,7 +184,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             EXPORT,
             |dir| set_mode(dir, 0o700),
-            ": mode 0700, expected 0755",
+            ".: mode 0700, expected 0755",
             true,
         ),
         (

@@ -121,7 +121,11 @@ impl Surveyor {
             self.survey.unsaid += 1;
             return;
         }
-        let about = about.as_ref().to_string_lossy();
+        let about = match about.as_ref().to_string_lossy() {
+            // The domain itself.
+            nameless if nameless.is_empty() => ".".into(),
+            named => named,
+        };
         let finding = Finding::warning(about, text).with_remedy(remedy);
         self.survey.findings.push(finding);
     }
