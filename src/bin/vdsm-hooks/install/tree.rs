@@ -5,9 +5,12 @@
 //! Paths of files are those below the root, without a slash in front.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, fs};
+
+use nix::fcntl::OFlag;
 
 use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::host::files;
@@ -34,6 +37,8 @@ pub(super) const ZSH_COMPLETION: &str = "usr/share/zsh/site-functions/_vdsm-hook
 pub(super) const FISH_COMPLETION: &str = "usr/share/fish/vendor_completions.d/vdsm-hooks.fish";
 const SUDOERS: &str = "etc/sudoers.d";
 const SUDOERS_START: &str = "50_vdsm_hooks_";
+/// One of our lists has a few hundred lines; that of runs which were killed, those of each.
+const MAX_LIST_BYTES: u64 = 16 << 20;
 
 /// A path of a host, as it is below a root.
 pub(super) fn below(path: &str) -> &str {
@@ -77,14 +82,27 @@ fn numbered(file: &str) -> Option<&str> {
 
 /// The lines of one of our lists; none if it is not there.
 pub(super) fn lines(path: &Path) -> Result<BTreeSet<String>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        text => {
-            let text = text.context(path.display())?;
-            let text = String::from_utf8_lossy(&text);
-            Ok(text.lines().map(str::to_owned).collect())
+    // Without blocking: an interrupt would not end a wait for somebody to write to a FIFO.
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    let mut options = fs::OpenOptions::new();
+    let file = match options.read(true).custom_flags(nonblocking).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        file => file.context(path.display())?,
+    };
+    let read = || -> Result<Vec<u8>> {
+        if !file.metadata()?.is_file() {
+            return Err(Error::new("not a regular file, expected one"));
         }
-    }
+        let mut text = Vec::new();
+        file.take(MAX_LIST_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_LIST_BYTES {
+            return Err(Error::new(format!("larger than {MAX_LIST_BYTES} bytes")));
+        }
+        Ok(text)
+    };
+    let text = read().context(path.display())?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Which of two places of a file is meant.
