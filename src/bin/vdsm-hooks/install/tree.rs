@@ -261,7 +261,9 @@ impl Tree {
         match path {
             LICENCE => text == LICENCE_TEXT,
             BASH_COMPLETION | ZSH_COMPLETION | FISH_COMPLETION => mark::has_mark(&text),
-            _ if [MAN, DOC, SUDOERS].contains(&top(path)) => mark::has_mark(&text),
+            _ if [MAN, DOC].contains(&top(path)) => mark::has_mark(&text),
+            // Earlier releases have installed them without a checksum.
+            _ if top(path) == SUDOERS && !mark::was_sealed(&text) => mark::has_mark(&text),
             _ => mark::is_unchanged(&text),
         }
     }
@@ -384,6 +386,8 @@ fn top(path: &str) -> &str {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use vdsm_hooks::runner::mark::Comment;
+
     use super::*;
 
     #[test]
@@ -453,6 +457,7 @@ mod tests {
         let link = "usr/libexec/vdsm/hooks/before_vm_dehibernate/50_a";
         let tmpfiles = "usr/lib/tmpfiles.d/vdsm-hooks-a.conf";
         let manual = "usr/share/man/man8/vdsm-hook-a.8";
+        let rules = "etc/sudoers.d/50_vdsm_hooks_a";
         for (path, text, expected) in [
             (hook, &program[..], true),
             (hook, script, false),
@@ -462,6 +467,10 @@ mod tests {
             ("usr/libexec/vdsm-hooks/a-helper", script, false),
             (manual, script, true),
             (manual, b"text", false),
+            (rules, &mark::marked(b"vdsm ALL\n", Comment::HASH), true),
+            (rules, &sealed, true),
+            (rules, &sealed[1..], false),
+            (rules, b"vdsm ALL\n", false),
             (LICENCE, LICENCE_TEXT, true),
             (LICENCE, script, false),
             (tmpfiles, &sealed, true),

@@ -100,7 +100,7 @@ impl List {
         let readme = mark::marked(file("README.md")?, Comment::ANGLE);
         self.add_text(&format!("{DOC}/{name}.md"), readme, 0o644);
         if !hook.sudo.is_empty() {
-            let rules = mark::marked(file("sudoers")?, Comment::HASH);
+            let rules = mark::sealed(file("sudoers")?);
             host::check_sudoers(&rules).context(format!("hooks/{name}/sudoers"))?;
             self.add_text(&tree::sudoers(name), rules, 0o440);
         }
