@@ -87,8 +87,8 @@ pub(crate) struct UninstallArguments {
 const UNINSTALL_HELP: &str = "\
 Removes hooks, helpers, sudo rules and the rest, of other releases too, this tool included, and puts
 back what 'vdsm-hooks install --replace' has kept: all of it or nothing. Services are stopped before.
-What is not ours, or was changed by an administrator, stays. What packages have installed is left to
-the package manager. Neither the source tree nor built programs are needed.
+What is not ours, or was changed by an administrator, stays. Beside packages of ours nothing is removed:
+they are left to the package manager. Neither the source tree nor built programs are needed.
 
 The exit status is 0 if nothing of ours is left; 64 if not, and nothing was changed.
 
