@@ -36,7 +36,7 @@ source=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$source/target}
 case $target in /*) ;; *) target=$source/$target ;; esac
 programs=$target/release
-command=install build=yes destdir='' hooks='' replace='' static=''
+command=install build=yes destdir='' hooks='' replace='' static='' given=''
 while [ $# -gt 0 ]; do
     case $1 in
     --destdir=* | --hook=* | --programs=*)
@@ -44,17 +44,20 @@ while [ $# -gt 0 ]; do
         shift
         set -- "$option" "$value" "$@"
         ;;
-    --destdir | --hook | --programs) [ $# -ge 2 ] || die "$1 needs a value" ;;
+    esac
+    case $1 in
+    # An empty one would mean /, or all hooks.
+    --destdir | --hook | --programs) [ -n "${2-}" ] || die "$1 needs a value" ;;
     esac
     case $1 in
     --destdir) destdir=$2 && shift ;;
     --hook) hooks="$hooks $2" && shift ;;
     --programs)
         programs=$(CDPATH='' cd -- "$2" 2>/dev/null && pwd) || die "$2: no such directory"
-        build='' && shift
+        given=--programs build='' && shift
         ;;
     --no-build) build='' ;;
-    --static) static=yes programs=$target/static ;;
+    --static) static=yes ;;
     --replace) replace=yes ;;
     --uninstall) command=uninstall ;;
     --help | -h) usage && exit ;;
@@ -62,6 +65,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+[ -z "$static" ] || [ -z "$given" ] || die "--static and $given contradict each other"
+[ -z "$static" ] || programs=$target/static
 for hook in $hooks; do
     [ -e "$source/hooks/$hook/hook.json" ] ||
         die "unknown hook $hook: expected one of $(cd -- "$source/hooks" && echo *)"

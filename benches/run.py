@@ -783,8 +783,11 @@ def report(arguments, empty, programs, names, small, large, starts, texts):
             "",
             "## Figures",
             "",
-            f"![Every hook against /bin/true and against Python, in milliseconds]({arguments.plot.name})",
-            "",
+            *(
+                [f"![Every hook against /bin/true and against Python, in milliseconds]({arguments.plot.name})", ""]
+                if arguments.plot
+                else []
+            ),
             *as_markdown(f"A VM with 5 disks, {size('domain', 0)} bytes", small, names),
             "",
             *as_markdown(f"A VM with 200 disks, {size('domain', 1)} bytes", large, names),
@@ -930,8 +933,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--hook", action="append", help="this hook only; may be given several times")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "benchmarks.svg")
+    parser.add_argument("--output", type=Path, help="default: docs/benchmarks.md, or standard output with --hook")
+    parser.add_argument("--plot", type=Path, help="default: docs/benchmarks.svg, or none with --hook")
     # What this script asks of itself inside a private root directory.
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -940,6 +943,9 @@ def main():
         print(json.dumps(measure_start(job) if "hooks" in job else measure(job)))
         return
 
+    if not arguments.hook:
+        arguments.output = arguments.output or ROOT / "docs" / "benchmarks.md"
+        arguments.plot = arguments.plot or ROOT / "docs" / "benchmarks.svg"
     names = sorted(path.parent.name for path in ROOT.glob("hooks/*/hook.json"))
     names = arguments.hook or names
     if missing := [name for name in names if not (ROOT / "hooks" / name / "bench.py").exists()]:
@@ -958,10 +964,13 @@ def main():
         small, large = measure_hooks(work, names, arguments.rounds, empty, programs, texts)
         starts = measure_starts(work, arguments.rounds, empty, programs, texts["domain"][0])
         text = report(arguments, empty, programs, names, small, large, starts, texts)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(text)
-    arguments.plot.write_text(plot(small, names))
-    print(f"written: {arguments.output}, {arguments.plot}")
+    if not arguments.output:
+        print(text)
+    for path, content in [(arguments.output, text), (arguments.plot, plot(small, names))]:
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+            print(f"written: {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -39,4 +39,6 @@ mod program;
 
 pub use document::{edit, edit_json, read, read_json, unexpected_json};
 pub use event::event;
-pub use program::{Program, report, run, run_apart, run_helper, run_with_arguments};
+pub use program::{
+    Program, report, run, run_apart, run_helper, run_helper_on_request, run_with_arguments,
+};

@@ -4,7 +4,7 @@
 //!
 //! As with XML, a document is only looked at, [`Edits`] records what should change, and every other
 //! byte is copied: members that nobody here knows, their order, the spelling of numbers, and
-//! strings that no UTF-8 can hold (half of a surrogate pair, which Python writes without a word).
+//! strings that are not valid Unicode (half of a surrogate pair, which Python writes as it is).
 //!
 //! ```
 //! use vdsm_hooks::json::{Edits, Node};
@@ -31,7 +31,7 @@ use serde_json::value::RawValue;
 
 use crate::{Error, Result};
 
-/// A value where it stands in its document.
+/// A value at its place in the document.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a>(&'a str);
 
@@ -53,7 +53,7 @@ impl<'a> Node<'a> {
         Ok(Node(value.get()))
     }
 
-    /// The value as it is spelt.
+    /// The value as it is written.
     pub fn source(self) -> &'a str {
         self.0
     }
@@ -107,7 +107,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A member's name. One that no UTF-8 can hold is none that a hook looks for: its source will do.
+/// A member's name. Hooks look for ASCII names only, so one that is not valid Unicode is kept as written.
 fn name_of(source: &str) -> Cow<'_, str> {
     match source
         .strip_prefix('"')
@@ -273,14 +273,14 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// Where a part of the source stands in it.
+/// The range of a part of the source.
 fn range(source: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - source.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// `value` as pure ASCII, the way VDSM writes its data files: whatever the locale of the next
-/// reader, the text means the same.
+/// `value` as pure ASCII, the way VDSM writes its data files (VDSM 4.50 lib/vdsm/common/hooks.py:
+/// `json.dumps`): whatever the locale of the next reader, the text means the same.
 ///
 /// # Errors
 /// None in practice; the library's signature has one.
@@ -295,7 +295,7 @@ pub fn to_ascii(value: &Value) -> Result<String> {
             ascii.push(c);
             continue;
         }
-        // Above U+FFFF JSON needs two escapes, a surrogate pair. A character outside ASCII stands
+        // Above U+FFFF JSON needs two escapes, a surrogate pair. A character outside ASCII is
         // inside a string, always, so an escape is right wherever it comes.
         for unit in c.encode_utf16(&mut [0; 2]) {
             write!(ascii, "\\u{unit:04x}")?;
@@ -330,7 +330,7 @@ mod tests {
         })?;
         let expected = r#" {"n" : -0.0e1,  "half\ud83d": "\ud83d", "a": {"x":2,"b":[]}, "z": [1.50, null], "new": "gr\u00f6\u00dfe", "last": true} "#;
         assert_eq!(new.as_deref(), Some(expected));
-        // What is there already is no edit, however it is spelt.
+        // What is there already is no edit, however it is written.
         let same = edited(text, |object, edits| {
             edits.set(object, "a", &json!({"x": 1}))
         })?;

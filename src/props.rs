@@ -21,6 +21,7 @@
 
 mod literal;
 mod mac;
+mod uuid;
 
 use std::env;
 use std::fmt::Display;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 pub use literal::Literal;
 pub use mac::Mac;
+pub use uuid::is_uuid;
 
 use crate::{Error, Result};
 
@@ -70,8 +72,9 @@ pub fn given(name: &str) -> Result<Option<String>> {
     Ok(text(name)?.filter(|value| !value.trim().is_empty()))
 }
 
-/// A boolean by VDSM's rule: `true` in any case, or a whole number other than 0, is true; all
-/// else is false. A text that is neither of `true`, `false` and a number gets a warning.
+/// A boolean by VDSM's rule (VDSM 4.50 lib/vdsm/common/conv.py: `tobool`): `true` in any case, or a
+/// whole number other than 0, is true; all else is false. A text that is neither of `true`, `false` and
+/// a number gets a warning.
 ///
 /// # Errors
 /// As [`text`].
@@ -110,6 +113,15 @@ fn python_int(value: &str) -> Option<bool> {
 ///
 /// # Errors
 /// Not a number, or outside `range`.
+///
+/// ```
+/// use vdsm_hooks::props;
+/// # fn main() -> vdsm_hooks::Result {
+/// let seconds: u32 = props::number("watchdog_seconds", 1..=3600)?.unwrap_or(30);
+/// assert_eq!(seconds, 30);
+/// # Ok(())
+/// # }
+/// ```
 pub fn number<N>(name: &str, range: RangeInclusive<N>) -> Result<Option<N>>
 where
     N: FromStr + PartialOrd + Display,
@@ -170,10 +182,20 @@ fn parse_size(value: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// One of several words, exactly as they are spelt; the answer is what stands beside it.
+/// One of several words, exactly as they are written; the answer is what is paired with it.
 ///
 /// # Errors
 /// Another word; the error lists the right ones.
+///
+/// ```
+/// use vdsm_hooks::props;
+/// # fn main() -> vdsm_hooks::Result {
+/// // Where `watchdog=reset` is set this is Some("reset").
+/// let action = props::choice("watchdog", &[("reset", "reset"), ("off", "none")])?;
+/// assert_eq!(action, None);
+/// # Ok(())
+/// # }
+/// ```
 pub fn choice<T: Copy>(name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
     let Some(value) = text(name)? else {
         return Ok(None);

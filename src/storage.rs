@@ -64,7 +64,6 @@ pub use find::metadata_file::{Content, no_domain};
 pub use find::uses::{DomainRef, Kind, Roots, uses, uses_with};
 pub use find::{lvm, probe, slots};
 pub use format::metadata::{METADATA_FILE, Metadata};
-pub use format::name::is_uuid;
 pub use format::reading::{Reader, Reading, Verdict};
 pub use format::seal::{seal, write};
 pub use format::{locks, tags, volume};

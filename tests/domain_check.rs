@@ -184,7 +184,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         (
             EXPORT,
             |dir| set_mode(dir, 0o700),
-            ": mode 0700, expected 0755",
+            ".: mode 0700, expected 0755",
             true,
         ),
         (
@@ -839,7 +839,7 @@ fn volumes() {
             place(7)
         ),
         format!("{}: no qcow2 image, which FORMAT=COW says", place(8)),
-        format!("{}: SEQ=\"x\" is no whole number", meta_of(9)),
+        format!("{}: SEQ=\"x\" is not a whole number", meta_of(9)),
         format!(
             "{}: DOMAIN=85f8a1bb-4504-4314-91ca-d9365a30692b, but it is in {DATA_ID}",
             meta_of(9)

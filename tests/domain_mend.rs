@@ -123,7 +123,7 @@ fn what_cannot_be_mended() {
         (
             "seal",
             b"A=\xe9",
-            "not UTF-8, byte 2, in line 1, is 0xe9; which character was meant is not known, expected it as UTF-8",
+            "not UTF-8, byte 2, in line 1, is 0xe9; cannot tell which character was meant: correct it by hand",
         ),
         (
             "release",

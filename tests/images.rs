@@ -268,7 +268,7 @@ fn serve(mut device: File) {
                 body.resize(64, 0);
                 (0, body)
             }
-            // Node 2, for ever.
+            // Node 2, again and again.
             LOOKUP => {
                 let ids = [2, 0, u64::MAX, u64::MAX].map(u64::to_ne_bytes).concat();
                 (0, [ids, vec![0; 8], attributes(2, 0o100_644)].concat())

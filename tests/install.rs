@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use support::{not_run, program};
 use tempfile::TempDir;
 
@@ -483,4 +484,35 @@ fn links_of_others_are_not_followed() {
     fs::set_permissions(tree.at("var"), Permissions::from_mode(0o755)).unwrap();
     succeeds(&mut tree.install());
     assert!(outside.path().join("vdsm-hooks/directories").exists());
+}
+
+#[test]
+fn what_is_no_list_of_ours_is_an_error_and_keeps_nobody_waiting() {
+    for list in ["files", "directories", "unfinished"] {
+        let tree = Tree::new();
+        let path = tree.at("var/lib/vdsm-hooks").join(list);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let names = |tree: &Tree| {
+            let names = fs::read_dir(tree.at("var/lib/vdsm-hooks")).unwrap();
+            names.map(|name| name.unwrap().path()).collect::<Vec<_>>()
+        };
+        for mut command in [tree.install(), tree.uninstall()] {
+            let mut tool = command.stderr(Stdio::piped()).spawn().unwrap();
+            let end = Instant::now() + Duration::from_secs(30);
+            while tool.try_wait().unwrap().is_none() {
+                if Instant::now() > end {
+                    tool.kill().unwrap();
+                    panic!("{list}: it waits");
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            let output = tool.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            let expected = format!("{}: not a regular file, expected one", path.display());
+            assert!(said.contains(&expected), "{list}: {said}");
+            assert_eq!(names(&tree), std::slice::from_ref(&path));
+            assert!(tree.at(HOOK).exists() && !tree.at("usr/bin").exists());
+        }
+    }
 }

@@ -325,6 +325,13 @@ check 'lists the known ones' unknown
 check 'has changed nothing then' unchanged "$root"
 check 'refuses an unknown argument' fails "$root" --frobnicate
 check 'refuses an option without its value' fails "$root" --hook
+check 'refuses a hook without a name, which would mean all' fails "$root" --hook ''
+check 'saying so' complains '--hook needs a value'
+check 'and to take all hooks away for it' fails "$root" --uninstall --hook=
+check 'refuses a destination without a name, which would mean /' fails ''
+check 'refuses programs of two places' fails "$root" --static
+check 'saying so' complains '--static and --programs contradict each other'
+check 'and has changed nothing' unchanged "$root"
 check 'refuses to install programs that are not there' fails "$root" --programs "$work"
 check 'naming the missing one' complains "$work/vdsm-hooks"
 mkdir "$work/nothing"
@@ -391,6 +398,25 @@ succeeds "$root" --hook vmfex
 echo >>"$root/$tmpfiles"
 check 'uninstalls beside a changed file' succeeds "$root" --uninstall
 check 'which stays' [ "$(find "$root" ! -type d)" = "$root/$tmpfiles" ]
+
+# So are sudo rules; those of earlier versions have no checksum.
+rules=$root/etc/sudoers.d/50_vdsm_hooks_vmfex
+cp "$root/$tmpfiles" "$work/aside" && rm "$root/$tmpfiles"
+succeeds "$root" --hook vmfex
+cp "$rules" "$work/rules"
+printf 'somebody ALL=(root) NOPASSWD: /bin/true\n# Part of vdsm-hooks\n' >"$rules"
+check 'updates the sudo rules of an earlier version' succeeds "$root" --hook vmfex
+check 'to what they are now' cmp -s "$rules" "$work/rules"
+sed -i '1i # changed' "$rules"
+snapshot "$root" >"$work/before"
+check 'refuses to overwrite changed sudo rules' fails "$root" --hook vmfex
+check 'saying so' complains "$rules was changed since it was installed: move it away"
+check 'nothing is changed then' unchanged "$root"
+check 'uninstalls beside them' succeeds "$root" --uninstall
+check 'which stay' grep -qx '# changed' "$rules"
+rm -r "${root:?}/etc"
+mkdir -p "$(dirname "$root/$tmpfiles")"
+mv "$work/aside" "$root/$tmpfiles"
 
 # Foreign files in their places.
 printf 'd /run/mine\n' >"$root/$tmpfiles"

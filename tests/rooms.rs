@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The rooms of the library stand on floors: imports go down only, and in no circle.
+//! The rooms of the library are on floors: imports go down only, and in no circle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs)]
@@ -147,7 +147,7 @@ fn imported() -> BTreeMap<Module, BTreeSet<Module>> {
 fn floor(module: &str) -> usize {
     let room = module.split('/').next().unwrap();
     let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
-    floor.unwrap_or_else(|| panic!("src/{room} stands on no floor: tests/rooms.rs lists them"))
+    floor.unwrap_or_else(|| panic!("src/{room} is on no floor: tests/rooms.rs lists them"))
 }
 
 #[test]
@@ -204,5 +204,49 @@ fn the_library_knows_no_hook_by_name() {
                 hook.name
             );
         }
+    }
+}
+
+/// The constants of a file that are paths of the host.
+fn host_paths(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().filter_map(|line| {
+        let (declared, value) = line.split_once(": &str = \"")?;
+        let path = value.strip_suffix("\";")?;
+        (declared.contains("const ") && path.starts_with('/')).then_some(path)
+    })
+}
+
+#[test]
+fn a_path_of_the_host_is_written_once() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut add = |place: String, code: &str| {
+        for path in host_paths(code) {
+            places
+                .entry(path.to_owned())
+                .or_default()
+                .push(place.clone());
+        }
+    };
+    for (module, code) in modules() {
+        add(format!("src/{module}.rs"), &code);
+    }
+    for hook in hooks() {
+        let folder = root().join("hooks").join(&hook.name);
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".rs") && name != "tests.rs" {
+                let code = fs::read_to_string(&path).unwrap();
+                add(format!("hooks/{}/{name}", hook.name), &code);
+            }
+        }
+    }
+    assert!(places.len() > 20, "{places:?}");
+    for (path, places) in places {
+        assert!(
+            places.len() == 1,
+            "{path} is written in {}: once is enough",
+            places.join(" and ")
+        );
     }
 }

@@ -604,7 +604,10 @@ fn a_hook_that_hangs_is_killed_with_its_children() {
     assert_eq!(of_hooks(&summary, "status"), ["timed-out", "skipped"]);
     assert_eq!(summary["hooks"][0]["stderr"], "before\n");
     assert_eq!(summary["decision"], "hang");
-    assert_eq!(summary["message"], "VDSM would wait for 10_hangs for ever");
+    assert_eq!(
+        summary["message"],
+        "VDSM would wait for 10_hangs indefinitely"
+    );
     assert!(!host.path("out.xml").exists());
     let child = fs::read_to_string(&marker).unwrap();
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
@@ -665,7 +668,7 @@ fn device_events_get_one_device() {
     host.run("before_nic_hotplug", &["--device", "vda"])
         .fails_with("no device is called \"vda\"");
     host.run("before_vm_start", &["--device", MAC])
-        .fails_with("no event of a device");
+        .fails_with("not an event of a device");
     let nic = host.file("nic.xml", "<interface><mac address='a'/></interface>");
     let ended = host.tool("run", &["before_nic_hotplug", "--domain", &nic, "--json"]);
     assert_eq!(
@@ -1070,7 +1073,7 @@ fn files_has_one_line_per_package_and_installed_file() {
     );
     let replaces_nothing = tool(&["files", "sdcheck"]).stdout();
     assert!(replaces_nothing.starts_with("sdcheck\tpackage\t-\t-\t-\t-\t"));
-    tool(&["files", "nonsense"]).fails_with("\"nonsense\" is no hook of this suite");
+    tool(&["files", "nonsense"]).fails_with("\"nonsense\" is not a hook of this suite");
 }
 
 #[test]
@@ -1088,11 +1091,11 @@ fn show_gives_the_engines_command_lines() {
     // The engine refuses to define what it knows already.
     let text = tool(&["show", "cpuflags"]).stdout();
     assert!(
-        text.contains("The engine knows sap_agent of itself."),
+        text.contains("sap_agent is predefined in the engine."),
         "{text}"
     );
     assert!(!text.contains("sap_agent=^"), "{text}");
-    tool(&["show", "nonsense"]).fails_with("is no hook of this suite");
+    tool(&["show", "nonsense"]).fails_with("is not a hook of this suite");
 }
 
 const VM_KEY: &str = "UserDefinedVMProperties";
@@ -1248,15 +1251,15 @@ fn what_engine_config_prints_leaves_nothing_to_do() {
     let text = ended.stdout();
     let lines = text
         .lines()
-        .filter(|line| line.ends_with(": nothing is to do"));
+        .filter(|line| line.ends_with(": nothing to change"));
     assert_eq!(lines.count(), keys.len(), "{text}");
     assert_eq!(engine.paste(&text), Vec::<Vec<String>>::new());
     assert!(!text.contains("To go back"), "{text}");
 
-    // What the engine has of itself is not defined, and the host's settings are named.
+    // What is predefined in the engine is not defined, and the host's settings are named.
     assert!(!added.contains("sap_agent="), "{added}");
     for line in [
-        "# The engine knows sap_agent of itself.",
+        "# sap_agent is predefined in the engine.",
         "# Set a default for the whole host, in /etc/sysconfig/vdsm",
         "#   sdcheck_repository=\"/rhev/data-center\"",
     ] {
@@ -1274,7 +1277,7 @@ fn another_regular_expression_stays_unless_it_is_to_go() {
     let stays = engine_config(&["diskunmap", "--current", &current]);
     assert_eq!(
         stays.stdout(),
-        "# UserDefinedVMProperties, level 4.7: nothing is to do\n"
+        "# UserDefinedVMProperties, level 4.7: nothing to change\n"
     );
     assert_eq!(
         stays.stderr(),
@@ -1316,7 +1319,7 @@ fn what_is_no_list_is_refused_with_its_place() {
     ] {
         engine_config(&["cpuflags", "--current", &current]).fails_with(message);
     }
-    engine_config(&["nonsense"]).fails_with("is no hook of this suite");
+    engine_config(&["nonsense"]).fails_with("is not a hook of this suite");
     assert_eq!(engine_config(&["--cver", "new"]).status(), 64);
     // The same twice is no contradiction.
     let same = vm("a=b") + "\n" + &vm("a=b");

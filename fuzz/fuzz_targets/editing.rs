@@ -10,9 +10,14 @@ use vdsm_hooks::xml::{self, Edits, Element};
 
 fuzz_target!(|input: (&str, Vec<(u8, u8)>, &str)| {
     let (text, edits_wanted, value) = input;
-    let Ok(document) = xml::parse(text) else { return };
+    let Ok(document) = xml::parse(text) else {
+        return;
+    };
     let root = document.root_element();
-    let elements: Vec<_> = document.descendants().filter(|node| node.is_element()).collect();
+    let elements: Vec<_> = document
+        .descendants()
+        .filter(|node| node.is_element())
+        .collect();
     let mut edits = Edits::new(&document);
     for (place, kind) in &edits_wanted {
         let node = elements[usize::from(*place) % elements.len()];

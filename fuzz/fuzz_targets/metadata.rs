@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vdsm_hooks::storage::{self, Repair, Metadata, Reader, Verdict};
+use vdsm_hooks::storage::{self, Metadata, Reader, Repair, Verdict};
 
 fuzz_target!(|content: &[u8]| {
     let judgement = storage::judge(Some(content));
@@ -25,7 +25,10 @@ fuzz_target!(|content: &[u8]| {
     if let Ok(sealed) = Repair::Seal.apply(content) {
         let again = storage::judge(Some(&sealed.text));
         assert_eq!(again.reading.verdict, Verdict::Ok);
-        assert_eq!(Repair::Seal.apply(&sealed.text).map(|mended| mended.text), Ok(sealed.text));
+        assert_eq!(
+            Repair::Seal.apply(&sealed.text).map(|mended| mended.text),
+            Ok(sealed.text)
+        );
     }
     if let Ok(released) = Repair::Release.apply(content) {
         let pools = storage::judge(Some(&released.text)).metadata;

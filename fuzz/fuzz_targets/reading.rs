@@ -9,13 +9,13 @@ use libfuzzer_sys::fuzz_target;
 use vdsm_hooks::{json, xml};
 
 /// As long as a document gets here.
-const LONGEST: usize = 4 << 20;
+const MAX_TEXT_BYTES: usize = 4 << 20;
 
 fuzz_target!(|pieces: Vec<(&str, u16, bool)>| {
     let mut text = String::new();
     for (piece, times, numbered) in pieces {
         for number in 0..times {
-            if text.len() + piece.len() > LONGEST {
+            if text.len() + piece.len() > MAX_TEXT_BYTES {
                 break;
             }
             match numbered {
@@ -28,6 +28,10 @@ fuzz_target!(|pieces: Vec<(&str, u16, bool)>| {
     let _ = xml::parse(&text).is_ok();
     let _ = xml::parse_with_dtd(&text).is_ok();
     if let Ok(node) = json::Node::parse(&text) {
-        let _ = (node.object().is_some(), node.array().is_some(), node.value().is_some());
+        let _ = (
+            node.object().is_some(),
+            node.array().is_some(),
+            node.value().is_some(),
+        );
     }
 });

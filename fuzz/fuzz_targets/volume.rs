@@ -11,7 +11,10 @@ use vdsm_hooks::storage::volume::Volume;
 fuzz_target!(|content: &[u8]| {
     let volume = Volume::read(content);
     volume.capacity();
-    assert_ne!(volume.parent(), Some(vdsm_hooks::storage::volume::NO_PARENT));
+    assert_ne!(
+        volume.parent(),
+        Some(vdsm_hooks::storage::volume::NO_PARENT)
+    );
     if let Some(state) = Safelease::read(content) {
         assert!(!state.words().is_empty());
     }

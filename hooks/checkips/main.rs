@@ -16,12 +16,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use vdsm_hooks::json::{Edits, Node, Object};
+use vdsm_hooks::vdsm::start;
 use vdsm_hooks::{Error, Result, hook, program};
 
 mod networks;
 
-/// Where VDSM's own daemon keeps its stamps, among other things.
-const OLD_STAMPS: &str = "/run/vdsm";
 /// How long an answer counts.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
@@ -37,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let mut networks = networks::watched(|name, network, _| Network::of(name, network));
+    let mut networks = networks::watched(|name, network, _| Network::from_json(name, network));
     networks.retain(|network| !is_reachable(&network.name));
     if networks.is_empty() {
         return Ok(());
@@ -73,7 +72,7 @@ fn lower<'a>(document: Node<'a>, edits: &mut Edits<'a>, networks: &[Network]) ->
 }
 
 impl Network {
-    fn of(name: &str, network: &Object<'_>) -> Network {
+    fn from_json(name: &str, network: &Object<'_>) -> Network {
         let text = |key| network.get(key).and_then(Node::string);
         Network {
             name: name.to_owned(),
@@ -89,7 +88,8 @@ fn is_reachable(network: &str) -> bool {
         let found = fs::symlink_metadata(Path::new(directory).join(network)).ok()?;
         found.modified().ok().filter(|_| found.is_file())
     };
-    let Some(answer) = stamp(networks::STAMPS).or_else(|| stamp(OLD_STAMPS)) else {
+    // VDSM's own daemon keeps its stamps among the rest of what VDSM has there.
+    let Some(answer) = stamp(networks::STAMPS).or_else(|| stamp(start::RUN)) else {
         return false;
     };
     let age = SystemTime::now().duration_since(answer);

@@ -39,7 +39,7 @@ pub(crate) fn watched<T>(pick: impl Fn(&str, &Object<'_>, Vec<Address>) -> T) ->
 fn read<T>(name: &str, pick: impl Fn(&str, &Object<'_>, Vec<Address>) -> T) -> Result<Option<T>> {
     let path = Path::new(NETWORKS).join(name);
     let place = &path.display();
-    // To open a pipe could take for ever.
+    // To open a pipe could block indefinitely.
     if !fs::metadata(&path).context(place)?.is_file() {
         return Err(Error::new(format!("{place}: not a file")));
     }

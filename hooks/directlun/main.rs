@@ -54,7 +54,7 @@ fn add_disks(document: &Document<'_>, edits: &mut Edits<'_>, luns: &[Lun]) -> Re
     if disk::are_there(document, "dev", &paths)? {
         return Ok(());
     }
-    let mut targets = Targets::of(document);
+    let mut targets = Targets::from_document(document);
     for lun in luns {
         let driver = Element::new("driver")
             .attr("cache", "none")

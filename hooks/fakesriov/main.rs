@@ -17,7 +17,8 @@ use vdsm_hooks::json::{Edits, Node, Object};
 use vdsm_hooks::vdsm::conf::VdsmConf;
 use vdsm_hooks::{Error, Result, hook, program};
 
-/// libvirt's names of the physical function and of the two virtual ones: its numbers are
+/// libvirt's names of the physical function and of the two virtual ones, made of the kernel's addresses
+/// (libvirt 9.0 src/node_device/node_device_driver.c: `nodeDeviceGenerateName`): their numbers are
 /// hexadecimal, those of the NICs' names (bus 22, slot 16) are not.
 const PF: &str = "pci_0000_16_00_0";
 const VF0: &str = "pci_0000_16_10_0";

@@ -158,7 +158,7 @@ fn disk_usage(random: &mut Random) -> Value {
     Value::Array(MOUNTS.into_iter().map(mount).collect())
 }
 
-/// The guest's NICs, of bytes that go on for ever and are always the same for a VM.
+/// The guest's NICs, with counters that never stop and are always the same for a VM.
 fn interfaces(id: &[u8; 16]) -> Value {
     let mut stream = (0..).map(|k: usize| id[k % 16].wrapping_add((k / 16) as u8));
     let mut next = || stream.next().unwrap_or_default();
@@ -179,7 +179,7 @@ fn interfaces(id: &[u8; 16]) -> Value {
 }
 
 fn uuid_bytes(id: &str) -> Option<[u8; 16]> {
-    if !vdsm_hooks::storage::is_uuid(id) {
+    if !vdsm_hooks::props::is_uuid(id) {
         return None;
     }
     u128::from_str_radix(&id.replace('-', ""), 16)

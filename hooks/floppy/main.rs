@@ -93,7 +93,7 @@ fn usb_target(document: &Document<'_>) -> Result<Element> {
     if domain::is_usb_off(document) {
         return Err(Error::new("USB is disabled for this VM"));
     }
-    let name = Targets::of(document).take_next("sd");
+    let name = Targets::from_document(document).take_next("sd");
     let target = Element::new("target").attr("bus", "usb").attr("dev", &name);
     Ok(target.attr("removable", "on"))
 }
@@ -110,7 +110,7 @@ fn drive_target(document: &Document<'_>, path: &str) -> Result<Element> {
             "machine type {machine:?} has no floppy controller, expected {PROPERTY}={path}:usb"
         )));
     }
-    let mut targets = Targets::of(document);
+    let mut targets = Targets::from_document(document);
     let mut drives = ["fda", "fdb"].into_iter();
     let name = drives.find(|drive| targets.take(drive));
     let name = name.ok_or_else(|| Error::new("no free floppy drive, fda and fdb are taken"))?;

@@ -53,7 +53,7 @@ fn run() -> Result {
 
 fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -> Result {
     let devices = domain::devices(document)?;
-    let mut bus = ScsiBus::of(document)?;
+    let mut bus = ScsiBus::from_document(document)?;
     let mut seen: Vec<String> = Vec::new();
     let mut is_changed = false;
     for (number, hostdev) in (1..).zip(xml::children(devices, "hostdev")) {
@@ -82,7 +82,8 @@ fn replace_all(document: &Document<'_>, edits: &mut Edits<'_>, is_block: bool) -
     }
     let mut controllers = xml::children(devices, "controller");
     if is_changed && !controllers.any(|controller| xml::attr(controller, "type") == Some("scsi")) {
-        // Left to itself libvirt takes an LSI one, for which guests have no driver any more.
+        // Left to itself libvirt takes an LSI one (libvirt 9.0 src/qemu/qemu_domain_address.c:
+        // qemuDomainGetSCSIControllerModel), for which guests have no driver any more.
         let controller = Element::new("controller")
             .attr("type", "scsi")
             .attr("index", "0")
@@ -125,7 +126,7 @@ fn disk_of(id: &str) -> Result<Option<String>> {
         log::warn!("{PROPERTY}: {id} is not a disk, left as scsi-generic");
         return Ok(None);
     };
-    let device = Device::named(name);
+    let device = Device::from_name(name);
     let users = device.users()?;
     if !users.is_empty() {
         let users = users.join(", ");
@@ -169,7 +170,8 @@ fn disk(
     let is_own = |alias: &Node<'_, '_>| {
         xml::attr(*alias, "name").is_some_and(|name| name.starts_with("ua-"))
     };
-    // libvirt drops an alias that is not the user's.
+    // libvirt 9.0 src/conf/domain_conf.c, virDomainDeviceInfoParseXML: it drops an alias that is not the
+    // user's.
     let alias = kept("alias").filter(is_own);
     let children = [
         kept("readonly"),

@@ -23,10 +23,10 @@ impl ScsiBus {
     ///
     /// # Errors
     /// The document is no domain with devices.
-    pub(crate) fn of(document: &Document<'_>) -> Result<ScsiBus> {
+    pub(crate) fn from_document(document: &Document<'_>) -> Result<ScsiBus> {
         let devices = domain::devices(document)?.children().filter(is_on_bus);
         Ok(ScsiBus {
-            targets: Targets::of(document),
+            targets: Targets::from_document(document),
             places: devices
                 .filter_map(|device| match drive_address(device) {
                     Some(address) => place(address),
@@ -37,7 +37,8 @@ impl ScsiBus {
     }
 
     /// The address of a device on the bus, if it has one and no other device has the same: libvirt
-    /// refuses two in one place.
+    /// refuses two in one place (libvirt 9.0 src/conf/domain_validate.c:
+    /// `virDomainDefDuplicateDriveAddressesValidate`).
     pub(crate) fn address_of<'a, 'i>(&self, device: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
         drive_address(device).filter(|address| {
             let own = place(*address);
@@ -65,7 +66,7 @@ impl ScsiBus {
 fn is_on_bus(device: &Node<'_, '_>) -> bool {
     let target = xml::child(*device, "target");
     let attr = |name| target.and_then(|target| xml::attr(target, name));
-    // Without one libvirt goes by the name.
+    // libvirt 9.0 src/conf/domain_postparse.c, virDomainDiskDefPostParse: without one it goes by the name.
     let is_by_name = || attr("dev").is_some_and(|name| name.starts_with("sd"));
     let is_on_scsi = attr("bus").map_or_else(is_by_name, |bus| bus == "scsi");
     let is_disk = xml::is(*device, "disk") && is_on_scsi;

@@ -143,7 +143,7 @@ fn parse(value: &str) -> Result<Vec<Kind>> {
     let pair = |text: &str| {
         let (vendor, product) = text.split_once(':')?;
         let pair = [number(vendor)?, number(product)?];
-        // libvirt takes no vendor for none given.
+        // libvirt 9.0 src/conf/domain_conf.c, virDomainHostdevSubsysUSBDefParseXML: it refuses the vendor 0.
         (pair[0] != 0).then_some(pair)
     };
     let pairs = value.split('&').map(|text| {

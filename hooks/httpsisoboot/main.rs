@@ -105,7 +105,7 @@ fn free_target(document: &Document<'_>) -> Result<(&'static str, String)> {
     let kind = os.and_then(|os| xml::child(os, "type"));
     let attr = |name| kind.and_then(|kind| xml::attr(kind, name));
     let machine = attr("machine").unwrap_or_default();
-    let mut targets = Targets::of(document);
+    let mut targets = Targets::from_document(document);
     if !matches!(attr("arch"), None | Some("x86_64" | "i686")) {
         return Ok(("scsi", targets.take_next("sd")));
     }

@@ -91,7 +91,7 @@ pub(crate) fn reserve(vm: &str, pool: Pool, count: u64) -> Result<bool> {
 /// The record is broken, or the helper fails; the next one who reserves or releases tries again.
 pub(crate) fn release(vm: &str) -> Result {
     let reservations = Reservations::open()?;
-    let Some(Record { pool, count, .. }) = reservations.of(vm)? else {
+    let Some(Record { pool, count, .. }) = reservations.for_vm(vm)? else {
         return Ok(());
     };
     let end = pool.count()?.saturating_sub(count);
@@ -135,11 +135,11 @@ impl Reservations {
     /// Without the records of hooks that died half way: what they began is brought to its end.
     fn open() -> Result<Reservations> {
         let lock = state::lock(HOOK, LOCK_TIMEOUT)?;
-        let records = Records::of(HOOK)?;
+        let records = Records::for_hook(HOOK)?;
         let reservations = Reservations { lock, records };
         for vm in reservations.records.names()? {
             // One that is broken is in nobody's way but its own VM's.
-            let Ok(Some(Record { pool, down_to, .. })) = reservations.of(&vm) else {
+            let Ok(Some(Record { pool, down_to, .. })) = reservations.for_vm(&vm) else {
                 continue;
             };
             if let Some(end) = down_to {
@@ -149,7 +149,7 @@ impl Reservations {
         Ok(reservations)
     }
 
-    fn of(&self, vm: &str) -> Result<Option<Record>> {
+    fn for_vm(&self, vm: &str) -> Result<Option<Record>> {
         let Some(text) = self.records.read(vm)? else {
             return Ok(None);
         };

@@ -88,7 +88,8 @@ fn set_up<'a>(name: &str, network: Node<'a>, edits: &mut Edits<'a>) -> Result {
     }
 }
 
-/// VDSM's form of a value; null if the attribute is to go.
+/// VDSM's form of a value (VDSM 4.50 lib/vdsm/network/canonicalize.py: `_canonicalize_ipv6`); null if the
+/// attribute is to go.
 fn parse(property: &str, text: &str) -> Result<Value> {
     let wrong = |expected: &str| props::wrong(property, text, format!("expected {expected}"));
     match property {

@@ -66,7 +66,7 @@ check "the VM starts with a gateway for both vNICs" started -p "isolatedprivatev
 check "the document is valid" virsh define --validate "$work/vm.xml"
 check "the first vNIC is confined" is "$(filter_of "$nic1")" "isolatedprivatevlan-vdsm $gateway"
 check "the second vNIC is confined" is "$(filter_of "$nic2")" "isolatedprivatevlan-vdsm $gateway"
-# The rule stands in the chain of this vNIC. ebtables puts the "!" first from iptables 1.8.11 on.
+# The rule is in the chain of this vNIC. ebtables puts the "!" first from iptables 1.8.11 on.
 has_gateway_rule() {
     list_chains "$1" &&
         sed -n "/^Bridge chain: libvirt-I-$tap,/,/^$/p" "$work/chains" >"$work/chain" &&

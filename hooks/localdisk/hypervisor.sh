@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2154 # Sourced by tests/hypervisor.sh.
 
 # The group's volumes are real, in LVM's metadata, on a loop device. Without device-mapper no volume
-# can be activated: a second loop device stands where the copy goes.
+# can be activated: a second loop device is where the copy goes.
 id=5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99
 other=0d0e0c4a-3c1b-4d0f-9b53-2f1a6d3c7e11
 lv=2b7f90c6-e1d5-4a38-97b2-0c4e8a5d1f69

@@ -8,7 +8,7 @@
 //! `remove LV VM`.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,22 +37,11 @@ const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const MAX_REQUEST_BYTES: u64 = 512;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), TIMEOUT, serve)
+    hook::run_helper_on_request(program!(), TIMEOUT, MAX_REQUEST_BYTES, serve)
 }
 
-fn serve(arguments: &[String]) -> Result {
-    if !arguments.is_empty() {
-        let problem = "expected no arguments: the request comes on standard input";
-        return Err(Error::new(problem));
-    }
-    let mut request = String::new();
-    let read = io::stdin()
-        .take(MAX_REQUEST_BYTES + 1)
-        .read_to_string(&mut request);
-    if read.context("standard input")? as u64 > MAX_REQUEST_BYTES {
-        return Err(Error::new("the request is longer than any"));
-    }
-    let line = request.strip_suffix('\n').unwrap_or(&request);
+fn serve(request: &str) -> Result {
+    let line = request.strip_suffix('\n').unwrap_or(request);
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
         ["list", lv] => list(uuid(lv)?),
@@ -164,9 +153,7 @@ fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
 }
 
 fn uuid(text: &str) -> Result<&str> {
-    let parts = text.split('-').map(str::len);
-    let is_hex = |c: char| c == '-' || c.is_ascii_hexdigit();
-    if parts.eq([8, 4, 4, 4, 12]) && text.chars().all(is_hex) {
+    if props::is_uuid(text) {
         Ok(text)
     } else {
         Err(Error::new(format!(

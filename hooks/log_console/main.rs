@@ -48,7 +48,7 @@ fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogF
     console_log::check_file_name(&name)?;
     let file = format!("{DIRECTORY}/{name}-console.log");
     match xml::child(serial, "log") {
-        // A second one is an error in libvirt.
+        // libvirt 9.0 src/conf/domain_conf.c, virDomainChrSourceDefParseXML: a second one is an error.
         Some(log) => {
             edits.set_attr(log, "file", &file);
             edits.set_attr(log, "append", "on");

@@ -76,7 +76,8 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
     {
         return Ok(());
     }
-    // libvirt makes an isa-debugcon of it, as ours is: at 0x402 both would answer the guest.
+    // libvirt makes an isa-debugcon of it (libvirt 9.0 src/qemu/qemu_command.c:
+    // qemuBuildSerialChrDeviceProps), as ours is: at 0x402 both would answer the guest.
     let is_debug_port = |serial: &Node<'_, '_>| {
         xml::child(*serial, "target").and_then(|target| xml::attr(target, "type"))
             == Some("isa-debug")

@@ -11,7 +11,7 @@
 
 use std::process::ExitCode;
 
-use vdsm_hooks::host::bridge::{self, Bridges, Kind};
+use vdsm_hooks::host::bridge::{self, BridgeKind, Bridges};
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::props::{Literal, Mac};
@@ -116,7 +116,8 @@ fn bind_one(
         );
     }
     let is_ovs_port = |port: &Node<'_, '_>| xml::attr(*port, "type") == Some("openvswitch");
-    // libvirt keeps one <virtualport>, and refuses that of another kind of bridge.
+    // libvirt keeps one <virtualport> (libvirt 9.0 src/conf/domain_conf.c: virDomainNetDefParseXML), and
+    // refuses that of another kind of bridge.
     let mut has_ovs_port = false;
     for port in xml::children(interface, "virtualport") {
         if binding.is_ovs && is_ovs_port(&port) && !has_ovs_port {
@@ -183,7 +184,7 @@ fn tell_kinds(bindings: &mut [Binding]) -> Result {
     for binding in bindings {
         let kind = bridges.kind(&binding.bridge);
         let kind = kind.map_err(|error| props::wrong(PROPERTY, &binding.bridge, error))?;
-        binding.is_ovs = kind == Kind::OpenVSwitch;
+        binding.is_ovs = kind == BridgeKind::OpenVSwitch;
     }
     Ok(())
 }

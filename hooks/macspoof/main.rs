@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Takes VDSM's anti-spoofing filter off a VM's NICs, so that the guest may send with foreign MAC
+//! Takes VDSM's anti-spoofing filter off a VM's NICs, so that the guest may send with other MAC
 //! addresses.
 //!
 //! Events: `before_vm_start`, `before_device_create`, `before_nic_hotplug`,

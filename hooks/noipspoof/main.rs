@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Turns VDSM's filter against foreign MAC addresses into one that also keeps a VM to its own
+//! Turns VDSM's filter against other MAC addresses into one that also keeps a VM to its own
 //! IPv4 addresses.
 //!
 //! Events: `before_vm_start`, `before_device_create`, `before_nic_hotplug`,

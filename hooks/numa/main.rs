@@ -3,7 +3,8 @@
 //! Binds a VM's memory to NUMA nodes of the host.
 //!
 //! Events: `before_vm_start`; `before_vm_migrate_destination`, where the nodes are only looked for,
-//! because VDSM drops what a hook writes there.
+//! because VDSM drops what a hook writes there (VDSM 4.50 lib/vdsm/virt/vm.py: the result of
+//! `before_vm_migrate_destination` goes nowhere).
 //!
 //! Property: `numa=MODE:NODESET`. Absent or blank: nothing happens.
 //!

@@ -4,10 +4,10 @@
 //! vNICs on. Its one argument is the tap.
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::command;
 use vdsm_hooks::{Error, Result, hook, program};
 
@@ -32,7 +32,7 @@ fn free(arguments: &[String]) -> Result {
             "{tap:?}: expected a tap's name, as in tap0a1b2c3d-4e"
         )));
     }
-    let bridge = Path::new("/sys/class/net").join(tap).join("master");
+    let bridge = network_device(tap).join("master");
     // Neutron's agent may have wired it already, or it is none of ours.
     let is_on_dummy =
         fs::read_link(bridge).map_or(true, |bridge| bridge.ends_with(tap::DUMMY_BRIDGE));

@@ -9,7 +9,8 @@ pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) const START: &str = "tap";
 pub(crate) const MAX_NAME_BYTES: usize = 14;
-/// VDSM's bridge for vNICs that are not to be connected to anything yet.
+/// VDSM's bridge for vNICs that are not to be connected to anything yet (VDSM 4.50
+/// lib/vdsm/network/ipwrapper.py).
 pub(crate) const DUMMY_BRIDGE: &str = ";vdsmdummy;";
 
 /// What a port's id is made of.

@@ -17,7 +17,7 @@ use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::integration_bridge;
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{Document, Edits};
-use vdsm_hooks::{Context, Error, Result, hook, program, props, storage};
+use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PLUGIN: &str = "OVIRT_PROVIDER_OVN";
 /// What the vNIC becomes.
@@ -48,7 +48,7 @@ fn run() -> Result {
     // src/conf/netdev_vport_profile_conf.c: virNetDevVPortProfileFormat); OVN compares the ids byte by
     // byte.
     let is_small = !id.contains(|c: char| c.is_ascii_uppercase());
-    if !(storage::is_uuid(&id) && is_small) {
+    if !(props::is_uuid(&id) && is_small) {
         let problem = "expected the port's id, a UUID in lower case";
         return Err(props::wrong(PORT_ID, &id, problem));
     }

@@ -4,16 +4,16 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::json::{Edits, Node};
 use vdsm_hooks::{Context, Error, Result, hook};
 
-use crate::plan::{Bond, Network, Switch};
+use crate::plan::{Bond, OvsNetwork, Switch};
 use crate::request::has_nic;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ pub(crate) fn add<'a>(switch: &Switch, document: Node<'a>, edits: &mut Edits<'a>
 }
 
 /// What VDSM calls the device below the network.
-fn link(southbound: &str, network: &Network) -> String {
+fn link(southbound: &str, network: &OvsNetwork) -> String {
     match network.vlan {
         Some(vlan) => format!("{southbound}.{vlan}"),
         None => southbound.to_owned(),
@@ -170,7 +170,7 @@ fn active_of(active: &[(String, String)], name: &str, bond: &Bond) -> String {
         .find(|(port, _)| port == name)
         .map(|(_, mac)| mac);
     let has = |nic: &&String| {
-        let address = Path::new("/sys/class/net").join(nic).join("address");
+        let address = network_device(nic).join("address");
         let address = fs::read_to_string(address).unwrap_or_default();
         mac.is_some_and(|mac| mac == address.trim())
     };

@@ -4,18 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use vdsm_hooks::Result;
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::state::Lock;
 
 use crate::plan::Switch;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const NET_DEVICES: &str = "/sys/class/net";
 
 /// Links as they are before a set-up. It brings them up and raises MTUs; no other network loses
 /// anything by that.
@@ -28,7 +27,7 @@ struct Link {
 
 impl Links {
     /// Those of the switch that are there: the NICs below it, and the devices of networks.
-    pub(crate) fn of(switch: &Switch) -> Links {
+    pub(crate) fn from_switch(switch: &Switch) -> Links {
         let devices = switch.networks.iter();
         let devices = devices.map(|(name, network)| network.device(name));
         let links = nics(switch).into_iter().chain(devices);
@@ -144,12 +143,12 @@ fn up(lock: &Lock, link: &str) -> Result {
 }
 
 fn is_there(link: &str) -> bool {
-    Path::new(NET_DEVICES).join(link).exists()
+    network_device(link).exists()
 }
 
 /// A number that sysfs has for a link; flags are in hexadecimal.
 fn number(link: &str, name: &str) -> Option<u32> {
-    let text = fs::read_to_string(Path::new(NET_DEVICES).join(link).join(name)).ok()?;
+    let text = fs::read_to_string(network_device(link).join(name)).ok()?;
     let text = text.trim();
     match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),

@@ -34,8 +34,6 @@ const UNFILTERED: Unfiltered = Unfiltered {
     port: "Open vSwitch port",
     instead: "plug the NIC into a network without the property ovs",
 };
-/// How the set-up goes back, see there.
-const CUT_OFF: &str = "/run/vdsm-hooks/ovs/setup";
 const SETUP: &str = helper!("ovs-setup");
 
 fn main() -> ExitCode {
@@ -63,7 +61,7 @@ fn run() -> Result {
 
 /// Whether a request may be about Open vSwitch, or a set-up was cut off. Nearly none is.
 fn is_asked() -> Result<bool> {
-    let mut is_asked = Path::new(CUT_OFF).exists();
+    let mut is_asked = Path::new(network::CUT_OFF).exists();
     hook::read_json(|document| {
         is_asked |= networks::mentions(document, "ovs")?;
         Ok(())

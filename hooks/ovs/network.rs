@@ -7,6 +7,9 @@ use vdsm_hooks::host::bridge;
 use vdsm_hooks::vdsm::networks;
 use vdsm_hooks::{Result, props};
 
+/// How to go back, while a set-up is under way; there afterwards if it was cut off.
+pub(crate) const CUT_OFF: &str = "/run/vdsm-hooks/ovs/setup";
+
 pub(crate) struct Network {
     pub(crate) name: String,
     /// On Open vSwitch by the custom property, and not VDSM's own business.

@@ -28,12 +28,12 @@ mod request;
 mod stats;
 
 use links::Links;
+use network::CUT_OFF;
 use request::{Configured, Request};
 
 const HOOK: &str = "ovs";
+/// The record at [`CUT_OFF`].
 const STATE: &str = "setup";
-/// Where that is.
-const STATE_FILE: &str = "/run/vdsm-hooks/ovs/setup";
 /// ovs-vsctl waits until the switch has done it.
 const OWN_TIMEOUT: &str = "--timeout=30";
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -81,7 +81,7 @@ fn report() -> Result {
 fn set_up() -> Result {
     let lock = state::lock(HOOK, TIMEOUT)?;
     // From a set-up that was cut off.
-    go_back(&lock).context(format!("cannot go back to what {STATE_FILE} says"))?;
+    go_back(&lock).context(format!("cannot go back to what {CUT_OFF} says"))?;
     let mut is_begun = false;
     let done = hook::edit_json(|document, edits| {
         let options = request::options(document)?;
@@ -127,7 +127,7 @@ fn build(lock: &Lock, request: &Request<'_>) -> Result {
         "to": to.attributes,
         // VDSM's running configuration as it was.
         "files": files.collect::<Result<Value>>()?,
-        "links": Links::of(&to.switch).value(),
+        "links": Links::from_switch(&to.switch).value(),
     });
     Records::root_only(HOOK)?.write(STATE, &setup.to_string())?;
     transact(lock, plan::commands(&from.switch, &to.switch))?;
@@ -150,7 +150,7 @@ fn content(path: &Path) -> Result<Option<String>> {
 /// Undoes a set-up that was begun, if there is one.
 fn go_back(lock: &Lock) -> Result {
     drop_old_state()?;
-    if !Path::new(STATE_FILE).exists() {
+    if !Path::new(CUT_OFF).exists() {
         return Ok(());
     }
     let records = Records::root_only(HOOK)?;
@@ -187,7 +187,7 @@ fn go_back(lock: &Lock) -> Result {
 /// An earlier version kept the state in the directory of VDSM's user, whose word is no order to
 /// root.
 fn drop_old_state() -> Result {
-    let records = Records::of(HOOK)?;
+    let records = Records::for_hook(HOOK)?;
     if records.names()?.iter().any(|name| name == STATE) {
         records.remove(STATE)?;
         log::warn!(
@@ -198,7 +198,7 @@ fn drop_old_state() -> Result {
 }
 
 fn forget() -> Result {
-    if Path::new(STATE_FILE).exists() {
+    if Path::new(CUT_OFF).exists() {
         Records::root_only(HOOK)?.remove(STATE)
     } else {
         Ok(())

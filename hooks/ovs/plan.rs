@@ -11,13 +11,13 @@ pub(crate) const BRIDGE: &str = "ovsbr0";
 /// The bridge, with its networks and bonds by name. Without any it is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Switch {
-    pub(crate) networks: BTreeMap<String, Network>,
+    pub(crate) networks: BTreeMap<String, OvsNetwork>,
     pub(crate) bonds: BTreeMap<String, Bond>,
 }
 
 /// A network. One with a tag has a bridge of its own within the bridge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Network {
+pub(crate) struct OvsNetwork {
     /// The NIC or bond below it.
     pub(crate) southbound: Option<String>,
     pub(crate) vlan: Option<u16>,
@@ -33,7 +33,7 @@ pub(crate) struct Network {
     pub(crate) gateway: Option<String>,
 }
 
-impl Network {
+impl OvsNetwork {
     /// The device that has its addresses.
     pub(crate) fn device<'a>(&self, name: &'a str) -> &'a str {
         match self.vlan {
@@ -118,7 +118,7 @@ impl Switch {
         None
     }
 
-    fn problem_of(&self, network: &Network, has_nic: impl Fn(&str) -> bool) -> Option<String> {
+    fn problem_of(&self, network: &OvsNetwork, has_nic: impl Fn(&str) -> bool) -> Option<String> {
         let southbound = network.southbound.as_deref();
         if let Some(nic) = southbound
             .filter(|southbound| !self.bonds.contains_key(*southbound) && !has_nic(southbound))
@@ -252,7 +252,7 @@ impl Commands {
         self.add(["set", "port", name, &format!("lacp={}", new.lacp)]);
     }
 
-    fn network(&mut self, name: &str, old: Option<&Network>, new: &Network) {
+    fn network(&mut self, name: &str, old: Option<&OvsNetwork>, new: &OvsNetwork) {
         let Some(vlan) = new.vlan else {
             return;
         };
@@ -263,7 +263,7 @@ impl Commands {
         }
     }
 
-    fn service(&mut self, name: &str, old: Option<&Network>, new: &Network) {
+    fn service(&mut self, name: &str, old: Option<&OvsNetwork>, new: &OvsNetwork) {
         let (Some(service), Some(vlan), Some(southbound)) =
             (new.service, new.vlan, &new.southbound)
         else {
@@ -282,15 +282,15 @@ impl Commands {
 mod tests {
     use super::*;
 
-    fn network(southbound: &str, vlan: Option<u16>) -> Network {
-        Network {
+    fn network(southbound: &str, vlan: Option<u16>) -> OvsNetwork {
+        OvsNetwork {
             southbound: Some(southbound.to_owned()),
             vlan,
-            ..Network::default()
+            ..OvsNetwork::default()
         }
     }
 
-    fn switch(networks: &[(&str, Network)], bonds: &[(&str, &[&str])]) -> Switch {
+    fn switch(networks: &[(&str, OvsNetwork)], bonds: &[(&str, &[&str])]) -> Switch {
         let networks = networks
             .iter()
             .map(|(name, network)| ((*name).to_owned(), network.clone()));

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::json::{Edits, Node, Object};
 use vdsm_hooks::vdsm::networks::{self, Kind};
 use vdsm_hooks::{Error, Result, hook, props};
 
-use crate::plan::{Bond, Network, Switch};
+use crate::plan::{Bond, OvsNetwork, Switch};
 
 const MODES: [&str; 3] = ["active-backup", "balance-slb", "balance-tcp"];
 const LACP: [&str; 3] = ["off", "active", "passive"];
@@ -196,7 +197,7 @@ impl<'a> Request<'a> {
 }
 
 /// The network of these attributes; none if it is not on Open vSwitch, or VDSM's business.
-fn network(attributes: &Value) -> Result<Option<Network>> {
+fn network(attributes: &Value) -> Result<Option<OvsNetwork>> {
     if !is_yes(&attributes["custom"]["ovs"]) || attributes["switch"] == "ovs" {
         return Ok(None);
     }
@@ -225,7 +226,7 @@ fn network(attributes: &Value) -> Result<Option<Network>> {
     let gateway = text(&attributes["gateway"]).filter(|_| is_yes(&attributes["defaultRoute"]));
     let gateway = gateway.map(|it| ipv4(&it).map(|it| it.to_string()));
     let addresses = [ipv4_of(attributes)?, ipv6_of(attributes)?];
-    Ok(Some(Network {
+    Ok(Some(OvsNetwork {
         southbound,
         vlan: vlan.transpose()?,
         is_bridged: attributes["bridged"] != false,
@@ -333,5 +334,5 @@ fn text(value: &Value) -> Option<String> {
 
 /// A device of the host, by its name in the kernel.
 pub(crate) fn has_nic(name: &str) -> bool {
-    networks::is_interface(name) && Path::new("/sys/class/net").join(name).exists()
+    networks::is_interface(name) && network_device(name).exists()
 }

@@ -3,7 +3,8 @@
 //! Lets all virtual CPUs of a VM run on a set of host CPUs only.
 //!
 //! Events: `before_vm_start`; `before_vm_migrate_destination`, where the CPUs are only looked for,
-//! because VDSM drops what a hook writes there.
+//! because VDSM drops what a hook writes there (VDSM 4.50 lib/vdsm/virt/vm.py: the result of
+//! `before_vm_migrate_destination` goes nowhere).
 //!
 //! Property: `pincpu`, a CPU set in libvirt's notation. Absent or blank: nothing happens.
 //!
@@ -58,7 +59,8 @@ fn to_pin<'a, 'i>(document: &'a Document<'i>, cpus: &str) -> Result<Option<Node<
         }
         return Ok(None);
     }
-    // VDSM knew the policy before any hook ran, and goes by it right after the start.
+    // VDSM knew the policy before any hook ran, and goes by it right after the start (VDSM 4.50
+    // lib/vdsm/virt/cpumanagement.py: on_vm_create).
     match domain::vdsm_metadata(document, "cpuPolicy").as_deref() {
         Some("dedicated" | "isolate-threads" | "siblings") => {
             log::warn!("{PROPERTY}: the engine pins the CPUs of this VM, nothing is changed");
@@ -80,10 +82,10 @@ fn pin(document: &Document<'_>, vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus:
     if xml::attr(vcpu, "placement") != Some("auto") {
         return;
     }
-    // libvirt ignores the set otherwise.
+    // libvirt 9.0 src/conf/domain_conf.c, virDomainVcpuParse: it ignores the set otherwise.
     edits.set_attr(vcpu, "placement", "static");
     // Memory is placed like the CPUs unless it says otherwise, and libvirt refuses "static" without
-    // nodes (tried with libvirt 9.0 and 11.3).
+    // nodes (libvirt 9.0 src/conf/numa_conf.c: virDomainNumatuneSet; tried with libvirt 9.0 and 11.3).
     let numatune = xml::child(document.root_element(), "numatune");
     if let Some(memory) = numatune.and_then(|tune| xml::child(tune, "memory")) {
         if ["placement", "nodeset"]

@@ -128,7 +128,7 @@ check "nothing is left" is_clean
 check "a bridge cannot inspect" says 'redirect needs a tap, red is a bridge' on after_vm_start red:redirect
 check "nor can the VM itself" says "no such device $tap1" on after_vm_start "$tap1:redirect"
 check "nor its other NIC" says "no such device $tap2" on after_vm_start "$tap2:redirect"
-check "nor a network card" says 'bob is no tap' on after_vm_start bob:redirect
+check "nor a network card" says 'bob is not a tap' on after_vm_start bob:redirect
 check "only bridges are mirrored" says 'alice may not be mirrored' on after_vm_start alice:mirror
 check "that are there" says 'no such device blue' on after_vm_start red:mirror,blue:mirror
 mkdir -p /etc/vdsm-hooks
@@ -149,7 +149,7 @@ for request in '' 'start' "start $vm_id" "start ../../etc\nred $tap1 mirror" "be
 done
 long() { echo "start $vm_id" && yes "red $tap1 mirror" | head -n "$1"; }
 check "and too many pairs" says 'start with 1 to 32' asks "$(long 33)"
-check "and more than that" says 'longer than any' asks "$(long 2000)"
+check "and more than that" says 'longer than 16384 bytes' asks "$(long 2000)"
 check "sudo lets nobody give it arguments" says 'password is required' \
     setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n /usr/libexec/vdsm-hooks/promisc-tc start
 check "nor run tc" says 'password is required' setpriv --reuid=vdsm --regid=vdsm --clear-groups sudo -n tc qdisc show

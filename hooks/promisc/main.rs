@@ -68,10 +68,10 @@ fn start(items: &[Item], value: &str) -> Result {
     })
 }
 
-/// What there is to take down stands in the record.
+/// What there is to take down is in the record.
 fn stop() -> Result {
     let vm = start::vm_id()?;
-    let taken_down = match Records::of(HOOK)?.read(&vm)? {
+    let taken_down = match Records::for_hook(HOOK)?.read(&vm)? {
         Some(_) => ask(&format!("{STOP} {vm}\n")),
         None => Ok(()),
     };

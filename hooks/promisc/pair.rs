@@ -3,7 +3,6 @@
 //! Whose traffic goes where: what the hook asks its root helper for, one line for each pair.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use vdsm_hooks::host::{allowlist, bridge};
@@ -12,7 +11,6 @@ use vdsm_hooks::{Error, Result};
 /// How long the helper may take. Its records tell the next one what it did not finish.
 pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
-const NET_DEVICES: &str = "/sys/class/net";
 /// The administrator's list of bridges that may be watched.
 const LIST: &str = "promisc-networks";
 
@@ -64,7 +62,7 @@ impl Pair {
     /// are watched, and only by taps, and only taps lose their traffic.
     pub(crate) fn check(&self) -> Result {
         for device in [&self.source, &self.target] {
-            if !is_name(device) || !Path::new(NET_DEVICES).join(device).exists() {
+            if !is_name(device) || !bridge::network_device(device).exists() {
                 return Err(Error::new(format!("no such device {device}")));
             }
         }
@@ -111,11 +109,9 @@ fn tap(device: &str) -> Result {
     if is(device, "tun_flags") {
         return Ok(());
     }
-    Err(Error::new(format!(
-        "{device} is no tap, expected one of a VM"
-    )))
+    Err(Error::new(format!("{device} is not a tap device")))
 }
 
 fn is(device: &str, file: &str) -> bool {
-    Path::new(NET_DEVICES).join(device).join(file).exists()
+    bridge::network_device(device).join(file).exists()
 }

@@ -3,12 +3,12 @@
 //! Root helper of the hook promisc: sets up and takes down what diverts packets, on standard input
 //! `start VMID` and a line `SOURCE TARGET MODE` for each pair, or `stop VMID`.
 
-use std::io::{self, Read as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use vdsm_hooks::host::state::{self, Records};
-use vdsm_hooks::{Context as _, Error, Result, hook, program};
+use vdsm_hooks::props::is_uuid;
+use vdsm_hooks::{Error, Result, hook, program};
 
 mod pair;
 mod traffic;
@@ -21,38 +21,27 @@ const MAX_REQUEST_BYTES: u64 = 16 << 10;
 const MAX_PAIRS: usize = 32;
 
 fn main() -> ExitCode {
-    hook::run_helper(program!(), pair::HELPER_TIMEOUT, serve)
+    hook::run_helper_on_request(program!(), pair::HELPER_TIMEOUT, MAX_REQUEST_BYTES, serve)
 }
 
-fn serve(arguments: &[String]) -> Result {
-    if !arguments.is_empty() {
-        let problem = "expected no arguments: the request comes on standard input";
-        return Err(Error::new(problem));
-    }
-    let mut request = String::new();
-    let read = io::stdin()
-        .take(MAX_REQUEST_BYTES + 1)
-        .read_to_string(&mut request);
-    if read.context("standard input")? as u64 > MAX_REQUEST_BYTES {
-        return Err(Error::new("the request is longer than any"));
-    }
+fn serve(request: &str) -> Result {
     let mut lines = request.lines();
     let first = lines.next().unwrap_or_default();
     let (verb, vm) = first.split_once(' ').unwrap_or_default();
-    if !is_id(vm) {
+    if !is_uuid(vm) {
         return Err(bad(first, "start or stop, and a VM's id"));
     }
     let lines: Vec<_> = lines.collect();
     match verb {
         STOP if lines.is_empty() => {
             let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
-            Traffic::of(&Records::of(traffic::HOOK)?, vm).stop()
+            Traffic::for_vm(&Records::for_hook(traffic::HOOK)?, vm).stop()
         }
         START if (1..=MAX_PAIRS).contains(&lines.len()) => {
             let pairs = lines.into_iter().map(parse);
             let pairs = pairs.collect::<Result<Vec<Pair>>>()?;
             let _lock = state::lock(traffic::HOOK, TIMEOUT)?;
-            Traffic::of(&Records::of(traffic::HOOK)?, vm).start(&pairs)
+            Traffic::for_vm(&Records::for_hook(traffic::HOOK)?, vm).start(&pairs)
         }
         _ => Err(bad(first, "start with 1 to 32 pairs, or stop")),
     }
@@ -72,11 +61,6 @@ fn parse(line: &str) -> Result<Pair> {
     };
     pair.check()?;
     Ok(pair)
-}
-
-fn is_id(id: &str) -> bool {
-    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-    id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex)
 }
 
 fn bad(line: &str, expected: &str) -> Error {

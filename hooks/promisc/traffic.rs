@@ -8,10 +8,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::state::Records;
 use vdsm_hooks::{Context as _, Error, Result};
@@ -42,7 +42,7 @@ struct Rule {
 }
 
 impl<'a> Traffic<'a> {
-    pub(crate) fn of(records: &'a Records, vm: &'a str) -> Traffic<'a> {
+    pub(crate) fn for_vm(records: &'a Records, vm: &'a str) -> Traffic<'a> {
         Traffic { records, vm }
     }
 
@@ -276,11 +276,11 @@ fn run(program: &str, words: &[&str]) -> Result {
 }
 
 fn is_there(device: &str) -> bool {
-    Path::new("/sys/class/net").join(device).exists()
+    network_device(device).exists()
 }
 
 fn is_promiscuous(device: &str) -> Result<bool> {
-    let path = Path::new("/sys/class/net").join(device).join("flags");
+    let path = network_device(device).join("flags");
     let text = fs::read_to_string(&path).context(path.display())?;
     let flags = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16);
     Ok(flags.context(path.display())? & IFF_PROMISC != 0)

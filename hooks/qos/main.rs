@@ -65,7 +65,7 @@ fn limit(document: &Document<'_>, edits: &mut Edits<'_>, entries: &[(Mac, Bandwi
 
 fn set(interface: Node<'_, '_>, edits: &mut Edits<'_>, given: &Bandwidth) -> Result {
     let (label, kind) = (interface::label(interface), interface::kind(interface));
-    // On the others libvirt does nothing, without a word (libvirt 9.0 src/qemu/qemu_command.c:
+    // On the others libvirt silently does nothing (libvirt 9.0 src/qemu/qemu_command.c:
     // qemuBuildInterfaceCommandLine asks virNetDevSupportsBandwidth).
     if !["bridge", "network", "ethernet", "direct"].contains(&kind) {
         return Err(Error::new(format!(
@@ -145,7 +145,7 @@ fn parse_entry(text: &str) -> Result<(Mac, Bandwidth)> {
     Ok((mac, bandwidth))
 }
 
-/// Reads what stands between the braces. Quotes are free, as is a comma at the end.
+/// Reads what is between the braces. Quotes are free, as is a comma at the end.
 fn parse_limits(body: &str, direction: &str) -> Result<Limits> {
     let body = body.trim();
     let mut numbers = [None; KEYS.len()];

@@ -113,7 +113,7 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(path: &str, file: &Metadata) -> Identity {
+    fn from_metadata(path: &str, file: &Metadata) -> Identity {
         let created = file.created().ok();
         let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Identity {
@@ -144,7 +144,7 @@ impl Identity {
         if self.is_planned() {
             return Some(file.is_file());
         }
-        let found = Identity::of(&self.path, file);
+        let found = Identity::from_metadata(&self.path, file);
         let is_same_inode = found.inode == self.inode;
         match (self.created, found.created) {
             (0, _) => (is_same_inode && found.device == self.device).then_some(true),
@@ -288,7 +288,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(path: &'a str, storage: &mut Storage) -> Result<Place<'a>> {
+    fn find(path: &'a str, storage: &mut Storage) -> Result<Place<'a>> {
         let place = Path::new(path);
         let directory = directory_of(place, storage)?
             .ok_or_else(|| Error::new("its directory is not there, expected one"))?;
@@ -316,7 +316,7 @@ impl<'a> Place<'a> {
 
     fn make(&self) -> Result<(Temporary<'_>, Identity)> {
         let mut file = Temporary::at(self.directory.as_fd(), self.before.clone())?;
-        let identity = Identity::of(self.path, &file.file().metadata()?);
+        let identity = Identity::from_metadata(self.path, &file.file().metadata()?);
         Ok((file, identity))
     }
 }
@@ -382,7 +382,7 @@ impl ScratchFiles {
     ) -> Result<Vec<File>> {
         let mut places = Vec::new();
         for path in paths {
-            places.push(Place::of(path, storage).context(path)?);
+            places.push(Place::find(path, storage).context(path)?);
         }
         self.files.extend(places.iter().map(Place::planned));
         self.write()?;
@@ -481,7 +481,7 @@ mod tests {
             inode,
             created,
         };
-        let now = Identity::of(&path, &facts);
+        let now = Identity::from_metadata(&path, &facts);
         let (device, inode) = (now.device, now.inode);
         // As on a file system that tells when a file was made, and on one that does not.
         let mut rows = vec![

@@ -94,7 +94,7 @@ fn add(
     scratch.undo_in(undo);
     let paths: Vec<_> = entries.iter().map(|entry| entry.path).collect();
     let files = scratch.make(&paths, &mut storage, undo).context(PROPERTY)?;
-    let mut targets = Targets::of(document);
+    let mut targets = Targets::from_document(document);
     for (entry, file) in entries.iter().zip(files) {
         let grown = file.grow(entry.bytes).context(entry.path);
         grown.context(PROPERTY)?;

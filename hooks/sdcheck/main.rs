@@ -122,7 +122,7 @@ fn check(document: &Document<'_>, policy: Policy, seconds: u64) -> Result {
         Policy::Off | Policy::Warn => false,
     };
     if stops {
-        // One line for all of them: VDSM shows the administrator what stands on stderr.
+        // One line for all of them: VDSM shows the administrator what is on stderr.
         let texts: Vec<_> = findings.iter().map(Finding::to_string).collect();
         return Err(Error::new(texts.join("; ")));
     }

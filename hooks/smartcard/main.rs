@@ -28,7 +28,8 @@ fn run() -> Result {
 fn add_smartcard(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
     let devices = domain::devices(document)?;
     if xml::child(devices, "smartcard").is_some() {
-        // QEMU takes one, and the engine's own is as good.
+        // libvirt takes one (libvirt 9.0 src/qemu/qemu_validate.c: qemuValidateDomainSmartcardDef), and the
+        // engine's own is as good.
         log::warn!("{PROPERTY}: the VM already has a smart card, nothing is changed");
         return Ok(());
     }

@@ -17,7 +17,8 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "smbios";
 const EXAMPLE: &str = "{'serial': 'X1'}^{'vendor': 'Acme'}";
-/// The fields that libvirt knows.
+/// The fields that libvirt knows (libvirt 9.0 src/conf/domain_conf.c: `virSysinfoBIOSParseXML`,
+/// `virSysinfoSystemParseXML`).
 const BIOS: [&str; 4] = ["vendor", "version", "date", "release"];
 const SYSTEM: [&str; 7] = [
     "manufacturer",
@@ -87,7 +88,8 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
             edits.append(root, &new_blocks.into_iter().fold(new, Element::child));
         }
     }
-    // Without it libvirt does not hand the tables to the guest.
+    // Without it libvirt does not hand the tables to the guest (libvirt 9.0 src/qemu/qemu_command.c:
+    // qemuBuildSmbiosCommandLine).
     if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
         edits.append(os, &Element::new("smbios").attr("mode", "sysinfo"));
     }

@@ -17,7 +17,8 @@ use vdsm_hooks::{Error, Result, hook, program, props};
 
 const PROPERTY: &str = "spiceoptions";
 const EXAMPLE: &str = "{'image': {'compression': 'glz'}}";
-/// Element, its attribute, and the words that libvirt takes.
+/// Element, its attribute, and the words that libvirt takes (libvirt 9.0 src/conf/domain_conf.c:
+/// `virDomainGraphicsSpiceImageCompression` and those that follow it).
 const OPTIONS: [(&str, &str, &[&str]); 6] = [
     (
         "image",

@@ -59,7 +59,7 @@ fn start(value: &str) -> Result {
     hook::edit(|document, edits| {
         let functions = look_up(document, value, &items)?;
         // Made only now, so that a refusal leaves nothing.
-        let records = records.get_or_init(|| Records::of(PROPERTY));
+        let records = records.get_or_init(|| Records::for_hook(PROPERTY));
         let records = records.as_ref().map_err(Error::clone)?;
         let devices = domain::devices(document)?;
         let vm = vm_of(document)?;
@@ -114,7 +114,7 @@ fn look_up(
     for (name, mac) in items {
         let function = VirtualFunction::look_up(name, *mac).map_err(wrong)?;
         let is_listed_twice = functions.iter().any(|other| other.pci == function.pci);
-        if is_listed_twice || function.presence(document) == Presence::Foreign {
+        if is_listed_twice || function.presence(document) == Presence::NotOurs {
             return Err(wrong(format!(
                 "bad item {name:?}: the VM has this device twice"
             )));
@@ -155,7 +155,7 @@ fn reserve<'u>(
 
 /// Drops this VM's reservations, and nobody else's.
 fn release() -> Result {
-    let records = Records::of(PROPERTY)?;
+    let records = Records::for_hook(PROPERTY)?;
     let remove = |vm: &str| -> Result {
         for name in records.names()? {
             if records.read(&name)?.is_some_and(|owner| owner.trim() == vm) {

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     // Exit 1 at a start: it is refused all the same, and the other hooks may have something to say.
     // Where a migration or a restored VM is stopped, VDSM shows the message of the hook that ran
-    // last, which would be an empty one.
+    // last (VDSM 4.50 lib/vdsm/common/hooks.py: HookError(err)), which would be an empty one.
     hook::run(program!(), || {
         run().map_err(|error| match hook::event().as_deref() {
             Ok("before_vm_migrate_destination" | "before_vm_dehibernate") => error,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vdsm_hooks::host::command;
 use vdsm_hooks::json::Node;
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::{Error, Result, props, storage, xml};
+use vdsm_hooks::{Error, Result, props, xml};
 
 /// Python programs, both of them, or started by one.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
 }
 
 fn domain_needs_metrics(id: &str) -> Result<bool> {
-    if !storage::is_uuid(id) {
+    if !props::is_uuid(id) {
         return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
     }
     let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];

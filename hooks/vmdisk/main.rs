@@ -65,7 +65,7 @@ fn add_disks(
     if disk::are_there(document, "file", &paths)? {
         return Ok(());
     }
-    let mut targets = Targets::of(document);
+    let mut targets = Targets::from_document(document);
     for (item, cache) in items.iter().zip(caches) {
         let driver = Element::new("driver")
             .attr("cache", cache)

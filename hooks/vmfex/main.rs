@@ -18,7 +18,8 @@ use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
 const EXAMPLE: &str = "{'00:1a:4a:aa:bb:01': 'gold'}";
-/// libvirt's limit, in bytes.
+/// libvirt's limit, in bytes (libvirt 9.0 src/util/virnetdevvportprofile.h:
+/// `LIBVIRT_IFLA_VF_PORT_PROFILE_MAX`, with the closing NUL).
 const MAX_PROFILE_BYTES: usize = 39;
 const PORT: &str = "802.1Qbh";
 const UNFILTERED: unfiltered::Unfiltered = unfiltered::Unfiltered {
@@ -113,7 +114,8 @@ fn check(interface: Node<'_, '_>, profile: &str) -> Result {
 fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Result {
     UNFILTERED.strip(interface, edits)?;
     edits.set_attr(interface, "type", "network");
-    // libvirt refuses isolation here, and takes VLAN tags from the profile.
+    // libvirt refuses isolation here (libvirt 9.0 src/conf/domain_validate.c:
+    // virDomainNetDefValidatePortOptions), and takes VLAN tags from the profile.
     for gone in ["vlan", "port"] {
         for element in xml::children(interface, gone) {
             edits.remove(element);

@@ -17,7 +17,8 @@ use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "vmfex";
-/// libvirt's limit, in bytes.
+/// libvirt's limit, in bytes (libvirt 9.0 src/util/virnetdevvportprofile.h:
+/// `LIBVIRT_IFLA_VF_PORT_PROFILE_MAX`, with the closing NUL).
 const MAX_PROFILE_BYTES: usize = 39;
 const PORT: &str = "802.1Qbh";
 const UNFILTERED: Unfiltered = Unfiltered {
@@ -64,7 +65,8 @@ fn check(profile: &str) -> Result {
     if (1..=MAX_PROFILE_BYTES).contains(&profile.len()) && profile.chars().all(fine) {
         return Ok(());
     }
-    // VDSM hands over the VM's properties in place of the vNIC's of the same name.
+    // VDSM hands over the VM's properties in place of the vNIC's of the same name (VDSM 4.50
+    // lib/vdsm/common/hooks.py: env_update).
     if profile.trim_start().starts_with('{') {
         let problem = "the VM's own vmfex, a dictionary for all of its NICs, hides that of the vNIC \
                        profile: set one of them";
@@ -114,7 +116,8 @@ fn connect(interface: Node<'_, '_>, edits: &mut Edits<'_>, profile: &str) -> Res
         .and_then(|()| UNFILTERED.strip(interface, edits))
         .context(interface::label(interface))
         .map_err(|error| props::wrong(PROPERTY, profile, error))?;
-    // libvirt refuses these beside the port.
+    // libvirt refuses isolation beside the port (libvirt 9.0 src/conf/domain_validate.c:
+    // virDomainNetDefValidatePortOptions), and takes VLAN tags from the profile.
     for name in ["vlan", "port"] {
         for old in xml::children(interface, name) {
             edits.remove(old);

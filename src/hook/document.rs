@@ -25,6 +25,18 @@ const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
 /// # Errors
 /// No XML in this event, a file that cannot be read or parsed, whatever `change` returns, and a
 /// result that cannot be written. The data file is then what it was.
+///
+/// ```no_run
+/// use vdsm_hooks::{Result, hook, xml};
+/// # fn run() -> Result {
+/// hook::edit(|document, edits| {
+///     for disk in xml::devices(document, "disk") {
+///         edits.set_attr(disk, "snapshot", "no");
+///     }
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub fn edit(change: impl FnOnce(&Document<'_>, &mut Edits<'_>) -> Result) -> Result {
     let Some((path, text)) = read_document("_hook_domxml", "_hook_json")? else {
         return Ok(());
@@ -39,6 +51,18 @@ pub fn edit(change: impl FnOnce(&Document<'_>, &mut Edits<'_>) -> Result) -> Res
 ///
 /// # Errors
 /// As [`edit`].
+///
+/// ```no_run
+/// use vdsm_hooks::{Error, Result, hook, xml};
+/// # fn run() -> Result {
+/// hook::read(|document| {
+///     if xml::devices(document, "disk").is_empty() {
+///         return Err(Error::new("the VM has no disk"));
+///     }
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
     let Some((path, text)) = read_document("_hook_domxml", "_hook_json")? else {
         return Ok(());
@@ -51,6 +75,17 @@ pub fn read(look: impl FnOnce(&Document<'_>) -> Result) -> Result {
 ///
 /// # Errors
 /// As [`edit`].
+///
+/// ```no_run
+/// use vdsm_hooks::{Result, hook};
+/// # fn run() -> Result {
+/// hook::edit_json(|document, edits| {
+///     let object = document.object();
+///     let object = object.ok_or_else(|| hook::unexpected_json("an object"))?;
+///     edits.set(&object, "kvmEnabled", &"true".into())
+/// })
+/// # }
+/// ```
 pub fn edit_json(
     change: impl for<'a> FnOnce(json::Node<'a>, &mut json::Edits<'a>) -> Result,
 ) -> Result {

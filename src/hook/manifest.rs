@@ -6,7 +6,7 @@
 //! documentation and the administrator's tool. It is parsed when the suite is built (`src/manifest`
 //! includes this file) and by the tool; a hook carries finished texts.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -82,13 +82,11 @@ pub struct Retired {
     pub superseded_by: String,
 }
 
-impl Retired {
-    /// Since when, and what instead.
-    pub fn words(&self) -> String {
-        format!(
-            "Not in VDSM after {}; instead: {}",
-            self.last, self.superseded_by
-        )
+/// Since when, and what instead.
+impl Display for Retired {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (last, instead) = (&self.last, &self.superseded_by);
+        write!(f, "Not in VDSM after {last}; instead: {instead}")
     }
 }
 
@@ -178,10 +176,9 @@ pub enum Scope {
     VdsmConf,
 }
 
-impl Scope {
-    /// The scope in words.
-    pub fn words(self) -> &'static str {
-        match self {
+impl Display for Scope {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Scope::Vm => "VM custom property",
             Scope::Interface => "vNIC profile custom property",
             Scope::Disk => "disk custom property",
@@ -189,7 +186,7 @@ impl Scope {
             Scope::Engine => "set by the engine for a vNIC",
             Scope::Host => "host default in /etc/sysconfig/vdsm",
             Scope::VdsmConf => "key in section [vars] of vdsm.conf",
-        }
+        })
     }
 }
 
@@ -247,9 +244,7 @@ impl Manifest {
             let _ = writeln!(
                 text,
                 "    {} ({}): {}",
-                property.name,
-                property.scope.words(),
-                property.syntax
+                property.name, property.scope, property.syntax
             );
             let _ = writeln!(text, "        example: {}", property.example);
         }

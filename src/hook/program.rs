@@ -3,7 +3,7 @@
 //! A hook as a program: its arguments, its log, what it says, and its exit status.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::{env, io};
 
 use crate::error::one_line;
 use crate::host::{command, worker};
-use crate::{Error, Result};
+use crate::{Context as _, Error, Result};
 
 /// What a hook program knows of itself; [`program!`](crate::program!) makes it.
 #[derive(Clone, Copy)]
@@ -28,6 +28,23 @@ pub struct Program {
 
 /// Runs a hook program: answers `--help`, `--version` and `--describe`, else calls `body` and
 /// turns its result into VDSM's exit status and one line on stderr.
+///
+/// ```
+/// use std::process::ExitCode;
+/// use vdsm_hooks::{Error, Result, hook};
+/// # const PROGRAM: hook::Program =
+/// #     hook::Program { name: "watchdog", version: "1", help: "", description: "" };
+///
+/// fn run() -> Result {
+///     Err(Error::new("watchdog=\"on\": expected one of reset, poweroff"))
+/// }
+/// # fn main() {
+/// // PROGRAM is program!() in a hook.
+/// let status = hook::run(PROGRAM, run);
+/// // On stderr: watchdog="on": expected one of reset, poweroff
+/// assert_eq!(status, ExitCode::from(2));
+/// # }
+/// ```
 pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
     let name = program.name;
     catch_panics(name);
@@ -41,7 +58,7 @@ pub fn run(program: Program, body: impl FnOnce() -> Result) -> ExitCode {
     end(name, result)
 }
 
-/// [`run`] of a hook that works on storage, where any call may block for ever: where `is_asked` is
+/// [`run`] of a hook that works on storage, where any call may block indefinitely: where `is_asked` is
 /// true a child does the work, which is given up after `limit`. What the child says is said here,
 /// and we end as it does.
 pub fn run_apart(
@@ -116,6 +133,32 @@ pub fn run_helper(
     })
 }
 
+/// [`run_helper`] of a helper that takes no arguments, so that its rule for sudo is one exact command
+/// line: `body` gets what is on standard input, at most `max_bytes` of it.
+pub fn run_helper_on_request(
+    program: Program,
+    limit: Duration,
+    max_bytes: u64,
+    body: impl FnOnce(&str) -> Result,
+) -> ExitCode {
+    run_helper(program, limit, |arguments| {
+        if !arguments.is_empty() {
+            let problem = "expected no arguments: the request comes on standard input";
+            return Err(Error::new(problem));
+        }
+        let mut request = String::new();
+        let read = io::stdin()
+            .take(max_bytes + 1)
+            .read_to_string(&mut request)
+            .context("standard input")?;
+        if read as u64 > max_bytes {
+            let problem = format!("request longer than {max_bytes} bytes");
+            return Err(Error::new(problem));
+        }
+        body(&request)
+    })
+}
+
 /// [`run`] of a program that others than VDSM call: `body` gets the arguments.
 pub fn run_with_arguments(program: Program, body: impl FnOnce(&[String]) -> Result) -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -170,7 +213,7 @@ fn answer(argument: &OsString, program: &Program) -> Result {
     Ok(())
 }
 
-/// VDSM takes a death by signal for a failure without a word, so a panic becomes one line and
+/// VDSM takes a death by signal for a failure without a message, so a panic becomes one line and
 /// exit 2. This holds under `panic = "abort"` too: the hook runs before the abort.
 fn catch_panics(name: &'static str) {
     std::panic::set_hook(Box::new(move |info| {

@@ -9,7 +9,8 @@ use std::{fs, io};
 use crate::host::files;
 use crate::{Context, Error, Result};
 
-const DIRECTORY: &str = "/etc/vdsm-hooks";
+/// The administrator's settings for hooks.
+pub const DIRECTORY: &str = "/etc/vdsm-hooks";
 const MAX_BYTES: u64 = 1 << 20;
 /// Where libvirt has the images of a host.
 pub const IMAGES: &str = "/var/lib/libvirt/images";
@@ -61,7 +62,7 @@ pub fn outside(topic: &str, path: &Path) -> Error {
     })
 }
 
-/// Checks that `item` stands in the topic's file, if there is one: without it all are allowed.
+/// Checks that `item` is in the topic's file, if there is one: without it all are allowed.
 ///
 /// # Errors
 /// It does not; the message tells which line to add where.

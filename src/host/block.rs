@@ -25,7 +25,7 @@ pub struct Device {
 
 impl Device {
     /// The disk or map with this kernel name, for example `sda` or `dm-0`.
-    pub fn named(name: &str) -> Device {
+    pub fn from_name(name: &str) -> Device {
         Device {
             name: name.to_owned(),
             directory: Path::new(BLOCK).join(name),
@@ -46,7 +46,7 @@ impl Device {
             return Ok(None);
         }
         let (major, minor) = (major(found.rdev()), minor(found.rdev()));
-        let device = Device::named(&format!("dm-{minor}"));
+        let device = Device::from_name(&format!("dm-{minor}"));
         let is_it = device.number() == format!("{major}:{minor}");
         Ok(is_it.then_some(device))
     }
@@ -92,7 +92,7 @@ impl Device {
         }];
         while let Some(part) = parts.pop() {
             for name in files::entries(&part.directory.join("holders"))? {
-                let holder = Device::named(&name);
+                let holder = Device::from_name(&name);
                 if holder.is_partition_map() {
                     parts.push(holder);
                 } else {

@@ -2,22 +2,28 @@
 
 //! The host's bridges, Linux's own and Open vSwitch's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::openvswitch::{OWN_TIMEOUT, TIMEOUT, VSCTL};
 use crate::{Error, Result};
 
-const NET_DEVICES: &str = "/sys/class/net";
+/// The kernel's directory of network devices (sysfs(5)).
+pub const NET_DEVICES: &str = "/sys/class/net";
 /// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
 pub const MAX_IFNAME_BYTES: usize = 15;
 
 /// What a bridge is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BridgeKind {
     /// The kernel's own bridge.
     Linux,
     /// A bridge of Open vSwitch, whatever datapath it uses.
     OpenVSwitch,
+}
+
+/// The kernel's directory of the network device `name`.
+pub fn network_device(name: &str) -> PathBuf {
+    Path::new(NET_DEVICES).join(name)
 }
 
 /// Whether the kernel would take `name` for a network device.
@@ -40,17 +46,19 @@ impl Bridges {
     ///
     /// # Errors
     /// There is no such device, or it is no bridge; then the message says what it is.
-    pub fn kind(&mut self, name: &str) -> Result<Kind> {
-        let device = Path::new(NET_DEVICES).join(name);
+    pub fn kind(&mut self, name: &str) -> Result<BridgeKind> {
+        let device = network_device(name);
         if device.join("bridge").exists() {
-            return Ok(Kind::Linux);
+            return Ok(BridgeKind::Linux);
         }
         if !device.exists() {
             return Err(Error::new("there is no such bridge on this host"));
         }
         let is = what_else(&device);
         match self.ovs.get_or_insert_with(list_ovs) {
-            Ok(bridges) if bridges.iter().any(|bridge| bridge == name) => Ok(Kind::OpenVSwitch),
+            Ok(bridges) if bridges.iter().any(|bridge| bridge == name) => {
+                Ok(BridgeKind::OpenVSwitch)
+            }
             Ok(_) => Err(Error::new(format!(
                 "{is}, expected a Linux or Open vSwitch bridge"
             ))),
@@ -66,7 +74,7 @@ impl Bridges {
     /// # Errors
     /// Open vSwitch does not answer.
     pub fn is_ovs(&mut self, name: &str) -> Result<bool> {
-        let device = Path::new(NET_DEVICES).join(name);
+        let device = network_device(name);
         if !is_name(name) || device.join("bridge").exists() || !device.exists() {
             return Ok(false);
         }

@@ -26,7 +26,7 @@ use crate::paths::{HELPERS, HOOKS};
 use crate::{Context, Error, Result};
 
 /// Where host programs are looked for. Not `PATH`: a custom property may be called that.
-const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+pub const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// What is kept of a program's output; the rest is read and dropped, so that it never blocks.
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// How long a killed program may take to vanish. One that waits for dead storage cannot die, and
@@ -199,7 +199,7 @@ pub fn end_after(limit: Duration, last: impl FnOnce() + Send + 'static) -> Resul
 }
 
 /// Kills all programs that run, and keeps others from being started, if the list can be had until
-/// `end`: whoever starts a program that lies on dead storage holds it for ever.
+/// `end`: whoever starts a program that lies on dead storage holds it indefinitely.
 fn kill_all(end: Instant) {
     let running = loop {
         match RUNNING.try_lock() {
@@ -323,7 +323,6 @@ impl Streams {
     /// Reads both pipes to their end, side by side, so that neither fills up and blocks the
     /// program. False if one is still open at `end`.
     fn drain(&mut self, end: Instant) -> std::io::Result<bool> {
-        let mut piece = [0; 8192];
         while !self.open.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             // Also for a program that never stops talking.
@@ -341,23 +340,25 @@ impl Streams {
                 Err(error) => return Err(error.into()),
             }
             let ready: Vec<bool> = polled.iter().map(|pipe| pipe.any() == Some(true)).collect();
-            let mut ready = ready.into_iter();
-            let kept = &mut self.kept;
-            let mut closed =
-                |(stream, pipe): &mut (usize, Box<dyn Pipe>)| -> std::io::Result<bool> {
-                    if ready.next() != Some(true) {
-                        return Ok(false);
-                    }
-                    let count = pipe.read(&mut piece)?;
-                    let stream = &mut kept[*stream];
-                    let room = MAX_OUTPUT_BYTES.saturating_sub(stream.len());
-                    stream.extend_from_slice(&piece[..count.min(room)]);
-                    Ok(count == 0)
-                };
-            // A pipe that cannot be read has no more to say.
-            self.open.retain_mut(|pipe| !closed(pipe).unwrap_or(true));
+            for ((stream, mut pipe), is_ready) in mem::take(&mut self.open).into_iter().zip(ready) {
+                if !is_ready || self.keep(stream, pipe.as_mut()) {
+                    self.open.push((stream, pipe));
+                }
+            }
         }
         Ok(true)
+    }
+
+    /// Keeps what a pipe has now. False at its end; one that cannot be read has no more to say either.
+    fn keep(&mut self, stream: usize, pipe: &mut dyn Pipe) -> bool {
+        let mut piece = [0; 8192];
+        let Ok(count @ 1..) = pipe.read(&mut piece) else {
+            return false;
+        };
+        let kept = &mut self.kept[stream];
+        let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&piece[..count.min(room)]);
+        true
     }
 }
 

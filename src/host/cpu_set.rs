@@ -74,7 +74,7 @@ impl IdSet {
     }
 }
 
-/// The kernel's notation, ranges where there are any.
+/// The kernel's notation, the "List Format" of cpuset(7): ranges where there are any.
 impl fmt::Display for IdSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.iter().copied().peekable();

@@ -4,8 +4,7 @@
 
 use crate::Result;
 
-/// The way back: one step for each thing that was made. Dropped, it goes them, last thing first;
-/// a step that fails is a warning, and the others are still gone.
+/// Undo steps. On drop they run in reverse; a step that fails is logged and the rest still run.
 ///
 /// ```
 /// # use vdsm_hooks::{Result, host::rollback::Undo};

@@ -38,7 +38,7 @@ const LOCK: &str = "lock";
 /// A record is a few lines.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
-/// Keeps others out as long as it lives.
+/// Exclusive lock, released on drop.
 #[must_use]
 pub struct Lock {
     held: ManuallyDrop<Flock<File>>,
@@ -143,7 +143,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`lock`].
-    pub fn of(hook: &str) -> Result<Records> {
+    pub fn for_hook(hook: &str) -> Result<Records> {
         Records::below(Path::new(RUN), SHARED, hook, Life::Boot)
     }
 

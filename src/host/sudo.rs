@@ -31,7 +31,7 @@ const TIMEOUT: &str = "/usr/bin/timeout";
 /// What a shell makes of SIGKILL, by which `timeout` ends together with its group, from coreutils
 /// 8.30 to 9.7; a sudo that does not end in the same way as its command says so too.
 const KILLED: i32 = 128 + Signal::SIGKILL as i32;
-/// What any pipe takes in while nobody reads from it.
+/// What fits in a pipe before a write blocks: see pipe(7).
 const MAX_INPUT_BYTES: usize = 16 << 10;
 
 /// A program that is run as root: directly by root, else through `sudo -n`, which must allow

@@ -276,7 +276,7 @@ fn entries(directory: BorrowedFd<'_>) -> crate::Result<Vec<String>> {
     files::entries(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()))
 }
 
-/// Removes a file from the directory, if that is what the name stands for there.
+/// Removes a file from the directory, if that is what the name refers to.
 fn remove(directory: BorrowedFd<'_>, name: &str, identity: (u64, u64)) -> io::Result<()> {
     let found = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Files of the host that change together, or not at all: settings that stand in several of them
+//! Files of the host that change together, or not at all: settings that are in several of them
 //! ([`change`]), and whatever else is to be put in its place or to go ([`apply`]).
 //!
 //! Root changes them, and some lie in directories that belong to VDSM's user. So a directory is
@@ -45,7 +45,7 @@ pub type Files = BTreeMap<PathBuf, Option<String>>;
 pub fn change(files: &Files, workshop: Option<&Path>) -> Result<bool> {
     let mut places = Vec::new();
     for (path, text) in files {
-        if let Some(place) = Place::of(path, workshop, text.is_some())? {
+        if let Some(place) = Place::find(path, workshop, text.is_some())? {
             // From a process that was killed. Nobody else changes the file now. Before the first one
             // is made: two files in different directories may have the same name.
             place.clear();
@@ -123,11 +123,11 @@ pub fn apply(steps: &[Step<'_>]) -> Result {
             (None, Some(_)) => return Err(system(Errno::ENOENT)).context(parent.display()),
         }
     }
-    let steps: Vec<(&Place<'_>, Option<&dyn Content>)> = places
+    let in_place: Vec<(&Place<'_>, Option<&dyn Content>)> = places
         .iter()
         .map(|(place, content)| (place, *content))
         .collect();
-    perform(&steps)
+    perform(&in_place)
 }
 
 fn perform(steps: &[(&Place<'_>, Option<&dyn Content>)]) -> Result {
@@ -186,7 +186,7 @@ pub fn is_change(files: &Files) -> Result<bool> {
 /// # Errors
 /// It cannot be read, is no regular file, or is larger than any settings.
 pub fn content(path: &Path) -> Result<Option<Vec<u8>>> {
-    match Place::of(path, None, false)? {
+    match Place::find(path, None, false)? {
         Some(place) => place.content(),
         None => Ok(None),
     }
@@ -203,7 +203,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// None if its directory is not there and not to be made.
-    fn of(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
+    fn find(path: &'a Path, workshop: Option<&Path>, make: bool) -> Result<Option<Place<'a>>> {
         let parent = path.parent().unwrap_or(path);
         let open = |directory: &Path| enter(directory, make).context(directory.display());
         let directory = open(parent)?;
@@ -428,9 +428,10 @@ mod tests {
                 assert_eq!(fs::read_to_string(at("other"))?, "meanwhile");
                 continue;
             }
-            match at("new").is_dir() {
-                true => fs::remove_dir(at("new"))?,
-                false => assert_eq!(names, ["link", "old"]),
+            if at("new").is_dir() {
+                fs::remove_dir(at("new"))?;
+            } else {
+                assert_eq!(names, ["link", "old"]);
             }
             assert_eq!(crate::host::files::entries(root.path())?, ["link", "old"]);
             assert_eq!(fs::read_link(at("link"))?, Path::new("old"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Work that may block for ever, done by a child process.
+//! Work that may block indefinitely, done by a child process.
 //!
 //! A read from a dead NFS server blocks in the kernel, where no signal arrives. So the program
 //! runs itself again for every look at such a place, and gives up on the child when the time is
@@ -169,7 +169,8 @@ pub fn is_other_self() -> bool {
 /// Binds this process to its parent, if that has the number that it has given.
 fn is_child(parent: &OsStr) -> bool {
     // When the parent ends for whatever reason, so does this process, as soon as the kernel can:
-    // from here on by the signal, and if the parent has ended before, right away.
+    // from here on by the signal (PR_SET_PDEATHSIG, see prctl(2)), and if the parent has ended before,
+    // right away.
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     parent == OsStr::new(&parent_id().to_string())
 }

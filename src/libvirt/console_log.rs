@@ -66,7 +66,7 @@ impl LogFilter {
                 format!("not a regular expression{place}: {reason}"),
             )
         })?;
-        // The library counts its steps, so that no pattern runs for ever.
+        // The library counts its steps, so that no pattern runs indefinitely.
         let found = compiled.find(name.as_bytes()).map_err(|error| {
             let problem = format!(
                 "gave up on the VM's name {}: {}",

@@ -13,7 +13,7 @@ pub struct Targets(HashSet<String>);
 
 impl Targets {
     /// Those of the document's disks.
-    pub fn of(document: &Document<'_>) -> Targets {
+    pub fn from_document(document: &Document<'_>) -> Targets {
         let disks = xml::devices(document, "disk").into_iter();
         let targets = disks.filter_map(|disk| xml::child(disk, "target"));
         let names = targets.filter_map(|target| xml::attr(target, "dev"));
@@ -128,7 +128,7 @@ mod tests {
         let text = "<domain><devices><disk/><disk><target dev='vda'/></disk>\
             <disk><target dev='vdc'/></disk></devices></domain>";
         let document = xml::parse(text)?;
-        let mut targets = Targets::of(&document);
+        let mut targets = Targets::from_document(&document);
         assert_eq!(targets.take_next("vd"), "vdb");
         assert_eq!(targets.take_next("vd"), "vdd");
         assert_eq!(targets.take_next("sd"), "sda");

@@ -24,7 +24,8 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address that a node device name of libvirt stands for: `pci_DDDD_BB_SS_F`
+    /// The address that a node device name of libvirt stands for (libvirt 9.0
+    /// src/node_device/node_device_driver.c: `nodeDeviceGenerateName`): `pci_DDDD_BB_SS_F`
     /// (hexadecimal), `scsi_H_B_T_L`, `usb_usbN` for a root hub, `usb_B_P` and `usb_B_P_Q...` for
     /// the device behind these ports, which has to be plugged in. Two numbers that are no such
     /// device are taken for USB's bus and device number, as older set-ups wrote them.
@@ -94,7 +95,7 @@ pub fn usb_devices() -> Result<Vec<UsbDevice>> {
     for name in files::entries(Path::new(USB_DEVICES))? {
         let number = |file, radix| usb_number(&name, file, radix);
         let kind = (number("idVendor", 16), number("idProduct", 16));
-        // The interfaces of a device stand beside it and have none of these.
+        // The interfaces of a device are beside it and have none of these.
         let ((Some(vendor), Some(product)), Some(Address::Usb(address))) =
             (kind, plugged_in(&name))
         else {

@@ -10,7 +10,8 @@ use crate::props::Mac;
 use crate::xml::{self, Document};
 use crate::{Error, Result};
 
-/// The network filter that VDSM gives a NIC whose profile names no other: no foreign MAC addresses.
+/// The network filter that VDSM gives a NIC whose profile names no other (VDSM 4.50
+/// lib/vdsm/tool/nwfilter.py): no MAC address but its own.
 pub const VDSM_FILTER: &str = "vdsm-no-mac-spoofing";
 
 /// The NICs of a domain; or the one that an event of a single NIC hands over. Such events come for
@@ -69,15 +70,9 @@ pub fn has_floor(interface: Node<'_, '_>) -> bool {
         .any(|inbound| xml::attr(inbound, "floor").is_some())
 }
 
-/// Whether the NIC is a port of Open vSwitch.
-pub fn is_on_ovs(interface: Node<'_, '_>) -> bool {
-    xml::children(interface, "virtualport")
-        .any(|port| xml::attr(port, "type") == Some("openvswitch"))
-}
-
 /// Why libvirt cannot put a network filter on the NIC, in words; none if it can.
 ///
-/// On a virtual port it refuses the filter. With most other types it drops it without a word, and
+/// On a virtual port it refuses the filter. With most other types it drops it silently, and
 /// the NIC is open (libvirt 9.0 src/conf/domain_conf.c: `virDomainNetDefParseXML`): what protects a
 /// network has to look first. A NIC of type `network` may turn out to be any of these, but then libvirt
 /// refuses it.

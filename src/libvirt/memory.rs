@@ -35,7 +35,7 @@ pub fn set_most(domain: Node<'_, '_>, edits: &mut Edits<'_>, kib: u64) {
     set_kib(domain, "maxMemory", edits, kib);
 }
 
-/// Sets the VM's memory. Its NUMA cells, which outweigh it in libvirt, get shares as before.
+/// Sets the VM's memory. Its NUMA cells, which outweigh it in libvirt (see below), get shares as before.
 ///
 /// # Errors
 /// The VM has as much in memory modules, or more: libvirt refuses that (libvirt 9.0
@@ -89,7 +89,7 @@ fn set_unit(element: Node<'_, '_>, edits: &mut Edits<'_>) {
     }
 }
 
-/// A size in one of libvirt's units.
+/// A size in one of libvirt's units (libvirt 9.0 src/util/virutil.c: `virScaleInteger`).
 fn kib(number: &str, unit: Option<&str>) -> Option<u64> {
     let unit = unit.unwrap_or("KiB").to_ascii_lowercase();
     let bytes: u128 = match unit.as_str() {

@@ -231,7 +231,7 @@ fn parts(text: &str) -> Result<Vec<Part>> {
 }
 
 /// A domain with no more than it needs, if it has that: its attributes, those of its `<devices>`,
-/// and text that stands in them.
+/// and text in them.
 fn frame(domain: Node<'_, '_>) -> String {
     let inside = |node| -> String {
         match node {
@@ -269,7 +269,7 @@ fn source<'i>(node: Node<'_, 'i>) -> &'i str {
 /// judged once, in the [`frame`].
 fn wrapped(nodes: &[Node<'_, '_>], are_devices: bool) -> String {
     let mut text = String::from("<domain type='kvm'");
-    // A device that stands alone declares its own.
+    // A device on its own declares them itself.
     let above = nodes.iter().filter_map(Node::parent).find(Node::is_element);
     for namespace in above.iter().flat_map(Node::namespaces) {
         if let Some(prefix) = namespace.name().filter(|prefix| *prefix != "xml") {

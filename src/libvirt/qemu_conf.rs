@@ -34,7 +34,8 @@ fn label_in(text: &str) -> String {
     format!("{}:{}", of("user"), of("group"))
 }
 
-/// The first text with this name, as libvirt takes it; none if it is empty.
+/// The first text with this name, as libvirt takes it (libvirt 9.0 src/util/virconf.c:
+/// `virConfGetValue`); none if it is empty.
 fn setting<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = text.lines().filter_map(|line| line.split_once('='));
     let (_, value) = lines.find(|(before, _)| before.trim() == name)?;

@@ -3,18 +3,17 @@
 //! SR-IOV virtual functions of the host, by the names of their interfaces, and as NICs of a VM.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use roxmltree::Node;
 
+use crate::host::bridge::network_device;
 use crate::host::{command, files};
 use crate::libvirt::hostdev::{Address, parse_number};
 use crate::libvirt::interface;
 use crate::props::Mac;
 use crate::xml::{self, Document, Element};
 
-const NET_DEVICES: &str = "/sys/class/net";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A virtual function of the host.
@@ -34,7 +33,7 @@ impl VirtualFunction {
     /// # Errors
     /// What is wrong with the interface: it is not there, no virtual function, or in use on the host.
     pub fn look_up(name: &str, mac: Option<Mac>) -> std::result::Result<VirtualFunction, String> {
-        let nic = Path::new(NET_DEVICES).join(name);
+        let nic = network_device(name);
         if !nic.exists() {
             return Err(format!("no network interface {name}"));
         }
@@ -113,7 +112,7 @@ pub enum Presence {
     /// As the NIC of [`VirtualFunction::nic`]: a second run meets its own work.
     OwnNic,
     /// As a device that somebody else put there.
-    Foreign,
+    NotOurs,
 }
 
 impl VirtualFunction {
@@ -127,7 +126,7 @@ impl VirtualFunction {
         match (found.next(), found.next()) {
             (None, _) => Presence::Absent,
             (Some(nic), None) if self.is_nic(nic) => Presence::OwnNic,
-            _ => Presence::Foreign,
+            _ => Presence::NotOurs,
         }
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
+use crate::host::bridge::NET_DEVICES;
 use crate::host::rollback::Undo;
 use crate::host::sudo::Program;
 use crate::host::{command, files, state};
@@ -25,7 +26,6 @@ use crate::{Context, Error, Result};
 /// The network's name.
 pub const NETWORK: &str = "direct-pool";
 
-const NET_DEVICES: &str = "/sys/class/net";
 const UNASSIGNED: &str = "00:00:00:00:00:00";
 /// The driver of the adapter.
 const DRIVER: &str = "enic";

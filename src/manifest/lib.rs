@@ -106,7 +106,7 @@ fn folders_here() -> Result<String, Box<dyn Error>> {
         if !hook.sudo.is_empty() {
             names.push("sudoers");
         }
-        names.extend(hook.files.iter().map(|file| file.source.as_str()));
+        names.extend(hook.files.iter().map(|one| one.source.as_str()));
         code += &format!("({:?}, &[", hook.name);
         for name in names {
             let path = file.with_file_name(name);

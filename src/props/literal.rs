@@ -197,7 +197,7 @@ impl Parser<'_> {
         Ok(Literal::Text(value))
     }
 
-    /// The escape whose backslash stands at `at`.
+    /// The escape whose backslash is at `at`.
     fn escape(&mut self, at: usize, value: &mut String) -> Result {
         let c = match self.next() {
             Some('n') => '\n',
@@ -245,7 +245,7 @@ impl Parser<'_> {
             }
             return Err(self.error_at(at, "half a character"));
         }
-        char::from_u32(code).ok_or_else(|| self.error_at(at, "this escape is no character"))
+        char::from_u32(code).ok_or_else(|| self.error_at(at, "this escape is not a character"))
     }
 
     fn hex(&mut self, at: usize, digits: usize) -> Result<u32> {
@@ -355,7 +355,10 @@ mod tests {
             ),
             ("", "at character 1: expected a value in braces or quotes"),
             ("{,}", "at character 2: expected a string in quotes"),
-            (r"'\ud83d'", "at character 2: this escape is no character"),
+            (
+                r"'\ud83d'",
+                "at character 2: this escape is not a character",
+            ),
             (r"'\ud83d\u0041'", "at character 2: half a character"),
             (r"'\xg1'", "at character 2: expected 2 hexadecimal digits"),
             (r"'\x4é'", "at character 2: expected 2 hexadecimal digits"),

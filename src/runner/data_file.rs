@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What VDSM would hand to the hooks of an event: made from the administrator's file.
+//! What VDSM would hand to the hooks of an event (VDSM 4.50 lib/vdsm/common/hooks.py: `_runHooksDir`):
+//! made from the administrator's file.
 
 use std::path::Path;
 
@@ -48,8 +49,7 @@ pub fn input(event: &Event, file: Option<&Path>, device: Option<&str>) -> Result
         }
         None if matches!(event.data, Data::Domain | Data::Device) => Err(Error::new(format!(
             "VDSM hands over {} at {}: name a file with --domain",
-            event.data.words(),
-            event.name
+            event.data, event.name
         ))),
         None => Ok(Input::default()),
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What VDSM would have decided, from how the hooks ended and what they left.
+//! What VDSM would have decided, from how the hooks ended and what they left (VDSM 4.50
+//! lib/vdsm/common/hooks.py: `_runHooksDir`).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
 
 use crate::vdsm::events::{Event, Failure};
@@ -33,24 +34,27 @@ impl End {
         }
     }
 
-    /// For people.
-    pub fn words(self) -> String {
-        match self {
-            End::Status(0) => "ok".to_owned(),
-            End::Status(1) => "failed, go on".to_owned(),
-            End::Status(2) => "failed, stop".to_owned(),
-            End::Status(other) => {
-                format!("failed, go on (VDSM warns of the unexpected return code {other})")
-            }
-            End::Signal(number) => format!("failed, go on (killed by signal {number})"),
-            End::TimedOut => "timed out".to_owned(),
-            End::Skipped => "skipped".to_owned(),
-        }
-    }
-
     /// Whether VDSM takes it for a failure.
     pub fn failed(self) -> bool {
         matches!(self, End::Status(1..) | End::Signal(_))
+    }
+}
+
+/// For people.
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Status(0) => f.write_str("ok"),
+            End::Status(1) => f.write_str("failed, go on"),
+            End::Status(2) => f.write_str("failed, stop"),
+            End::Status(other) => write!(
+                f,
+                "failed, go on (VDSM warns of the unexpected return code {other})"
+            ),
+            End::Signal(number) => write!(f, "failed, go on (killed by signal {number})"),
+            End::TimedOut => f.write_str("timed out"),
+            End::Skipped => f.write_str("skipped"),
+        }
     }
 }
 
@@ -128,7 +132,7 @@ pub fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
         return verdict(Decision::Stops, Some(what.to_owned()));
     }
     if let Some(hook) = ran().find(|outcome| outcome.end == End::TimedOut) {
-        let what = format!("VDSM would wait for {} for ever", hook.name);
+        let what = format!("VDSM would wait for {} indefinitely", hook.name);
         return verdict(Decision::Hangs, Some(what));
     }
     let aborts = event.failure == Failure::Aborts;
@@ -299,7 +303,7 @@ mod tests {
             "after_vm_start",
             &[("a", End::TimedOut, None), ("b", End::Skipped, None)],
             Decision::Hangs,
-            Some("VDSM would wait for a for ever"),
+            Some("VDSM would wait for a indefinitely"),
         ),
         ("after_vm_start", &[], Decision::Proceeds, None),
         ("after_vm_dehibernate", &[], Decision::Proceeds, None),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The environment that VDSM gives its hooks, layer by layer.
+//! The environment that VDSM gives its hooks, layer by layer (VDSM 4.50 lib/vdsm/common/hooks.py:
+//! `_runHooksDir`).
 //!
 //! The lowest layer is that of the daemon, as systemd makes it: nothing of the administrator's own
 //! shell gets in, so that a hook behaves here as it does there.
@@ -106,9 +107,9 @@ fn sysconfig(layers: &Layers<'_>) -> Result<Variables> {
     }
 }
 
-/// The assignments of a file in the format of systemd's `EnvironmentFile`: no expansion, comments
-/// begin a line, quotes may stand around (parts of) a value, a backslash takes away the meaning of
-/// the next character or joins two lines.
+/// The assignments of a file in the format of systemd's `EnvironmentFile`, see systemd.exec(5): no
+/// expansion, comments begin a line, quotes may be around (parts of) a value, a backslash takes away the
+/// meaning of the next character or joins two lines.
 fn assignments(text: &str) -> Variables {
     let mut found = Variables::new();
     let mut rest = text.chars().peekable();

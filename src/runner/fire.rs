@@ -25,7 +25,7 @@ pub struct Firing<'a> {
     pub event: &'a Event,
     /// What the hooks find in their environment, and nothing else.
     pub environment: BTreeMap<String, String>,
-    /// How long each may take. VDSM waits for ever.
+    /// How long each may take. VDSM waits indefinitely.
     pub timeout: Duration,
     /// The file that they change, one after the other.
     pub data_file: PathBuf,
@@ -67,7 +67,8 @@ impl Firing<'_> {
     fn execute(&self, path: &Path) -> Result<(End, Vec<u8>)> {
         let mut ending = self.supervise(Command::new(path));
         if let Err(error) = &ending {
-            // VDSM starts hooks through taskset, which hands a file without a #! line to the shell.
+            // VDSM starts hooks through taskset (VDSM 4.50 lib/vdsm/common/cmdutils.py: wrap_command),
+            // which hands a file without a #! line to the shell.
             if error.raw_os_error() == Some(ENOEXEC) {
                 let mut shell = Command::new("/bin/sh");
                 shell.arg(path);

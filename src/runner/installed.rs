@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! An event's directory as VDSM sees it: which files it runs, in which order, and which not.
+//! An event's directory as VDSM sees it: which files it runs, in which order, and which not (VDSM 4.50
+//! lib/vdsm/common/hooks.py: `_scriptsPerDir`).
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -67,20 +69,19 @@ pub enum Origin {
     /// A script, with the `#!` line.
     Script,
     /// Anything else.
-    Foreign,
+    NotOurs,
     /// Not for us to read.
     Unreadable,
 }
 
-impl Origin {
-    /// What it is, in words.
-    pub fn words(self) -> &'static str {
-        match self {
+impl Display for Origin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Origin::Ours => "a program of this suite",
             Origin::Script => "a script",
-            Origin::Foreign => "not part of vdsm-hooks",
+            Origin::NotOurs => "not part of vdsm-hooks",
             Origin::Unreadable => "a file that cannot be read",
-        }
+        })
     }
 }
 
@@ -96,7 +97,7 @@ pub fn origin(path: &Path) -> Origin {
     } else if content.starts_with(b"\x7fELF") && mark::has_mark(&content) {
         Origin::Ours
     } else {
-        Origin::Foreign
+        Origin::NotOurs
     }
 }
 

@@ -2,14 +2,14 @@
 
 //! How the suite's own files are told from all others on a host: programs have a sentence in their
 //! help, texts have it as their last line. Where an administrator may change something, a checksum
-//! stands beside it: a file that was changed is his.
+//! is beside it: a file that was changed is his.
 //!
 //! Files that earlier releases have installed are told in the same way.
 
 /// In the help of every program, and in the last line of every other file.
 pub const MARK: &str = "Part of vdsm-hooks";
 
-/// What stands before and after a comment.
+/// What is before and after a comment.
 #[derive(Debug, Clone, Copy)]
 pub struct Comment(pub &'static str, pub &'static str);
 

@@ -3,7 +3,8 @@
 //! VDSM's own settings, read the way VDSM reads them.
 //!
 //! VDSM reads `/etc/vdsm/vdsm.conf` and then every `*.conf` of three drop-in directories, ordered
-//! by file name alone; a later value replaces an earlier one. The files follow Python's
+//! by file name alone; a later value replaces an earlier one (VDSM 4.50
+//! lib/vdsm/common/config.py.in: `read_configs`). The files follow Python's
 //! `configparser`.
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ impl VdsmConf {
     ///
     /// # Errors
     /// As [`VdsmConf::read`] and [`VdsmConf::flag`]; and a file that cannot be opened, because the
-    /// option may stand there.
+    /// option may be there.
     pub fn turning_on(option: &str) -> Result<Option<VdsmConf>> {
         let mut conf = VdsmConf::read()?;
         if let Some(error) = conf.passed_over.take() {
@@ -82,11 +83,9 @@ impl VdsmConf {
             })
             // Python's glob leaves hidden files out.
             .filter(|path| !path.file_name().is_some_and(is_hidden));
-        let mut drop_ins: Vec<PathBuf> = Vec::new();
-        for path in found {
-            let at = drop_ins.partition_point(|other| other.file_name() <= path.file_name());
-            drop_ins.insert(at, path);
-        }
+        let mut drop_ins: Vec<PathBuf> = found.collect();
+        // Those of one name stay in the order of their directories, as Python's sort leaves them.
+        drop_ins.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
         let mut conf = VdsmConf::default();
         for path in [root.join("etc/vdsm/vdsm.conf")].iter().chain(&drop_ins) {
             if let Err(error) = fs::File::open(path) {

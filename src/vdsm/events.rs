@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! VDSM's events: what a hook is given there, and what VDSM makes of its result.
+//! VDSM's events: what a hook is given there, and what VDSM makes of its result (VDSM 4.50
+//! lib/vdsm/common/hooks.py).
+
+use std::fmt::{self, Display, Formatter};
 
 /// One of VDSM's events, a directory below `/usr/libexec/vdsm/hooks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,19 +38,20 @@ pub enum Data {
     EmptyObject,
 }
 
-impl Data {
-    /// The data in words.
-    pub fn words(self) -> &'static str {
-        match self {
+impl Display for Data {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
             Data::Domain => "a domain XML",
             Data::Device => "one device element",
             Data::DeviceOrNothing => "one device element, or an empty file",
             Data::Nothing => "an empty file",
             Data::Json => "JSON",
             Data::EmptyObject => "the JSON object {}",
-        }
+        })
     }
+}
 
+impl Data {
     /// Whether the variable is `_hook_json`; else it is `_hook_domxml`.
     pub fn is_json(self) -> bool {
         matches!(self, Data::Json | Data::EmptyObject)

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::host::bridge::MAX_IFNAME_BYTES;
+use crate::host::bridge::{MAX_IFNAME_BYTES, network_device};
 use crate::host::files;
 use crate::json::{Node, Object};
 use crate::{Context, Error, Result, hook, props};
 
-const NET_DEVICES: &str = "/sys/class/net";
 /// VDSM's running configuration: a file for each network and bond.
 /// Above VDSM's running configuration. In that one VDSM takes every name, even one with a dot in front,
-/// for a network or bond, and reads it.
+/// for a network or bond, and reads it (VDSM 4.50 lib/vdsm/network/netconfpersistence.py:
+/// `Config._getConfigs`).
 pub const STAGING: &str = "/var/lib/vdsm/staging";
 const CONFIGURED: &str = "/var/lib/vdsm/staging/netconf";
 const MAX_NETWORK_BYTES: u64 = 1 << 20;
@@ -80,7 +80,7 @@ pub fn names(document: Node<'_>) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Whether a word stands anywhere in a request or in VDSM's running configuration, in upper or
+/// Whether a word is anywhere in a request or in VDSM's running configuration, in upper or
 /// lower case. Also true of what is no request.
 ///
 /// # Errors
@@ -274,7 +274,7 @@ impl Network<'_> {
         let Some(bond) = self.interface("bonding")? else {
             return Ok(self.nic()?.into_iter().collect());
         };
-        let list = Path::new(NET_DEVICES).join(bond).join("bonding/slaves");
+        let list = network_device(&bond).join("bonding/slaves");
         let nics =
             files::read_file(&list, MAX_LIST_BYTES).context(format!("network {}", self.name))?;
         let nics = String::from_utf8_lossy(&nics);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Which kind of start a VM is in: VDSM fires the same events for a cold start and for a resume,
-//! and drops what hooks make of the document of a resume.
+//! and drops what hooks make of the document of a resume (VDSM 4.50 lib/vdsm/virt/vm.py: the result of
+//! `before_vm_dehibernate` goes nowhere).
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
@@ -13,7 +14,8 @@ use crate::host::files;
 use crate::host::temporary::{self, Temporary};
 use crate::{Context, Error, Result, props};
 
-const RUN: &str = "/run/vdsm";
+/// Where VDSM keeps what is gone after a boot.
+pub const RUN: &str = "/run/vdsm";
 const FLAGS: &str = "launchflags";
 /// Beside flags that a hook has made; older than flags that VDSM wrote later.
 const MADE_BY_HOOK: &str = "launchflags_of_hook";
@@ -24,9 +26,7 @@ const MADE_BY_HOOK: &str = "launchflags_of_hook";
 /// None was passed, or it is no UUID.
 pub fn vm_id() -> Result<String> {
     let id = props::text("vmId")?.ok_or_else(|| Error::new("vmId is not set: VDSM passes it"))?;
-    let is_hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-    let lengths = id.split('-').map(str::len);
-    if lengths.eq([8, 4, 4, 4, 12]) && id.split('-').all(is_hex) {
+    if props::is_uuid(&id) {
         return Ok(id);
     }
     Err(props::wrong("vmId", &id, "expected a UUID"))
@@ -38,7 +38,7 @@ pub fn directory(vm: &str) -> PathBuf {
 }
 
 /// The file with the flags of a start. VDSM writes it before the hooks of a cold start, and only
-/// then.
+/// then (VDSM 4.50 lib/vdsm/virt/vm.py: `dump_vm_launch_flags_to_file`).
 pub fn launch_flags(vm: &str) -> PathBuf {
     directory(vm).join(FLAGS)
 }

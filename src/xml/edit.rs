@@ -8,19 +8,39 @@ use std::ops::Range;
 
 use roxmltree::{Document, Node, NodeId};
 
-use super::Element;
 use super::bounds::{self, MAX_MARKS};
+use super::{Element, MAX_NODES};
 use crate::{Error, Result};
 
 /// How long an indentation may be, with its line break: that of 256 elements inside each other at
 /// four blanks each.
 const MAX_INDENT_BYTES: usize = 1025;
 
+/// A text of this length has fewer nodes than a document may have, however dense it is: five bytes
+/// hold two, as in `<a/>b`.
+const MAX_KNOWN_BYTES: usize = MAX_NODES as usize / 2 * 5;
+
 /// The changes that a hook wants in a document. The document itself stays as it arrived; a hook
 /// does not see its own edits.
 ///
 /// An edit inside an element that is removed, replaced or given a new text is dropped: the outer
 /// edit wins, whatever the order of the calls.
+///
+/// ```
+/// use vdsm_hooks::xml::{self, Edits, Element};
+/// # fn main() -> vdsm_hooks::Result {
+/// let document = xml::parse("<a><b c='1'/>  <d/></a>")?;
+/// let mut edits = Edits::new(&document);
+/// for node in xml::children(document.root_element(), "b") {
+///     edits.set_attr(node, "c", "2");
+///     edits.insert_after(node, &Element::new("e"));
+/// }
+/// // The blanks, the quotes and whatever else is there stay.
+/// let text = edits.finish()?.unwrap_or_default();
+/// assert_eq!(text, "<a><b c='2'/><e/>  <d/></a>");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Edits<'a> {
     document: &'a Document<'a>,
     /// By where the element starts, which is document order.
@@ -122,7 +142,7 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Removes an element; with its line, if it stands alone on it.
+    /// Removes an element; with its line, if it is alone on it.
     pub fn remove(&mut self, node: Node<'_, '_>) {
         self.change(node).removed.get_or_insert_default();
     }
@@ -134,7 +154,7 @@ impl<'a> Edits<'a> {
         self.change(node).text = (!unchanged).then(|| escape(text, None));
     }
 
-    /// The prefix to use for elements of the namespace `uri` that are going to stand inside
+    /// The prefix to use for elements of the namespace `uri` that are going to be inside
     /// `parent`: the one that is in scope there, else `prefix`, which is then declared on the
     /// root. A prefix that means something else is never bound anew: the next of `prefix1`,
     /// `prefix2`, ... is taken.
@@ -204,11 +224,9 @@ impl<'a> Edits<'a> {
     }
 
     /// Whether the result can be read. An element with nothing new inside has been read before, and
-    /// stands in the same elements as then, so that the rest tells, at a fraction of the cost; unless a
-    /// namespace was declared or taken away, which reaches to all that stands inside.
+    /// is in the same elements as then, so that the rest tells, at a fraction of the cost.
     fn check_result(&self, new: &str, splices: &[Splice]) -> Result {
-        let mut attributes = self.changes.values().flat_map(|change| &change.attributes);
-        if attributes.any(|(name, _)| name.starts_with("xmlns")) {
+        if self.reaches_what_is_known(new) {
             return super::parse(new).map(drop);
         }
         bounds::check(new, false)?;
@@ -217,6 +235,13 @@ impl<'a> Edits<'a> {
             super::parse(new)?;
         }
         Ok(())
+    }
+
+    /// Whether what is new may have a meaning for what is not: a namespace was declared or taken away,
+    /// or there may be more nodes in all than a document may have.
+    fn reaches_what_is_known(&self, new: &str) -> bool {
+        let mut attributes = self.changes.values().flat_map(|change| &change.attributes);
+        attributes.any(|(name, _)| name.starts_with("xmlns")) || new.len() > MAX_KNOWN_BYTES
     }
 
     /// The result with a blank in place of each element that has nothing new inside.
@@ -389,7 +414,7 @@ impl Change {
     }
 }
 
-/// Where the parts of an element stand in the source. roxmltree does not tell; the source has
+/// Where the parts of an element are in the source. roxmltree does not tell; the source has
 /// been parsed, so a plain scan is sound.
 struct Layout<'a> {
     source: &'a str,
@@ -400,7 +425,7 @@ struct Layout<'a> {
     attributes: Vec<Attribute<'a>>,
     /// Where the `>` or `/>` of the start tag begins, blanks before a `/>` included.
     open_end: usize,
-    /// What stands between the tags; none for `<a/>`.
+    /// What is between the tags; none for `<a/>`.
     body: Option<Range<usize>>,
 }
 
@@ -500,7 +525,7 @@ impl<'a> Layout<'a> {
         indent_at(self.source, self.range.start)
     }
 
-    /// The element, with its line break and indentation if it stands alone on its line.
+    /// The element, with its line break and indentation if it is alone on its line.
     fn line(&self) -> Range<usize> {
         let rest = self.source[self.range.end..].trim_start_matches([' ', '\t']);
         if self.indent().is_empty() || !rest.starts_with(['\n', '\r']) {
@@ -530,7 +555,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// The line break and blanks that stand right before `at`; empty if anything else does, or more
+/// The line break and blanks right before `at`; empty if anything else does, or more
 /// than is repeated for every new element.
 fn indent_at(source: &str, at: usize) -> &str {
     let line = source[..at].trim_end_matches([' ', '\t']);
@@ -584,8 +609,29 @@ mod tests {
         splices.sort_by_key(|splice| splice.range.start);
         let new = "<a><b><c x=\"2\"/> <n/></b>]] ></a>".replace('"', "'");
         assert_eq!(edits.what_is_new(&splices), new);
-        let new = "<a><b><c x='2'/><d><e/></d><n/></b>]]<f><g/></f>></a>";
-        assert_eq!(edits.finish()?.as_deref(), Some(new));
+        let whole = "<a><b><c x='2'/><d><e/></d><n/></b>]]<f><g/></f>></a>";
+        assert_eq!(edits.finish()?.as_deref(), Some(whole));
+        Ok(())
+    }
+
+    #[test]
+    fn a_result_with_more_nodes_than_may_be_is_refused() -> Result {
+        // Two nodes in five bytes, all of them as they were.
+        let text = format!("<a><b>{}</b></a>", "<c/>d".repeat(249_990));
+        let document = crate::xml::parse(&text)?;
+        let mut edits = Edits::new(&document);
+        for _ in 0..20 {
+            edits.append(document.root_element(), &Element::new("e"));
+        }
+        let mut splices = edits.splices();
+        splices.sort_by_key(|splice| splice.range.start);
+        let new = text.replace("</a>", &("<e/>".repeat(20) + "</a>"));
+        assert!(crate::xml::parse(&new).is_err());
+        // What is new would pass for all of it.
+        assert!(crate::xml::parse(&edits.what_is_new(&splices)).is_ok());
+        assert!(edits.reaches_what_is_known(&new));
+        assert!(!edits.reaches_what_is_known(&new[..MAX_KNOWN_BYTES]));
+        assert!(edits.finish().is_err());
         Ok(())
     }
 

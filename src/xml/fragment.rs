@@ -4,7 +4,22 @@
 
 use xmltree::{EmitterConfig, XMLNode};
 
-/// An element under construction: `Element::new("driver").attr("name", "qemu")`.
+/// An element under construction.
+///
+/// ```
+/// use vdsm_hooks::xml::{self, Edits, Element};
+/// # fn main() -> vdsm_hooks::Result {
+/// let document = xml::parse("<disk/>")?;
+/// let mut edits = Edits::new(&document);
+/// let driver = Element::new("driver").attr("name", "qemu");
+/// edits.append(document.root_element(), &driver.child(Element::new("metadata_cache")));
+/// assert_eq!(
+///     edits.finish()?.as_deref(),
+///     Some(r#"<disk><driver name="qemu"><metadata_cache/></driver></disk>"#)
+/// );
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Element(xmltree::Element);
 

@@ -376,9 +376,10 @@ fn serve(mut device: File, stop: &AtomicBool, takes: bool) {
     let mut request = vec![0; 1 << 18];
     let mut greeted = false;
     while !stop.load(Ordering::SeqCst) {
-        let read = match greeted && !takes {
-            true => Ok(0),
-            false => device.read(&mut request),
+        let read = if greeted && !takes {
+            Ok(0)
+        } else {
+            device.read(&mut request)
         };
         let Ok(count @ 1..) = read else {
             thread::sleep(Duration::from_millis(5));

@@ -20,7 +20,7 @@ pub(crate) fn all() -> Result<Vec<Manifest>> {
 }
 
 /// The hooks called `names`; all of them if there are no names.
-pub(crate) fn named(names: &[String]) -> Result<Vec<Manifest>> {
+pub(crate) fn find(names: &[String]) -> Result<Vec<Manifest>> {
     let all = all()?;
     if names.is_empty() {
         return Ok(all);
@@ -42,7 +42,7 @@ pub(crate) fn file(hook: &str, name: &str) -> Option<&'static [u8]> {
 fn unknown(name: &str, all: &[Manifest]) -> Error {
     let names: Vec<_> = all.iter().map(|hook| hook.name.as_str()).collect();
     Error::new(format!(
-        "{name:?} is no hook of this suite, which has: {}",
+        "{name:?} is not a hook of this suite, which has: {}",
         names.join(", ")
     ))
 }

@@ -32,7 +32,7 @@ impl Key {
     }
 }
 
-/// Properties that the engine has of itself, and refuses to have defined a second time.
+/// Properties that are predefined in the engine, which refuses a second definition.
 pub(crate) const PREDEFINED: [&str; 10] = [
     "sap_agent",
     "sndbuf",
@@ -59,7 +59,7 @@ pub(crate) struct Definition {
 impl Definition {
     /// None for what the engine is not to define: settings of the host, its own properties, and
     /// those that it sets without asking anybody.
-    pub(crate) fn of(property: &Property) -> Option<Definition> {
+    pub(crate) fn from_property(property: &Property) -> Option<Definition> {
         let (key, device) = match property.scope {
             Scope::Vm => (Key::Vm, None),
             Scope::Disk => (Key::Device, Some("disk")),
@@ -402,7 +402,7 @@ mod tests {
             prop_assert_eq!(engine_reads(key, &text), flat(&list), "{}", &text);
             let read = List::parse(key, &text);
             prop_assert_eq!(read.as_ref(), Ok(&list), "{}", &text);
-            // One semicolon may stand at the end.
+            // One semicolon may be at the end.
             if !text.is_empty() {
                 prop_assert_eq!(List::parse(key, &format!("{text};")), read);
             }

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use vdsm_hooks::finding::{self, Finding, Severity};
 use vdsm_hooks::hook::manifest::Manifest;
-use vdsm_hooks::host::command;
 use vdsm_hooks::host::sudo::{allowed_by, in_sudoers};
+use vdsm_hooks::host::{allowlist, command};
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events;
@@ -52,7 +52,6 @@ Example:
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SUDOERS: &str = "/etc/sudoers.d";
 /// What an administrator allows custom properties to name.
-const SETTINGS: &str = "/etc/vdsm-hooks";
 
 #[derive(Default)]
 struct Report {
@@ -78,10 +77,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     host.examine(&catalog::all()?)?;
     let report = host.report;
-    print(&match arguments.json {
-        true => format!("{:#}\n", to_json(&report)),
-        false => text(&report)?,
-    })?;
+    if arguments.json {
+        print(&format!("{:#}\n", to_json(&report)))?;
+    } else {
+        print(&text(&report)?)?;
+    }
     let severity = finding::worst(&report.findings);
     Ok(ExitCode::from(severity.map_or(0, Severity::status)))
 }
@@ -121,7 +121,7 @@ fn text(report: &Report) -> Result<String> {
         write!(text, "\nnot checked: {what}\n")?;
     }
     if report.findings.is_empty() {
-        text += "\nNothing is wrong with them.\n";
+        text += "\nNo problems found.\n";
     }
     Ok(text)
 }
@@ -236,13 +236,12 @@ impl Host<'_> {
     }
 
     fn commands(&mut self, hook: &Manifest) {
-        for command in &hook.commands {
-            let directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-            let found = directories
+        for program in &hook.commands {
+            let found = command::DIRECTORIES
                 .iter()
-                .any(|directory| self.at(directory).join(command).is_file());
+                .any(|directory| self.at(directory).join(program).is_file());
             if !found {
-                let what = format!("the program {command} is not on this host");
+                let what = format!("the program {program} is not on this host");
                 let remedy = "install its package, if VMs here use what the hook needs it for (see 'vdsm-hooks show')";
                 self.warning(&hook.name, what, remedy.to_owned());
             }
@@ -369,12 +368,16 @@ impl Host<'_> {
     }
 
     fn settings(&mut self) {
-        for entry in fs::read_dir(self.at(SETTINGS))
+        for entry in fs::read_dir(self.at(allowlist::DIRECTORY))
             .into_iter()
             .flatten()
             .flatten()
         {
-            let path = format!("{SETTINGS}/{}", entry.file_name().to_string_lossy());
+            let path = format!(
+                "{}/{}",
+                allowlist::DIRECTORY,
+                entry.file_name().to_string_lossy()
+            );
             let Ok(file) = fs::metadata(entry.path()) else {
                 continue;
             };

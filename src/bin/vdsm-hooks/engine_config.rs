@@ -48,12 +48,12 @@ them say what is new, and how to go back.
 
 engine-config knows only whole lists. With --current the properties that the engine has already
 stay as they are and where they are, those of the hooks are added behind them, and if nothing is
-missing nothing is to do. Give the output for every key that is needed, as it is; the lines of
-other levels are passed over. A line KEY=VALUE does as well. A TEXT with neither a '=' nor a ':'
-in it is the name of a file.
+missing there is nothing to change. Give the output for every key that is needed, as it is; the
+lines of other levels are passed over. A line KEY=VALUE does as well. A TEXT with neither a '='
+nor a ':' in it is the name of a file.
 
 A property that is defined with another regular expression stays as it is, and a message says so:
-a stricter one makes the engine drop values without a word that VMs have already. --replace puts
+a stricter one makes the engine silently drop values that VMs have already. --replace puts
 the suite's in its place.
 
 Examples:
@@ -80,7 +80,7 @@ fn is_level(text: &str) -> bool {
 
 /// Prints the commands.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::named(&arguments.hooks)?;
+    let hooks = catalog::find(&arguments.hooks)?;
     let current = Current::read(&arguments.current)?;
     let mut script = Script::default();
     for (key, wanted) in definitions(&hooks) {
@@ -125,7 +125,7 @@ impl Script {
             }
         }
         if after == before {
-            writeln!(self.lines, "# {name}, level {level}: nothing is to do")?;
+            writeln!(self.lines, "# {name}, level {level}: nothing to change")?;
             return Ok(());
         }
         self.commands = true;

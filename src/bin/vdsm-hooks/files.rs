@@ -41,7 +41,7 @@ Example:
 /// Prints them.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut text = String::new();
-    for hook in catalog::named(&arguments.hooks)? {
+    for hook in catalog::find(&arguments.hooks)? {
         describe(&hook, &mut text)?;
     }
     print(&text)?;

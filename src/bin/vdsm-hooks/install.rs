@@ -87,8 +87,8 @@ pub(crate) struct UninstallArguments {
 const UNINSTALL_HELP: &str = "\
 Removes hooks, helpers, sudo rules and the rest, of other releases too, this tool included, and puts
 back what 'vdsm-hooks install --replace' has kept: all of it or nothing. Services are stopped before.
-What is not ours, or was changed by an administrator, stays. What packages have installed is left to
-the package manager. Neither the source tree nor built programs are needed.
+What is not ours, or was changed by an administrator, stays. Beside packages of ours nothing is removed:
+they are left to the package manager. Neither the source tree nor built programs are needed.
 
 The exit status is 0 if nothing of ours is left; 64 if not, and nothing was changed.
 
@@ -132,7 +132,7 @@ fn install_into(tree: &Tree, arguments: &InstallArguments, tool: &clap::Command)
     prepare()?;
     let programs = programs(arguments.programs.as_deref())?;
     let list = wanted::list(tree, &programs, tool)?;
-    let plan = Plan::new(tree, &list, arguments.replace)?;
+    let mut plan = Plan::new(tree, &list, arguments.replace)?;
     let is_idle = plan.is_empty() && !journal::is_unfinished(tree);
     let paths = || list.files.iter().map(|wanted| wanted.path.as_str());
     let real = fs::canonicalize(tree.root()).unwrap_or_else(|_| tree.root().to_owned());
@@ -141,7 +141,7 @@ fn install_into(tree: &Tree, arguments: &InstallArguments, tool: &clap::Command)
     }
     let mut journal = Journal::begin(tree)?;
     // Now nobody else changes anything.
-    let plan = Plan::new(tree, &list, arguments.replace)?;
+    plan = Plan::new(tree, &list, arguments.replace)?;
     journal.clear(paths());
     put(&mut journal, &list, &plan)?;
     // The next run removes what stays of it.
@@ -169,13 +169,13 @@ fn programs(given: Option<&Path>) -> Result<PathBuf> {
         return Ok(directory);
     }
     let is_same = fs::read(&other).context(other.display())? == fs::read("/proc/self/exe")?;
-    match is_same {
-        true => Ok(directory),
-        false => Err(Error::new(format!(
-            "{other} is of another build than this program: run '{other} install'",
-            other = other.display()
-        ))),
+    if is_same {
+        return Ok(directory);
     }
+    Err(Error::new(format!(
+        "{other} is of another build than this program: run '{other} install'",
+        other = other.display()
+    )))
 }
 
 fn nothing_to_change(tree: &Tree, plan: &Plan<'_>) -> String {
@@ -208,9 +208,9 @@ fn put(journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
     journal.make_directories(paths())?;
 
     let mut steps: Vec<Step<'_>> = Vec::new();
-    for (wanted, kept) in plan.replaced.iter().zip(&kept) {
+    for (wanted, aside) in plan.replaced.iter().zip(&kept) {
         steps.push(Step {
-            path: journal.at(kept),
+            path: journal.at(aside),
             content: Some(Box::new(Copied(journal.at(&wanted.path)))),
         });
     }
@@ -324,9 +324,10 @@ fn uninstall_from(tree: &Tree) -> Result<String> {
         installed = Installed::new(tree)?;
         host::for_units(tree, &installed.ours, &["disable", "--now"]);
         take(tree, &mut journal, &installed)?;
-        match tree.is_whole() {
-            true => finish(tree, journal, &installed)?,
-            false => journal.end()?,
+        if tree.is_whole() {
+            finish(tree, journal, &installed)?;
+        } else {
+            journal.end()?;
         }
     }
     if tree.is_whole() {
@@ -367,10 +368,10 @@ fn take(tree: &Tree, journal: &mut Journal, installed: &Installed) -> Result {
     journal.make_directories(restored())?;
 
     let mut steps: Vec<Step<'_>> = Vec::new();
-    for (path, kept) in restored().zip(&kept) {
+    for (path, aside) in restored().zip(&kept) {
         steps.push(Step {
             path: journal.at(path),
-            content: Some(Box::new(Copied(journal.at(kept)))),
+            content: Some(Box::new(Copied(journal.at(aside)))),
         });
     }
     let removed = ours.filter(|path| !restored().any(|other| other == *path));

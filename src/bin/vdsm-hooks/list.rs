@@ -136,12 +136,9 @@ fn why_not_installed(entry: &Entry, hook: &Manifest) -> Option<String> {
     }
     Some(match hook.replaces.as_deref() {
         Some(package) if origin == Origin::Script => {
-            format!(
-                "another hook is there: {}, probably of {package}",
-                origin.words()
-            )
+            format!("another hook is there: {origin}, probably of {package}")
         }
-        _ => format!("another hook is there: {}", origin.words()),
+        _ => format!("another hook is there: {origin}"),
     })
 }
 
@@ -183,10 +180,10 @@ fn remark(entry: &Entry, known_event: bool) -> String {
     if !known_event {
         return "VDSM has no such event".to_owned();
     }
-    let what = installed::origin(&entry.path).words();
+    let what = installed::origin(&entry.path);
     match installed::by_accident(&entry.name) {
         Some(why) => format!("{what}; probably not meant to run: {why}"),
-        None => what.to_owned(),
+        None => what.to_string(),
     }
 }
 
@@ -250,7 +247,7 @@ fn of_group(hooks: &[&Listed]) -> Result<String> {
             ]);
         }
         if let Some(retired) = &hook.retired {
-            let note = format!("  {}", retired.words());
+            let note = format!("  {retired}");
             rows.push([note, String::new(), String::new()]);
         }
     }

@@ -155,7 +155,7 @@ fn hook_page(hook: &Manifest) -> String {
         page.text([roman(format!("It replaces VDSM's own {package}."))]);
     }
     if let Some(retired) = &hook.retired {
-        page.text([roman(format!("{}.", retired.words()))]);
+        page.text([roman(format!("{retired}."))]);
     }
 
     page.section("EVENTS");
@@ -173,10 +173,7 @@ fn properties(page: &mut Page, hook: &Manifest) {
     page.section("PROPERTIES");
     for property in &hook.properties {
         let tag = [bold(property.name.as_str()), roman("="), italic("value")];
-        page.tagged(
-            tag,
-            &format!("{}: {}.", property.scope.words(), property.syntax),
-        );
+        page.tagged(tag, &format!("{}: {}.", property.scope, property.syntax));
         if let Some(regex) = &property.regex {
             page.line_break();
             page.text([roman(format!("Regular expression for the engine: {regex}"))]);

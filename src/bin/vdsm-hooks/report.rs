@@ -149,10 +149,7 @@ impl<'a> Report<'a> {
         };
         let style = colour.on_default();
         let name = printable(&outcome.name);
-        let mut text = format!(
-            "{BOLD}{name}{BOLD:#}  {style}{}{style:#}",
-            outcome.end.words()
-        );
+        let mut text = format!("{BOLD}{name}{BOLD:#}  {style}{}{style:#}", outcome.end);
         if outcome.end != End::Skipped {
             let _ = write!(text, "  {:.1} ms", outcome.time.as_secs_f64() * 1000.0);
             if change.diff.is_empty() && outcome.problem.is_none() {

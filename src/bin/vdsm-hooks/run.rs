@@ -84,7 +84,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
 
-    /// Give up on a hook after this time and say that VDSM would have waited for ever
+    /// Give up on a hook after this time and say that VDSM would have waited indefinitely
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     timeout: Duration,
 
@@ -107,7 +107,7 @@ Example:
   vdsm-hooks run before_vm_start --domain vm1.xml -p cpuflags=+pcid
 
 Exit status: 0 VDSM goes on, 1 it goes on although a hook failed, 2 it stops the operation,
-3 it would wait for ever, 64 the dry run was not possible. More with --help.";
+3 it would wait indefinitely, 64 the dry run was not possible. More with --help.";
 
 const LONG: &str = "\
 Examples:
@@ -141,7 +141,7 @@ Exit status, whatever --schema says:
   0   VDSM goes on with the operation
   1   it goes on although a hook failed: the event ignores failures
   2   it stops the operation: a hook failed where that counts, or the data cannot be read back
-  3   it would wait for ever: a hook did not end in time
+  3   it would wait indefinitely: a hook did not end in time
   64  the dry run was not possible: wrong call, unreadable file, no such hook";
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
@@ -202,7 +202,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let before = firing.data.clone();
         let outcome = firing.fire(hook, stopped)?;
         stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
-        let change = Change::of(&firing, hook, before.as_deref(), problems.as_mut())?;
+        let change = Change::from_firing(&firing, hook, before.as_deref(), problems.as_mut())?;
         report.hook(&outcome, &change)?;
         outcomes.push(outcome);
         changes.push(change);
@@ -240,7 +240,7 @@ fn check(arguments: &Arguments, event: &Event) -> Result {
         return Err(Error::new(format!("{name} has no JSON data: use --domain")));
     }
     if arguments.device.is_some() && !matches!(event.data, Data::Device | Data::DeviceOrNothing) {
-        return Err(Error::new(format!("{name} is no event of a device")));
+        return Err(Error::new(format!("{name} is not an event of a device")));
     }
     if !arguments.property.is_empty() && event.environment == Environment::Bare {
         return Err(Error::new(format!(
@@ -311,7 +311,7 @@ pub(crate) struct Change {
 
 impl Change {
     /// `known` is what the schema had against the data before, and has afterwards.
-    fn of(
+    fn from_firing(
         firing: &Firing<'_>,
         hook: &Entry,
         before: Option<&[u8]>,
@@ -361,9 +361,7 @@ fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> 
     let data = firing.data.as_deref();
     let shown = file.display();
     if decision == Decision::Hangs {
-        return Ok(format!(
-            "{shown} is not written: the hooks did not come to an end"
-        ));
+        return Ok(format!("{shown} is not written: a hook did not finish"));
     }
     let (None, Some(data)) = (data_file::problem(event, data), data) else {
         return Ok(format!(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Validation against libvirt's schema, which VDSM itself never asks for: libvirt drops elements
-//! and attributes that it does not know without a word.
+//! Validation against libvirt's schema, which VDSM itself never asks for: libvirt silently drops
+//! elements and attributes that it does not know.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 /// Explains.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::named(&arguments.hooks)?;
+    let hooks = catalog::find(&arguments.hooks)?;
     let pages = hooks.iter().map(page).collect::<Result<Vec<_>>>()?;
     print(&pages.join("\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -41,7 +41,7 @@ fn page(hook: &Manifest) -> Result<String> {
         )?;
     }
     if let Some(retired) = &hook.retired {
-        writeln!(text, "{}.", retired.words())?;
+        writeln!(text, "{retired}.")?;
     }
     text += "\nEvents\n";
     for event in &hook.events {
@@ -50,7 +50,7 @@ fn page(hook: &Manifest) -> Result<String> {
     }
     text += "\nProperties\n";
     for property in &hook.properties {
-        writeln!(text, "  {} ({})", property.name, property.scope.words())?;
+        writeln!(text, "  {} ({})", property.name, property.scope)?;
         writeln!(text, "      value:   {}", property.syntax)?;
         if let Some(regex) = &property.regex {
             writeln!(text, "      regex:   {regex}")?;
@@ -120,7 +120,7 @@ pub(crate) fn dry_run(hook: &Manifest) -> Option<String> {
         let option = match event.environment {
             Environment::VmAndParameters if of_device => "-d",
             Environment::Vm | Environment::VmAndParameters => "-p",
-            // VDSM passes none; a property of a network stands in the data.
+            // VDSM passes none; a property of a network is in the data.
             Environment::Bare => return None,
         };
         let value = format!("{}={}", property.name, property.example);
@@ -186,7 +186,7 @@ mod tests {
             "\nNot in VDSM after 4.30.53; instead: a setting, oVirt 4.4.\n",
             "\nHelpers, programs that run as root\n  /usr/libexec/vdsm-hooks/x-helper\n",
             "\nFiles that it puts on the host\n  /etc/x.conf (mode 0644)\n",
-            "\nThe engine knows x_set of itself.\n",
+            "\nx_set is predefined in the engine.\n",
             "in /etc/vdsm/vdsm.conf.d/50_x.conf\n  [vars]\n  x_a = 50%%\nHooks read it at every run",
             "in /etc/sysconfig/vdsm\n  x_b=\"\\\"\\\\\"\n  systemctl restart vdsmd\n",
         ] {

@@ -167,9 +167,10 @@ impl<A: Answer> Answer for Option<A> {
     }
 
     fn decode(message: &mut &[u8]) -> Option<Self> {
-        match bool::decode(message)? {
-            true => A::decode(message).map(Some),
-            false => Some(None),
+        if bool::decode(message)? {
+            A::decode(message).map(Some)
+        } else {
+            Some(None)
         }
     }
 }

@@ -8,11 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::props::quoted;
+use crate::props::{is_uuid, quoted};
 use crate::storage::find::dir::Dir;
 use crate::storage::format::locks;
 use crate::storage::format::metadata::Metadata;
-use crate::storage::format::name::is_uuid;
 use crate::storage::format::seal::{hex, write};
 use crate::storage::inspect::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
 use crate::{Context, Error, Result};
@@ -232,7 +231,8 @@ fn outside_of_domains(target: &Path) -> Result {
     Ok(())
 }
 
-/// VDSM sees one domain only in each mount.
+/// VDSM sees one domain only in each mount (VDSM 4.50 lib/vdsm/storage/fileSD.py:
+/// `scanDomains`).
 fn no_other(target: &Path, domain: &Path) -> Result {
     for entry in fs::read_dir(target).context(target.display())? {
         let path = entry.context(target.display())?.path();

@@ -66,7 +66,7 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         }
         _ => std::str::from_utf8(content).map_err(|_| {
             Error::new(format!(
-                "not UTF-8, {cause}; which character was meant is not known, expected it as UTF-8"
+                "not UTF-8, {cause}; cannot tell which character was meant: correct it by hand"
             ))
         })?,
     };
@@ -80,7 +80,7 @@ fn seal(content: &[u8]) -> Result<Repaired> {
     if unmarked != text {
         notes.push("the byte order mark at the start is left out".to_owned());
     }
-    let lines = Lines::of(unmarked);
+    let lines = Lines::from_text(unmarked);
     lines.remark(&mut notes);
     let (metadata, _) = Metadata::read(unmarked.trim_end_matches('\0'));
     let mut bare = Metadata::default();
@@ -93,21 +93,23 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         }
         if key.starts_with('#') {
             notes.push(format!(
-                "{} is no comment but a key, because of its '=', and stays",
+                "{} is not a comment but a key, because of its '=', and stays",
                 quoted(key)
             ));
         }
         bare.put(key, trimmed);
     }
-    let text = write(&bare);
-    if text.starts_with('\u{feff}') {
+    let sealed = write(&bare);
+    if sealed.starts_with('\u{feff}') {
         // At the start of the file nobody could tell it from a mark of the file's.
         return Err(Error::new(
             "a key begins with a byte order mark (U+FEFF), expected it without",
         ));
     }
-    let text = text.into_bytes();
-    Ok(Repaired { text, notes })
+    Ok(Repaired {
+        text: sealed.into_bytes(),
+        notes,
+    })
 }
 
 /// The lines of metadata, with their numbers in an editor.
@@ -117,14 +119,14 @@ struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
-    fn of(text: &'t str) -> Lines<'t> {
+    fn from_text(text: &'t str) -> Lines<'t> {
         let mut lines = Lines {
             keys: Vec::new(),
             others: Vec::new(),
         };
         for (number, line) in (1..).zip(text.trim_end_matches('\0').split('\n')) {
-            for line in line.split(ends_line) {
-                lines.add(number, line);
+            for part in line.split(ends_line) {
+                lines.add(number, part);
             }
         }
         lines
@@ -172,8 +174,7 @@ fn release(content: &[u8]) -> Result<Repaired> {
     if !matches!(verdict, Verdict::Ok | Verdict::Unsealed) {
         let cause = judgement.cause.map(|cause| format!(" ({cause})"));
         return Err(Error::new(format!(
-            "the metadata is {}{}, expected it sound; first: vdsm-hooks domain seal",
-            verdict.words(),
+            "the metadata is {verdict}{}, expected it sound; first: vdsm-hooks domain seal",
             cause.unwrap_or_default()
         )));
     }
@@ -294,7 +295,7 @@ mod tests {
         );
         assert_eq!(
             notes,
-            ["\"#_SHA_CKSUM\" is no comment but a key, because of its '=', and stays"]
+            ["\"#_SHA_CKSUM\" is not a comment but a key, because of its '=', and stays"]
         );
     }
 
@@ -304,7 +305,7 @@ mod tests {
             mend(Repair::Seal, "\n_SHA_CKSUM=x\n"),
             Err("there is no key to seal; expected the metadata, from a copy".to_owned())
         );
-        // The mark in the second line would come to stand at the start of the file.
+        // The mark in the second line would become the start of the file.
         assert_eq!(
             mend(Repair::Seal, "x\n\u{feff}A=1\n"),
             Err("a key begins with a byte order mark (U+FEFF), expected it without".to_owned())
@@ -312,7 +313,7 @@ mod tests {
         let error = Repair::Seal.apply(b"A=\xe9").unwrap_err().to_string();
         assert_eq!(
             error,
-            "not UTF-8, byte 2, in line 1, is 0xe9; which character was meant is not known, expected it as UTF-8"
+            "not UTF-8, byte 2, in line 1, is 0xe9; cannot tell which character was meant: correct it by hand"
         );
     }
 
@@ -329,9 +330,9 @@ mod tests {
             Ok((EXPORT.to_owned(), vec![]))
         );
         let two = format!("{POOL},84fab540-fbf2-11ea-a568-5254002fb5cc");
-        let attached = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
+        let attached_twice = orphan(ISO, &two, "4894731394af5da41be4b7c30fb77efc16d3d4c2");
         assert_eq!(
-            mend(Repair::Release, &attached),
+            mend(Repair::Release, &attached_twice),
             Ok((
                 ISO.to_owned(),
                 vec!["2 data centres lose the domain, not only one".to_owned()]

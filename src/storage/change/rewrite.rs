@@ -59,7 +59,8 @@ fn open(file: &Path) -> io::Result<(Dir, OsString)> {
 fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsString> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     let entry = dir.look(name)?.ok_or_else(missing)?;
-    // The one name that can be foreseen, on purpose: VDSM writes under it too, and both it and the
+    // The one name that can be foreseen, on purpose: VDSM writes under it too (VDSM 4.50
+    // lib/vdsm/storage/fileSD.py: FileMetadataRW.writelines), and both it and the
     // check know one that is left over as harmless. Another name would stay after a kill, since
     // nobody could tell whose it is on storage that other hosts use. Only who can write the domain's
     // metadata itself can put anything there.
@@ -67,10 +68,10 @@ fn replace(dir: &Dir, name: &OsStr, old: &[u8], new: &[u8]) -> io::Result<OsStri
     temporary.push(".new");
     let copy = free_name(dir, name)?;
     remove_remnant(dir, &temporary)?;
-    for (content, name) in [(old, copy.as_os_str()), (new, name)] {
+    for (content, place) in [(old, copy.as_os_str()), (new, name)] {
         let written = dir
             .make_file(&temporary, content, 0, entry.mode(), entry.owner())
-            .and_then(|()| dir.rename(&temporary, name));
+            .and_then(|()| dir.rename(&temporary, place));
         match written {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(in_use(&temporary));

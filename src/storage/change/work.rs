@@ -281,23 +281,23 @@ mod tests {
 
     #[test]
     fn requests() {
-        let survey = |path: PathBuf, with_volumes| Request::Survey { path, with_volumes };
-        let repair = |repair| Request::Repair {
+        let survey_of = |path: PathBuf, with_volumes| Request::Survey { path, with_volumes };
+        let repair_by = |repair| Request::Repair {
             file: latin1(),
             repair,
             digest: "da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(),
         };
         assert_is_understood(&[
             Request::Read(latin1()),
-            survey("/mnt".into(), true),
-            survey(latin1(), false),
+            survey_of("/mnt".into(), true),
+            survey_of(latin1(), false),
             Request::Create {
                 target: latin1(),
                 text: "CLASS=Iso\nVERSION=0\n".to_owned(),
                 owner: (36, u32::MAX),
             },
-            repair(Repair::Seal),
-            repair(Repair::Release),
+            repair_by(Repair::Seal),
+            repair_by(Repair::Release),
         ]);
         let of = |words: &[&OsString]| {
             let words: Vec<OsString> = words.iter().map(|word| (*word).clone()).collect();

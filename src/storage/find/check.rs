@@ -134,8 +134,8 @@ fn find(used: &DomainRef, roots: &Roots, lvm: &Lvm, end: Instant) -> Checked {
     if located.block {
         return in_group(id, lvm);
     }
-    let directories: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
-    let contents = match probe::first(&directories, end, is_there) {
+    let in_mounts: Vec<PathBuf> = located.mounts.iter().map(|mount| mount.join(id)).collect();
+    let contents = match probe::first(&in_mounts, end, is_there) {
         Ok((directory, content)) => return at(directory, Some(content), lvm),
         Err(contents) => contents,
     };
@@ -189,9 +189,10 @@ fn in_group(id: &str, lvm: &Lvm) -> Checked {
         Ok(groups) => {
             let mut outcomes: Vec<_> = groups.into_iter().map(of_group).collect();
             let wrong = outcomes.iter().position(|outcome| !is_right(outcome));
-            match outcomes.is_empty() {
-                true => Outcome::NoGroup(NOT_SEEN),
-                false => outcomes.swap_remove(wrong.unwrap_or(0)),
+            if outcomes.is_empty() {
+                Outcome::NoGroup(NOT_SEEN)
+            } else {
+                outcomes.swap_remove(wrong.unwrap_or(0))
             }
         }
     };

@@ -168,8 +168,8 @@ impl Dir {
 /// The last steps for a new file or directory.
 fn settle(file: &File, mode: u32, owner: (u32, u32)) -> io::Result<()> {
     let (user, group) = owner;
-    let of = |file: &File| file.metadata().map(|found| (found.uid(), found.gid()));
-    if of(file)? != owner {
+    let owner_now = || file.metadata().map(|found| (found.uid(), found.gid()));
+    if owner_now()? != owner {
         fchown(file, Some(user), Some(group)).map_err(|error| {
             io::Error::other(format!(
                 "cannot be given to {user}:{group}, {error}; run this as root, or as that user and group: setpriv --reuid {user} --regid {group} --clear-groups vdsm-hooks ..."
@@ -177,7 +177,7 @@ fn settle(file: &File, mode: u32, owner: (u32, u32)) -> io::Result<()> {
         })?;
     }
     // Servers that map all users to one take the call and give the file to that one.
-    let (now_user, now_group) = of(file)?;
+    let (now_user, now_group) = owner_now()?;
     if (now_user, now_group) != owner {
         return Err(io::Error::other(format!(
             "the server gave it to {now_user}:{now_group}, expected {user}:{group}; export it with anonuid={user},anongid={group} or with no_root_squash"
@@ -213,8 +213,8 @@ impl Entry {
         self.kind() == SFlag::S_IFBLK
     }
 
-    /// The kind in words.
-    pub(in crate::storage) fn words(&self) -> &'static str {
+    /// What kind of entry it is, for a message.
+    pub(in crate::storage) fn describe(&self) -> &'static str {
         match self.kind() {
             SFlag::S_IFREG => "a file",
             SFlag::S_IFDIR => "a directory",

@@ -15,11 +15,10 @@ const OTHER_ID: u8 = 7;
 /// What is wrong with domains after a check of `seconds` below `roots`, the worst first. It is a
 /// [`Severity::Problem`] if VDSM could not load the domain.
 pub fn worst_first(checked: &[Checked], roots: &Roots, seconds: u64) -> Vec<Finding> {
-    let mut ranked: Vec<(u8, Finding)> = Vec::new();
-    for (rank, finding) in checked.iter().flat_map(|one| one.ranked(roots, seconds)) {
-        let at = ranked.partition_point(|(other, _)| *other <= rank);
-        ranked.insert(at, (rank, finding));
-    }
+    let all = checked.iter().flat_map(|one| one.ranked(roots, seconds));
+    let mut ranked: Vec<(u8, Finding)> = all.collect();
+    // Those of one rank stay in their order.
+    ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, finding)| finding).collect()
 }
 
@@ -54,10 +53,12 @@ impl Checked {
         };
         // What is not known stops nothing.
         let severity = severity.unwrap_or(Severity::Warning);
-        let finding = |severity, text| Finding::new(severity, self.to_string(), text);
-        let own = text.map(|text| (self.outcome.rank(), finding(severity, text)));
+        let subject = self.to_string();
+        let own = text.map(|what| Finding::new(severity, subject.clone(), what));
         let other = self.other_id();
-        let other = other.map(|text| (OTHER_ID, finding(Severity::Warning, text)));
+        let other = other.map(|what| Finding::new(Severity::Warning, subject, what));
+        let own = own.map(|finding| (self.outcome.rank(), finding));
+        let other = other.map(|finding| (OTHER_ID, finding));
         own.into_iter().chain(other).collect()
     }
 

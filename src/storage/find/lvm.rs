@@ -11,8 +11,8 @@ use crate::storage::format::tags;
 use crate::{Error, Result, props};
 
 /// LVM's device settings for storage domains. The host's own let LVM see the host's disks only.
-/// These are the part of VDSM's that decides what is seen, and leave LVM's notes about devices as
-/// they are.
+/// These are the part of VDSM's (VDSM 4.50 lib/vdsm/storage/lvm.py: `LVMCONF_TEMPLATE`) that decides
+/// what is seen, and leave LVM's notes about devices as they are.
 pub const CONFIG: &str = concat!(
     r#"devices { filter=["a|^/dev/mapper/|","r|.*|"] hints="none""#,
     " obtain_device_list_from_udev=0 use_devicesfile=0 }"
@@ -216,7 +216,7 @@ pub fn json_lines(report: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The groups in LVM's report: the objects in `report[].vg[]`, whose members are strings. What
-/// stands elsewhere is not looked at. A reader of all JSON would make a hook 40 KB larger.
+/// is elsewhere is not looked at. A reader of all JSON would make a hook 40 KB larger.
 ///
 /// # Errors
 /// The line that is not as expected; nothing if the end is not.
@@ -352,12 +352,12 @@ mod tests {
             assert_eq!(parse(&report).ok(), groups, "{report}");
         }
         let untagged = row.replace("MDT_A=1,RHAT_storage_domain", "");
-        let report = format!(r#"{{"report": [{{"vg": [{untagged}]}}]}}"#);
-        assert_eq!(parse(&report).unwrap()[0].tags, [""; 0]);
+        let with_none = format!(r#"{{"report": [{{"vg": [{untagged}]}}]}}"#);
+        assert_eq!(parse(&with_none).unwrap()[0].tags, [""; 0]);
         // The line is told.
-        let row = r#"    {"vg_uuid":"u"}"#;
-        let report = format!("{{\"report\": [{{\"vg\": [\n{row}\n]}}]}}");
-        assert_eq!(parse(&report), Err(row));
+        let nameless = r#"    {"vg_uuid":"u"}"#;
+        let with_line = format!("{{\"report\": [{{\"vg\": [\n{nameless}\n]}}]}}");
+        assert_eq!(parse(&with_line), Err(nameless));
         assert_eq!(parse(""), Err(""));
     }
 
@@ -461,8 +461,8 @@ mod tests {
             };
             let rows_as_json: Vec<Value> = rows.iter().map(row).collect();
             let report = json!({"report": [{"vg": rows_as_json}]});
-            for report in [report.to_string(), format!("{report:#}")] {
-                let groups = parse(&report);
+            for text in [report.to_string(), format!("{report:#}")] {
+                let groups = parse(&text);
                 let read = groups.ok().map(|groups| {
                     let pair = |group: Group| (group.name, group.tags.join(","));
                     groups.into_iter().map(pair).collect::<Vec<_>>()

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
 use crate::host::worker::message::Answer;
+use crate::props::is_uuid;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
-use crate::storage::format::name::{is_uuid, looks_like_domain};
+use crate::storage::format::name::looks_like_domain;
 use crate::{Context, Error, Result};
 
 /// The metadata of a domain, or of a copy.
@@ -152,7 +153,7 @@ pub(in crate::storage) fn domain_of(file: &Path) -> Option<&Path> {
 /// The metadata of the domain in `directory`.
 pub(super) fn at(directory: &Path) -> Content {
     match open(directory) {
-        Ok(domain) => of(&domain),
+        Ok(domain) => read_domain(&domain),
         Err(content) => content,
     }
 }
@@ -175,7 +176,7 @@ pub(in crate::storage) fn open(directory: &Path) -> std::result::Result<Dir, Con
 }
 
 /// The metadata of a domain. No link in it is followed: it could lead to any file of this host.
-pub(in crate::storage) fn of(domain: &Dir) -> Content {
+pub(in crate::storage) fn read_domain(domain: &Dir) -> Content {
     let (dom_md, name) = METADATA_FILE.split_once('/').unwrap_or_default();
     again_if_stale(|| {
         if domain.look(dom_md)?.is_some_and(|entry| entry.is_link()) {
@@ -211,7 +212,7 @@ fn in_dir(dir: &Dir, name: &OsStr) -> io::Result<Content> {
         return Ok(Content::Block);
     }
     if !entry.is_file() {
-        let reason = format!("{}, expected a file", entry.words());
+        let reason = format!("{}, expected a file", entry.describe());
         return Ok(Content::Unreadable(reason));
     }
     let content = dir.read(name, 0, MAX_METADATA_BYTES + 1)?;
@@ -222,15 +223,11 @@ fn in_dir(dir: &Dir, name: &OsStr) -> io::Result<Content> {
     Ok(Content::Found(content))
 }
 
-/// What is in a directory, sorted; nothing if there is none. There are few entries, and a sort of
-/// its own would be 5 KB of program.
+/// What is in a directory, sorted; nothing if there is none.
 pub(super) fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let at = paths.partition_point(|other| other.as_os_str() < path.as_os_str());
-        paths.insert(at, path);
-    }
+    let found = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
+    paths.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     paths
 }
 

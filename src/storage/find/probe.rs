@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::slots::Slots;
 use super::uses::{DomainRef, Roots};
 use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
-use crate::storage::format::name::is_uuid;
+use crate::props::is_uuid;
 use crate::{Error, Result};
 
 /// The children that look at the same time. One that is blocked must not keep others waiting.
@@ -222,37 +222,27 @@ pub fn first(
     end: Instant,
     wanted: fn(&Content) -> bool,
 ) -> std::result::Result<(&Path, Content), Vec<Looked<'_>>> {
-    // The standard library's channels are 6 KB of program.
-    let messages = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+    let (sender, receiver) = mpsc::channel();
     let mut contents: Vec<_> = directories
         .iter()
         .map(|directory| (directory.as_path(), None))
         .collect();
-    let mut running = 0;
     for (number, directory) in directories.iter().cloned().enumerate() {
-        let shared = Arc::clone(&messages);
+        let answers = sender.clone();
         let spawned = thread::Builder::new().spawn(move || {
-            let content = domain(directory, end);
-            let (messages, came) = &*shared;
-            lock(messages).push((number, content));
-            came.notify_one();
+            // Nobody listens any more once a domain was found.
+            let _ = answers.send((number, domain(directory, end)));
         });
         if let Err(error) = spawned {
             contents[number].1 = Some(Content::Unreadable(no_thread(&error)));
-        } else {
-            running += 1;
         }
     }
-    let (messages, came) = &*messages;
-    for _ in 0..running {
-        let waiting = came.wait_while(lock(messages), |messages| messages.is_empty());
-        let next = waiting.unwrap_or_else(PoisonError::into_inner).pop();
-        match next {
-            Some((number, Some(content))) if wanted(&content) => {
-                return Ok((contents[number].0, content));
-            }
-            Some((number, content)) => contents[number].1 = content,
-            None => {}
+    // Without this one the channel ends with the last of the threads.
+    drop(sender);
+    for (number, content) in receiver {
+        match content {
+            Some(content) if wanted(&content) => return Ok((contents[number].0, content)),
+            content => contents[number].1 = content,
         }
     }
     Err(contents)
@@ -272,10 +262,6 @@ pub(in crate::storage) fn in_turn<Q: message::Request, A: message::Answer>(
 ) -> Result<Option<Result<A>>> {
     let _turn = CHILDREN.take(end);
     worker.ask(request, end)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Follows VDSM's links to a domain: those that the XML names, those of every pool, those of
@@ -310,8 +296,8 @@ fn follow(asked: Links) -> Located {
             // …/<domain>/images/<image>
             Ok(found) if found.is_symlink() => {
                 let target = end_of_link(image);
-                let domain = target.as_deref();
-                if let Some(domain) = domain.and_then(|target| target.ancestors().nth(2)) {
+                let domain = target.as_deref().and_then(|path| path.ancestors().nth(2));
+                if let Some(domain) = domain {
                     located.add(domain);
                 }
             }
@@ -358,9 +344,9 @@ mod tests {
     #[test]
     fn requests() {
         let mut roots = Roots::default();
-        let links = |roots: &Roots, id: Option<&str>, links: &[PathBuf], images: &[PathBuf]| {
+        let links = |of: &Roots, id: Option<&str>, links: &[PathBuf], images: &[PathBuf]| {
             Request::Locate(Links {
-                roots: roots.clone(),
+                roots: of.clone(),
                 id: id.map(str::to_owned),
                 links: links.to_vec(),
                 images: images.to_vec(),

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::storage::format::name::is_uuid;
+use crate::props::is_uuid;
 use crate::vdsm::conf::VdsmConf;
 use crate::xml::{self, Document, Node};
 
@@ -81,7 +81,7 @@ pub fn uses(document: &Document<'_>, roots: &Roots) -> Vec<DomainRef> {
     uses_with(document, roots, |_, _, _| ())
 }
 
-/// [`uses`], which tells `note` every mention: the domain's id, the image, and what stands behind
+/// [`uses`], which tells `note` every mention: the domain's id, the image, and what follows
 /// the image or, of block storage, the group.
 pub fn uses_with(
     document: &Document<'_>,
@@ -142,7 +142,7 @@ struct Finder<'r, N> {
     /// Places in `found`: a document may name as many domains as it has lines.
     by_id: HashMap<String, usize>,
     masters: HashSet<PathBuf>,
-    /// What stands in the lists of `found`. The path of a domain has its id in it.
+    /// What is in the lists of `found`. The path of a domain has its id in it.
     known: HashSet<(List, PathBuf)>,
     note: N,
 }
@@ -381,7 +381,7 @@ fn absolute(parts: &[&str]) -> PathBuf {
     Path::new("/").join(parts.join("/"))
 }
 
-/// In `…/<domain>/images/<image>/<rest>`: where the domain stands, and its id.
+/// In `…/<domain>/images/<image>/<rest>`: where the domain is, and its id.
 fn before_images<'p>(parts: &[&'p str]) -> Option<(usize, &'p str)> {
     let at = parts.windows(3).rposition(
         |three| matches!(three, [id, "images", image] if is_uuid(id) && is_uuid(image)),
@@ -389,7 +389,7 @@ fn before_images<'p>(parts: &[&'p str]) -> Option<(usize, &'p str)> {
     Some((at, parts[at]))
 }
 
-/// In `…/<domain>/dom_md/<file>`: where the domain stands, and its id.
+/// In `…/<domain>/dom_md/<file>`: where the domain is, and its id.
 fn before_dom_md<'p>(parts: &[&'p str]) -> Option<(usize, &'p str)> {
     match parts {
         [.., id, "dom_md", _] if is_uuid(id) => Some((parts.len() - 3, id)),
@@ -419,8 +419,9 @@ fn transient(name: &str) -> Option<(&str, &str)> {
     (is_uuid(id) && is_uuid(volume)).then_some((id, volume))
 }
 
-/// In a device mapper name of LVM's, where `-` stands between group and volume and `--` for a `-`
-/// in either: the group, if it is a domain, and the volume as it is spelt.
+/// In a device mapper name of LVM's, where `-` is between group and volume and `--` for a `-`
+/// in either (LVM 2.03.16 libdm/libdm-string.c: `dm_build_dm_name`): the group, if it is a domain, and the
+/// volume as it is written.
 fn mapped_group(name: &str) -> Option<(String, &str)> {
     let mut group = String::new();
     let mut rest = name;

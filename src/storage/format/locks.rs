@@ -2,6 +2,8 @@
 
 //! The locks of a domain as safelease and sanlock wrote them. Nothing is locked here.
 
+use std::fmt::{self, Display, Formatter};
+
 use crate::props::quoted;
 
 /// Size of safelease's record in bytes; it is read with O_DIRECT.
@@ -58,18 +60,19 @@ impl Safelease {
             _ => Safelease::Unknown,
         })
     }
+}
 
-    /// The state in words.
-    pub fn words(&self) -> String {
+impl Display for Safelease {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Safelease::Free => "free".to_owned(),
+            Safelease::Free => f.write_str("free"),
             Safelease::Held { by, since } => {
                 let by = quoted(by);
                 let by = by.trim_matches('"');
-                format!("held by host {by} since {}", utc(since / 1_000_000))
+                write!(f, "held by host {by} since {}", utc(since / 1_000_000))
             }
-            Safelease::Blank => "never used".to_owned(),
-            Safelease::Unknown => "unknown, not a record of safelease".to_owned(),
+            Safelease::Blank => f.write_str("never used"),
+            Safelease::Unknown => f.write_str("unknown, not a record of safelease"),
         }
     }
 }
@@ -136,7 +139,8 @@ pub fn external(index: &[u8]) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The process that has locked a file with flock(2), as the kernel's table of locks says.
+/// The process that has locked a file with flock(2), as the kernel's table of locks says (/proc/locks,
+/// see proc(5)).
 pub(in crate::storage) fn flock(table: &str, device: (u64, u64), inode: u64) -> Option<&str> {
     let (major, minor) = device;
     let file = format!("{major:02x}:{minor:02x}:{inode}");
@@ -226,7 +230,7 @@ mod tests {
                 "unknown, not a record of safelease",
             ),
         ] {
-            let state = Safelease::read(&record(start)).map(|state| state.words());
+            let state = Safelease::read(&record(start)).map(|state| state.to_string());
             assert_eq!(state.as_deref(), Some(words), "{start:?}");
         }
         assert_eq!(Safelease::read(&[0; 511]), None);

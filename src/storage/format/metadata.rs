@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A domain's metadata as keys and values, read by VDSM's rules.
+//! A domain's metadata as keys and values, read by VDSM's rules (VDSM 4.50
+//! lib/vdsm/storage/persistent.py: `_parse_lines`).
 
 use crate::{Error, Result, props};
 
@@ -18,7 +19,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Reads `text` as VDSM 4.4 and later do. Beside the keys stands the declared seal, if a line
+    /// Reads `text` as VDSM 4.4 and later do. Beside the keys it returns the declared seal, if a line
     /// carries one.
     pub fn read(text: &str) -> (Metadata, Option<String>) {
         Metadata::from_lines(text.split(ends_line))
@@ -97,7 +98,7 @@ impl Metadata {
         other
     }
 
-    /// Where `key` stands, or would stand.
+    /// Where `key` is, or would be.
     fn find(&self, key: &str) -> std::result::Result<usize, usize> {
         self.values
             .binary_search_by(|(other, _)| other.as_str().cmp(key))
@@ -121,7 +122,8 @@ impl Metadata {
     }
 }
 
-/// Where VDSM 4.4 and later end a line: Python's `str.splitlines`. CR LF ends two, the second of
+/// Where VDSM 4.4 and later end a line: Python's `str.splitlines` (VDSM 4.50
+/// lib/vdsm/storage/fileSD.py: `FileMetadataRW.readlines`). CR LF ends two, the second of
 /// which is empty and dropped.
 pub(in crate::storage) fn ends_line(c: char) -> bool {
     c == '\n' || c == '\r' || splits_line(c)

@@ -15,7 +15,8 @@ pub fn seal(metadata: &Metadata) -> String {
 }
 
 /// The text that VDSM would write: the lines ordered by key, the seal as the last one, each ended
-/// by one line feed. Reading it gives `metadata` back.
+/// by one line feed (VDSM 4.50 lib/vdsm/storage/persistent.py: `PersistentDict._flush`). Reading it gives
+/// `metadata` back.
 pub fn write(metadata: &Metadata) -> String {
     let mut text = String::new();
     for line in metadata.lines() {

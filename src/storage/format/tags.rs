@@ -10,12 +10,14 @@ use crate::{Error, Result, props};
 
 /// The tag that makes a volume group a storage domain.
 pub const DOMAIN: &str = "RHAT_storage_domain";
-/// The tag of a domain that VDSM has not finished making.
+/// The tag of a domain that VDSM has not finished making (VDSM 4.50 lib/vdsm/storage/blockSD.py:
+/// `STORAGE_UNREADY_DOMAIN_TAG`).
 pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
 /// What the tag of a metadata line begins with.
 const LINE: &str = "MDT_";
 
-/// The tag for a line of the metadata. What LVM does not allow in a tag stands there as `&NNNN&`.
+/// The tag for a line of the metadata. What LVM does not allow in a tag is written as `&NNNN&`
+/// (VDSM 4.50 lib/vdsm/storage/blockSD.py: `lvmTagEncode`).
 pub fn encode(line: &str) -> String {
     let mut tag = LINE.to_owned();
     for c in line.chars() {
@@ -47,7 +49,7 @@ pub fn decode(tag: &str) -> Result<Option<String>> {
                 line.push(c.ok_or_else(|| {
                     let tag = props::quoted(tag);
                     Error::new(format!(
-                        "the tag {tag} has &{number}&, which is no character"
+                        "the tag {tag} has &{number}&, which is not a character"
                     ))
                 })?);
                 behind
@@ -151,15 +153,15 @@ mod tests {
             ("XMDT_A=1", "none"),
             (
                 "MDT_A=&1114112&",
-                "the tag \"MDT_A=&1114112&\" has &1114112&, which is no character",
+                "the tag \"MDT_A=&1114112&\" has &1114112&, which is not a character",
             ),
             (
                 "MDT_A=&55296&",
-                "the tag \"MDT_A=&55296&\" has &55296&, which is no character",
+                "the tag \"MDT_A=&55296&\" has &55296&, which is not a character",
             ),
             (
                 "MDT_A=&99999999999999999999&",
-                "the tag \"MDT_A=&99999999999999999999&\" has &99999999999999999999&, which is no character",
+                "the tag \"MDT_A=&99999999999999999999&\" has &99999999999999999999&, which is not a character",
             ),
         ] {
             assert_eq!(decoded(tag), line, "{tag}");

@@ -5,11 +5,12 @@
 use super::metadata::{integer, is_blank};
 use crate::props::quoted;
 
-/// The most that is read of a `.meta`; VDSM writes 512 bytes at most.
+/// The most that is read of a `.meta`; VDSM writes 512 bytes at most (VDSM 4.50
+/// lib/vdsm/storage/constants.py: `METADATA_SIZE`).
 pub const MAX_META_BYTES: u64 = 4096;
 /// What the parent of a volume without a parent is called.
 pub const NO_PARENT: &str = "00000000-0000-0000-0000-000000000000";
-/// Keys that VDSM cannot do without.
+/// Keys that VDSM cannot do without (VDSM 4.50 lib/vdsm/storage/volumemetadata.py: `ATTRIBUTES`).
 const NEEDED: [&str; 10] = [
     "CTIME",
     "DESCRIPTION",
@@ -41,7 +42,7 @@ pub struct Volume {
 
 impl Volume {
     /// Reads the text as VDSM does: lines up to the one that begins with `EOF`, without the blanks
-    /// around key and value.
+    /// around key and value (VDSM 4.50 lib/vdsm/storage/volumemetadata.py: `_lines_to_dict`).
     pub fn read(content: &[u8]) -> Volume {
         let mut volume = Volume::default();
         let padding = content.iter().rev().take_while(|byte| **byte == 0).count();
@@ -59,9 +60,8 @@ impl Volume {
                     .push(format!("the line {} is not UTF-8", quoted(&line)));
                 continue;
             };
-            if let Some((key, value)) = line.split_once('=') {
-                let pair = [key, value].map(|text| text.trim_matches(is_blank).to_owned());
-                let [key, value] = pair;
+            if let Some((left, right)) = line.split_once('=') {
+                let [key, value] = [left, right].map(|text| text.trim_matches(is_blank).to_owned());
                 volume.values.retain(|(known, _)| *known != key);
                 volume.values.push((key, value));
             }
@@ -113,7 +113,7 @@ impl Volume {
         }
         for key in NUMBERS {
             if let Some(text) = self.get(key).filter(|text| integer(text).is_none()) {
-                problems.push(format!("{key}={} is no whole number", quoted(text)));
+                problems.push(format!("{key}={} is not a whole number", quoted(text)));
             }
         }
         for (key, known) in WORDS {
@@ -168,7 +168,10 @@ mod tests {
             ),
             (v5("CAP=10737418240\n", ""), vec!["it lacks CAP"]),
             (v5("IMAGE=", "IMAG="), vec!["it lacks IMAGE"]),
-            (v5("SEQ=1", "SEQ=x"), vec!["SEQ=\"x\" is no whole number"]),
+            (
+                v5("SEQ=1", "SEQ=x"),
+                vec!["SEQ=\"x\" is not a whole number"],
+            ),
             (
                 v5("FORMAT=COW", "FORMAT=QCOW"),
                 vec!["FORMAT=\"QCOW\", expected one of RAW, COW"],

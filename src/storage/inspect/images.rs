@@ -10,7 +10,8 @@ use crate::storage::find::dir::{Dir, Entry};
 
 /// The directory of an ISO domain's files, below `images`.
 pub(super) const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";
-/// How VDSM marks an image that it deletes.
+/// How VDSM marks an image that it deletes (VDSM 4.50 lib/vdsm/storage/constants.py:
+/// `REMOVED_IMAGE_PREFIX`).
 pub(super) const REMOVED: &str = "_remove_me_";
 /// The numbers of the groups kvm and qemu.
 const GROUPS: [u32; 2] = [36, 107];

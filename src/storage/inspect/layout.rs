@@ -63,18 +63,18 @@ fn directory(surveyor: &mut Surveyor, owners: &mut Owners, name: &Path, entry: &
 /// Those that belong to somebody else, told in one finding.
 #[derive(Default)]
 struct Owners {
-    foreign: Vec<(PathBuf, (u32, u32))>,
+    not_ours: Vec<(PathBuf, (u32, u32))>,
 }
 
 impl Owners {
     fn look(&mut self, name: &Path, entry: &Entry) {
         if entry.owner() != OWNER {
-            self.foreign.push((name.to_owned(), entry.owner()));
+            self.not_ours.push((name.to_owned(), entry.owner()));
         }
     }
 
     fn tell(self, surveyor: &mut Surveyor) {
-        if self.foreign.is_empty() {
+        if self.not_ours.is_empty() {
             return;
         }
         let shown = |(name, (user, group)): &(PathBuf, (u32, u32))| {
@@ -85,9 +85,9 @@ impl Owners {
             };
             format!("{} ({user}:{group})", name.display())
         };
-        let files: Vec<_> = self.foreign.iter().map(shown).collect();
+        let files: Vec<_> = self.not_ours.iter().map(shown).collect();
         let paths: Vec<_> = self
-            .foreign
+            .not_ours
             .iter()
             .map(|(name, _)| surveyor.path(name))
             .collect();
@@ -163,7 +163,11 @@ fn file(
     let entry = match dom_md.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            return surveyor.finding(about, format!("{}, expected a file", entry.words()), None);
+            return surveyor.finding(
+                about,
+                format!("{}, expected a file", entry.describe()),
+                None,
+            );
         }
         Ok(None) => {
             let remedy = new(surveyor, name, &about, geometry);
@@ -261,12 +265,12 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
     let Some(state) = Safelease::read(&record) else {
         return Ok(());
     };
-    let mut words = state.words();
+    let mut words = state.to_string();
     match state {
         Safelease::Held { .. } => surveyor.held(words.clone()),
         Safelease::Unknown => {
             // Whoever wrote it may hold the domain.
-            surveyor.held("dom_md/leases is no record of safelease");
+            surveyor.held("dom_md/leases is not a record of safelease");
             let about = dom_md.name.join("leases");
             let remedy = freed(&surveyor.path(&about));
             surveyor.finding(about, "no record of safelease", remedy);
@@ -447,7 +451,8 @@ pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
     }
 }
 
-/// Other domains beside this one: VDSM sees one only in each mount.
+/// Other domains beside this one: VDSM sees one only in each mount (VDSM 4.50
+/// lib/vdsm/storage/fileSD.py: `scanDomains`).
 fn siblings(surveyor: &mut Surveyor) {
     let Some(mount) = surveyor.directory.parent() else {
         return;

@@ -121,7 +121,11 @@ impl Surveyor {
             self.survey.unsaid += 1;
             return;
         }
-        let about = about.as_ref().to_string_lossy();
+        let about = match about.as_ref().to_string_lossy() {
+            // The domain itself.
+            nameless if nameless.is_empty() => ".".into(),
+            named => named,
+        };
         let finding = Finding::warning(about, text).with_remedy(remedy);
         self.survey.findings.push(finding);
     }
@@ -148,7 +152,7 @@ impl Surveyor {
         let problem = match (parent.look(name), error.kind()) {
             (_, ErrorKind::NotFound) => "missing".to_owned(),
             (Ok(Some(entry)), _) if !entry.is_dir() => {
-                format!("{}, expected a directory", entry.words())
+                format!("{}, expected a directory", entry.describe())
             }
             _ => error.to_string(),
         };

@@ -41,7 +41,7 @@ impl Surveyor {
         };
         let domain = metadata_file::open(&directory);
         survey.metadata = match &domain {
-            Ok(domain) => metadata_file::of(domain),
+            Ok(domain) => metadata_file::read_domain(domain),
             Err(content) => content.clone(),
         };
         let text = match &survey.metadata {

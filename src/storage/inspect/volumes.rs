@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
 use super::report::{Image, Surveyor};
+use crate::props::is_uuid;
 use crate::storage::find::dir::Dir;
-use crate::storage::format::name::is_uuid;
 use crate::storage::format::volume::{MAX_META_BYTES, Volume};
 
 /// The first bytes of a qcow2 file, and where its incompatible features are.
@@ -153,7 +153,11 @@ fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
     let entry = match dir.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            surveyor.finding(about, format!("{}, expected a file", entry.words()), None);
+            surveyor.finding(
+                about,
+                format!("{}, expected a file", entry.describe()),
+                None,
+            );
             return false;
         }
         Ok(None) => return false,

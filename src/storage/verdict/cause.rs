@@ -29,7 +29,7 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
     }
     if trimmed.len() != 40 || !trimmed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return format!(
-            "{CHECKSUM}={} is no digest of 40 hexadecimal digits",
+            "{CHECKSUM}={} is not a digest of 40 hexadecimal digits",
             props::quoted(declared)
         );
     }
@@ -141,8 +141,8 @@ impl Sealed<'_> {
             return Some(places.join(" and "));
         }
         for (key, value) in padded {
-            let stripped = value.trim_matches(is_blank).to_owned();
-            if self.over(&self.metadata.with(key, Some(stripped))) {
+            let bare = value.trim_matches(is_blank).to_owned();
+            if self.over(&self.metadata.with(key, Some(bare))) {
                 return Some(place(key, value));
             }
         }
@@ -168,7 +168,7 @@ impl Sealed<'_> {
         if let Some((key, value)) = comments.first() {
             if self.over(&bare) {
                 return Some(format!(
-                    "the line {} is no comment for VDSM: one with '=' counts",
+                    "the line {} is not a comment for VDSM: a line with '=' counts",
                     props::quoted(&format!("{key}={value}"))
                 ));
             }

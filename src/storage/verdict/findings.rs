@@ -3,9 +3,8 @@
 //! What is wrong with the values of metadata, whether it is sealed or not.
 
 use crate::finding::Finding;
-use crate::props::quoted;
+use crate::props::{is_uuid, quoted};
 use crate::storage::format::metadata::{Metadata, integer};
-use crate::storage::format::name::is_uuid;
 
 /// The values that keys usually have: those that VDSM and the old engine-setup write.
 pub(super) const USUAL: &[(&str, &[&str])] = &[
@@ -36,7 +35,8 @@ const TYPES: [&str; 7] = [
 ];
 const BLOCK_TYPES: [&str; 2] = ["ISCSI", "FCP"];
 const NO_POOL: &str = "00000000-0000-0000-0000-000000000000";
-/// Numbers of the domain's lock, with what VDSM takes in their place.
+/// Numbers of the domain's lock, with what VDSM takes in their place (VDSM 4.50 lib/vdsm/storage/sd.py:
+/// `DEFAULT_LEASE_PARAMS`, `intOrDefault`).
 const LEASE_NUMBERS: [(&str, i64); 4] = [
     ("IOOPTIMEOUTSEC", 10),
     ("LEASERETRIES", 3),
@@ -168,7 +168,7 @@ impl<'m> Findings<'m> {
         match (self.metadata.get("SDUUID"), name) {
             (None, _) => self.add("SDUUID", "missing"),
             (Some(id), _) if !is_uuid(id) => {
-                self.add("SDUUID", format!("{} is no uuid", quoted(id)));
+                self.add("SDUUID", format!("{} is not a UUID", quoted(id)));
             }
             (Some(id), Some(name)) if id != name => {
                 self.add("SDUUID", format!("{id}, but the domain is in {name}"));
@@ -185,7 +185,7 @@ impl<'m> Findings<'m> {
         let pools: Vec<&str> = text.split(',').collect();
         for pool in &pools {
             if !is_uuid(pool) {
-                self.add("POOL_UUID", format!("{} is no uuid", quoted(pool)));
+                self.add("POOL_UUID", format!("{} is not a UUID", quoted(pool)));
             }
         }
         let attached = pools.iter().filter(|pool| **pool != NO_POOL).count();
@@ -202,7 +202,7 @@ impl<'m> Findings<'m> {
             let problem = match self.metadata.get(key) {
                 None => "missing".to_owned(),
                 Some(text) if integer(text).is_none() => {
-                    format!("{} is no whole number", quoted(text))
+                    format!("{} is not a whole number", quoted(text))
                 }
                 Some(_) => continue,
             };
@@ -294,6 +294,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // A table.
     fn values_beyond_the_seal() {
         let nfs = include_str!("../../../tests/data/storage/nfs-v5.metadata");
         let pool = "59c4c3ee-0205-0227-0229-000000000155";
@@ -340,12 +341,12 @@ mod tests {
             ("VERSION=0|DESCRIPTION=données", vec!["DESCRIPTION: only ASCII is allowed below version 3".into()]),
             (&long, vec!["DESCRIPTION: 51 characters, at most 50 on block storage".into()]),
             ("SDUUID", vec!["SDUUID: missing".into()]),
-            ("SDUUID=x", vec!["SDUUID: \"x\" is no uuid".into()]),
+            ("SDUUID=x", vec!["SDUUID: \"x\" is not a UUID".into()]),
             (&format!("SDUUID={pool}"), vec![format!("SDUUID: {pool}, but the domain is in {ID}")]),
-            ("POOL_UUID=x", vec!["POOL_UUID: \"x\" is no uuid".into()]),
+            ("POOL_UUID=x", vec!["POOL_UUID: \"x\" is not a UUID".into()]),
             (&two, vec!["POOL_UUID: 2 pools, only an ISO domain may have more than one".into()]),
             ("LEASERETRIES", vec!["LEASERETRIES: missing, VDSM takes 3".into()]),
-            ("LEASETIMESEC=1m", vec!["LEASETIMESEC: \"1m\" is no whole number, VDSM takes 60".into()]),
+            ("LEASETIMESEC=1m", vec!["LEASETIMESEC: \"1m\" is not a whole number, VDSM takes 60".into()]),
             (
                 &format!("{iso}LEASETIMESEC=5"),
                 vec!["LEASETIMESEC: 5 is below IOOPTIMEOUTSEC=10, so the lock cannot be taken".into()],

@@ -62,8 +62,8 @@ pub(super) fn judged(
     }
     let reading = Reading::compare(declared, seal(&metadata));
     let cause = match (&reading.declared, &reading.computed) {
-        (Some(declared), Some(computed)) if reading.verdict == Verdict::Broken => {
-            Some(cause::of_broken(text, &metadata, declared, computed))
+        (Some(seal), Some(computed)) if reading.verdict == Verdict::Broken => {
+            Some(cause::of_broken(text, &metadata, seal, computed))
         }
         _ => None,
     };

@@ -24,11 +24,11 @@ use super::sizes;
 /// Judge storage domains: the seal, the values, the files
 ///
 /// VDSM refuses a domain whose metadata does not fit its seal (_SHA_CKSUM), and drops it from the
-/// engine's list without a word. This command says whether the seal fits, why it probably does not,
+/// engine's list silently. This command says whether the seal fits, why it probably does not,
 /// and which command mends it. It judges by the rules of VDSM 4.4 and later, and mentions where
 /// VDSM 4.3 or a script that works line by line would say otherwise. It also says what is wrong
 /// with the values, the files, their sizes, modes and owners, and who holds the domain's lock. Where
-/// LVM was asked, what it warned about stands behind the domains.
+/// LVM was asked, what it warned about comes after the domains.
 ///
 /// Nothing is written, and no link is followed out of a domain. Domains are read side by side;
 /// storage that does not answer is given up after a while.

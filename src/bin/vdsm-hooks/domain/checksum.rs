@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::new(format!(
             "{}: {}{}",
             file.display(),
-            judgement.reading.verdict.words(),
+            judgement.reading.verdict,
             cause.unwrap_or_default()
         )));
     };

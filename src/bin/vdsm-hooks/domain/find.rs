@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::finding::Finding;
+use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm};
 use vdsm_hooks::storage::report::Survey;
-use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, is_uuid, probe, work};
+use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, probe, work};
 use vdsm_hooks::{Error, Result};
 
 use super::Host;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vdsm_hooks::host::files;
+use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::lvm::Lvm;
-use vdsm_hooks::storage::{self, Checked, Outcome, Place, Roots, is_uuid};
+use vdsm_hooks::storage::{self, Checked, Outcome, Place, Roots};
 use vdsm_hooks::{Context as _, Result, props, xml};
 
 /// List the storage domains, images and volumes that a VM uses
@@ -39,7 +40,7 @@ cannot be read.";
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The images of a domain, each with its volumes, or with the files of an ISO domain. Volumes of
-/// which the image is not known stand under an empty name.
+/// which the image is not known are under an empty name.
 type Images = BTreeMap<String, Vec<String>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -78,7 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!all_found)))
 }
 
-/// The volume, or the file of an ISO domain, in what stands behind an image or a group.
+/// The volume, or the file of an ISO domain, in what follows an image or a group.
 fn volume(rest: &[&str]) -> Option<String> {
     let name = rest.join("/");
     let name = name.strip_suffix(".lease").unwrap_or(&name);
@@ -121,7 +122,7 @@ fn print(checked: &Checked, roots: &Roots, seconds: u64, images: &Images) -> Res
         None => {}
     }
     match &checked.outcome {
-        Outcome::Judged(judgement) => line("verdict", judgement.reading.verdict.words())?,
+        Outcome::Judged(judgement) => line("verdict", &judgement.reading.verdict.to_string())?,
         _ => {
             for finding in checked.findings(roots, seconds) {
                 line("finding", &finding.text)?;

@@ -133,10 +133,7 @@ impl Report {
             _ => AnsiColor::Red,
         };
         let style = Style::new().bold().fg_color(Some(color.into()));
-        line(
-            "verdict",
-            &format!("{style}{}{style:#}", reading.verdict.words()),
-        )?;
+        line("verdict", &format!("{style}{}{style:#}", reading.verdict))?;
         if let Some(declared) = &reading.declared {
             line("declared", props::quoted(declared).trim_matches('"'))?;
         }
@@ -172,7 +169,7 @@ impl Report {
         let others = judgement.others.iter().map(|(reader, other)| {
             json!({
                 "reader": reader.to_string(),
-                "verdict": other.verdict.words(),
+                "verdict": other.verdict.to_string(),
                 "declared": other.declared,
                 "computed": other.computed,
             })
@@ -187,7 +184,7 @@ impl Report {
         json!({
             "path": target,
             "file": self.place,
-            "verdict": judgement.reading.verdict.words(),
+            "verdict": judgement.reading.verdict.to_string(),
             "status": self.status(),
             "declared": judgement.reading.declared,
             "computed": judgement.reading.computed,
@@ -244,6 +241,6 @@ fn values(judgement: &Judgement, name: Option<&str>) -> Vec<Finding> {
 fn in_words(reading: &Reading) -> String {
     match (reading.verdict, &reading.computed) {
         (Verdict::Broken, Some(computed)) => format!("broken, computes {computed}"),
-        (verdict, _) => verdict.words().to_owned(),
+        (verdict, _) => verdict.to_string(),
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         };
     if judgement.metadata.is_empty() {
-        let verdict = judgement.reading.verdict.words();
+        let verdict = judgement.reading.verdict;
         let cause = judgement.cause.map(|cause| format!(", {cause}"));
         return Err(Error::new(format!(
             "{place}: {verdict}{}",
@@ -87,10 +87,10 @@ fn in_words(place: &str, judgement: &Judgement, facts: &[(String, String)]) -> S
     line("attached to", &pools(metadata));
     line("role", &role(metadata));
     line("lock", &times(metadata));
-    line("seal", seal(judgement));
-    for (name, words) in facts {
+    line("seal", &seal(judgement));
+    for (name, fact) in facts {
         let name = if name == "lock" { "lock state" } else { name };
-        line(name, words);
+        line(name, fact);
     }
     for (key, value) in metadata.iter().filter(|(key, _)| !TOLD.contains(key)) {
         let value = if value.is_empty() {
@@ -192,12 +192,14 @@ fn times(metadata: &Metadata) -> String {
     )
 }
 
-fn seal(judgement: &Judgement) -> &'static str {
+fn seal(judgement: &Judgement) -> String {
     match judgement.reading.verdict {
-        Verdict::Ok => "fits",
-        Verdict::Unsealed => "none, VDSM takes it unchecked",
-        Verdict::Broken => "broken, VDSM refuses the domain; why: vdsm-hooks domain check",
-        other => other.words(),
+        Verdict::Ok => "fits".to_owned(),
+        Verdict::Unsealed => "none, VDSM takes it unchecked".to_owned(),
+        Verdict::Broken => {
+            "broken, VDSM refuses the domain; why: vdsm-hooks domain check".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) const RESTART: &str = "systemctl restart ovirt-engine";
 pub(crate) fn definitions(hooks: &[Manifest]) -> Vec<(Key, Vec<Definition>)> {
     let mut all: Vec<Definition> = Vec::new();
     for property in hooks.iter().flat_map(|hook| &hook.properties) {
-        all.extend(Definition::of(property).filter(|definition| !all.contains(definition)));
+        all.extend(
+            Definition::from_property(property).filter(|definition| !all.contains(definition)),
+        );
     }
     let by_key = Key::ALL.into_iter().map(|key| {
         let of_key = all.iter().filter(|definition| definition.key == key);
@@ -50,8 +52,8 @@ pub(crate) fn known_to_the_engine(hook: &Manifest) -> Result<String> {
     let mut text = String::new();
     for property in &hook.properties {
         let of_the_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
-        if !of_the_host && Definition::of(property).is_none() {
-            writeln!(text, "The engine knows {} of itself.", property.name)?;
+        if !of_the_host && Definition::from_property(property).is_none() {
+            writeln!(text, "{} is predefined in the engine.", property.name)?;
         }
     }
     Ok(text)

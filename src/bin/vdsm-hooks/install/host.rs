@@ -64,10 +64,10 @@ pub(super) fn check_sudoers(rules: &[u8]) -> Result {
         OsStr::new("-f"),
         file.path().as_os_str(),
     ];
-    match run("visudo", &words)?.status.success() {
-        true => Ok(()),
-        false => Err(Error::new("visudo finds an error in it")),
+    if run("visudo", &words)?.status.success() {
+        return Ok(());
     }
+    Err(Error::new("visudo finds an error in it"))
 }
 
 /// Has these files read again by those that have read them before.
@@ -124,8 +124,8 @@ fn run<S: AsRef<OsStr>>(program: &str, words: &[S]) -> Result<Output> {
 
 /// A program as the administrator's shell finds it, or in the directories that only root's has.
 fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    let search = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&search).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     directories
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(program))

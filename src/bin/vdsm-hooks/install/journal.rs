@@ -106,7 +106,7 @@ impl Journal {
         let directories: BTreeSet<&str> = paths.map(tree::parent).collect();
         for directory in directories {
             let missing = missing_below(&self.real, directory);
-            self.note(missing.iter().map(|directory| ("d", directory.as_str())))?;
+            self.note(missing.iter().map(|made| ("d", made.as_str())))?;
             make_all(&self.real, &missing, &mut self.undo)?;
             self.made.extend(missing);
         }
@@ -159,7 +159,7 @@ fn hold(path: &Path) -> Result<(File, Option<Flock<File>>, bool)> {
         let (file, is_new) = match options.open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 match options.clone().create_new(true).open(path) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                    Err(other) if other.kind() == ErrorKind::AlreadyExists => continue,
                     file => (file.context(path.display())?, true),
                 }
             }
@@ -254,17 +254,17 @@ pub(super) fn left_beside<'p>(root: &Path, paths: impl Iterator<Item = &'p str>)
             .insert(tree::name(path));
     }
     let mut left = Vec::new();
-    for (directory, names) in names {
-        let Ok(Some(directory)) = transaction::directory(&root.join(directory)) else {
+    for (path, names_there) in names {
+        let Ok(Some(opened)) = transaction::directory(&root.join(path)) else {
             continue;
         };
-        let directory = Rc::new(directory);
+        let directory = Rc::new(opened);
         let place = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
         for entry in files::entries(&place).unwrap_or_default() {
             if !entry.starts_with('.') {
                 continue;
             }
-            let kinds = names
+            let kinds = names_there
                 .iter()
                 .filter_map(|name| left_of(&place, &entry, name));
             left.extend(kinds.map(|kind| Left {

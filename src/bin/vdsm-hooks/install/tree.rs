@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A host's root directory, or what stands for one, and which of the files below it are ours.
+//! A host's root directory, or a directory in place of one, and which of the files below it are ours.
 //!
 //! Paths of files are those below the root, without a slash in front.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, fs};
+
+use nix::fcntl::OFlag;
 
 use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::host::files;
@@ -34,6 +37,8 @@ pub(super) const ZSH_COMPLETION: &str = "usr/share/zsh/site-functions/_vdsm-hook
 pub(super) const FISH_COMPLETION: &str = "usr/share/fish/vendor_completions.d/vdsm-hooks.fish";
 const SUDOERS: &str = "etc/sudoers.d";
 const SUDOERS_START: &str = "50_vdsm_hooks_";
+/// One of our lists has a few hundred lines; that of runs which were killed, those of each.
+const MAX_LIST_BYTES: u64 = 16 << 20;
 
 /// A path of a host, as it is below a root.
 pub(super) fn below(path: &str) -> &str {
@@ -77,14 +82,27 @@ fn numbered(file: &str) -> Option<&str> {
 
 /// The lines of one of our lists; none if it is not there.
 pub(super) fn lines(path: &Path) -> Result<BTreeSet<String>> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        text => {
-            let text = text.context(path.display())?;
-            let text = String::from_utf8_lossy(&text);
-            Ok(text.lines().map(str::to_owned).collect())
+    // Without blocking: an interrupt would not end a wait for somebody to write to a FIFO.
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    let mut options = fs::OpenOptions::new();
+    let file = match options.read(true).custom_flags(nonblocking).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        file => file.context(path.display())?,
+    };
+    let read = || -> Result<Vec<u8>> {
+        if !file.metadata()?.is_file() {
+            return Err(Error::new("not a regular file, expected one"));
         }
-    }
+        let mut text = Vec::new();
+        file.take(MAX_LIST_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_LIST_BYTES {
+            return Err(Error::new(format!("larger than {MAX_LIST_BYTES} bytes")));
+        }
+        Ok(text)
+    };
+    let text = read().context(path.display())?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Which of two places of a file is meant.
@@ -150,9 +168,10 @@ impl Tree {
 
     /// ` below ROOT` for messages, unless it is the real one.
     pub(super) fn below(&self) -> String {
-        match self.is_real() {
-            true => String::new(),
-            false => format!(" below {}", self.root.display()),
+        if self.is_real() {
+            String::new()
+        } else {
+            format!(" below {}", self.root.display())
         }
     }
 
@@ -168,7 +187,7 @@ impl Tree {
 
     /// The hooks asked for.
     pub(super) fn hooks(&self) -> Result<Vec<Manifest>> {
-        catalog::named(&self.asked)
+        catalog::find(&self.asked)
     }
 
     /// Whether all hooks are meant, and with them what belongs to none.
@@ -189,7 +208,7 @@ impl Tree {
         fs::symlink_metadata(self.at(path)).is_ok_and(|found| found.is_symlink())
     }
 
-    /// Where a link points to, as it stands there.
+    /// Where a link points to, as it is written there.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.at(path)).ok()?;
         target.to_str().map(str::to_owned)
@@ -224,9 +243,10 @@ impl Tree {
     /// where that is an administrator's to do.
     pub(super) fn is_ours(&self, path: &str) -> bool {
         if let Some(place) = path.strip_prefix(below(HOOKS)) {
-            return match self.is_link(path) {
-                true => self.is_our_link(path),
-                false => !place.is_empty() && installed::is_program(&self.at(path)),
+            return if self.is_link(path) {
+                self.is_our_link(path)
+            } else {
+                !place.is_empty() && installed::is_program(&self.at(path))
             };
         }
         if self.is_link(path) {
@@ -241,7 +261,9 @@ impl Tree {
         match path {
             LICENCE => text == LICENCE_TEXT,
             BASH_COMPLETION | ZSH_COMPLETION | FISH_COMPLETION => mark::has_mark(&text),
-            _ if [MAN, DOC, SUDOERS].contains(&top(path)) => mark::has_mark(&text),
+            _ if [MAN, DOC].contains(&top(path)) => mark::has_mark(&text),
+            // Earlier releases have installed them without a checksum.
+            _ if top(path) == SUDOERS && !mark::was_sealed(&text) => mark::has_mark(&text),
             _ => mark::is_unchanged(&text),
         }
     }
@@ -293,9 +315,10 @@ impl Tree {
                 if !self.may_be_hook(&file) || spread.iter().any(|(_, other)| *other == path) {
                     continue;
                 }
-                match self.is_link(&side.place(&path)) {
-                    true => found.push(path),
-                    false => programs.push(path),
+                if self.is_link(&side.place(&path)) {
+                    found.push(path);
+                } else {
+                    programs.push(path);
                 }
             }
         }
@@ -308,7 +331,7 @@ impl Tree {
         ] {
             for file in self.names(&side.place(directory))? {
                 let hook = file.strip_prefix(start).filter(|_| file.ends_with(end));
-                let hook = hook.map(|rest| rest.rsplit_once('.').map_or(rest, |(hook, _)| hook));
+                let hook = hook.map(|rest| rest.rsplit_once('.').map_or(rest, |(name, _)| name));
                 if hook.is_some_and(|hook| self.is_asked(hook)) {
                     found.push(format!("{directory}/{file}"));
                 }
@@ -362,6 +385,8 @@ fn top(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use vdsm_hooks::runner::mark::Comment;
 
     use super::*;
 
@@ -432,6 +457,7 @@ mod tests {
         let link = "usr/libexec/vdsm/hooks/before_vm_dehibernate/50_a";
         let tmpfiles = "usr/lib/tmpfiles.d/vdsm-hooks-a.conf";
         let manual = "usr/share/man/man8/vdsm-hook-a.8";
+        let rules = "etc/sudoers.d/50_vdsm_hooks_a";
         for (path, text, expected) in [
             (hook, &program[..], true),
             (hook, script, false),
@@ -441,6 +467,10 @@ mod tests {
             ("usr/libexec/vdsm-hooks/a-helper", script, false),
             (manual, script, true),
             (manual, b"text", false),
+            (rules, &mark::marked(b"vdsm ALL\n", Comment::HASH), true),
+            (rules, &sealed, true),
+            (rules, &sealed[1..], false),
+            (rules, b"vdsm ALL\n", false),
             (LICENCE, LICENCE_TEXT, true),
             (LICENCE, script, false),
             (tmpfiles, &sealed, true),

@@ -100,7 +100,7 @@ impl List {
         let readme = mark::marked(file("README.md")?, Comment::ANGLE);
         self.add_text(&format!("{DOC}/{name}.md"), readme, 0o644);
         if !hook.sudo.is_empty() {
-            let rules = mark::marked(file("sudoers")?, Comment::HASH);
+            let rules = mark::sealed(file("sudoers")?);
             host::check_sudoers(&rules).context(format!("hooks/{name}/sudoers"))?;
             self.add_text(&tree::sudoers(name), rules, 0o440);
         }
@@ -122,9 +122,9 @@ impl List {
         }
         let helpers = hook.helpers.iter().map(|helper| (HELPERS, helper));
         let daemons = hook.daemons.iter().map(|daemon| (HOOKS, daemon));
-        for (directory, program) in helpers.chain(daemons) {
-            let path = format!("{directory}/{program}");
-            self.add(&path, built(programs, program)?, None);
+        for (directory, other) in helpers.chain(daemons) {
+            let path = format!("{directory}/{other}");
+            self.add(&path, built(programs, other)?, None);
             self.remember(name, &path);
         }
         for of_host in &hook.files {
@@ -171,14 +171,14 @@ impl List {
 
 fn built(programs: &Path, name: &str) -> Result<Content> {
     let program = programs.join(name);
-    match installed::is_program(&program) {
-        true => Ok(Content::Program(program)),
-        false => Err(Error::new(format!(
-            "{} is missing or not part of vdsm-hooks: build with 'cargo build --release --locked', \
-             and name the directory with --programs",
-            program.display()
-        ))),
+    if installed::is_program(&program) {
+        return Ok(Content::Program(program));
     }
+    Err(Error::new(format!(
+        "{} is missing or not part of vdsm-hooks: build with 'cargo build --release --locked', \
+         and name the directory with --programs",
+        program.display()
+    )))
 }
 
 impl Wanted {

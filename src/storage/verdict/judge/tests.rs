@@ -159,12 +159,13 @@ fn short(reading: &Reading, expected: &str) -> bool {
     let broken = reading.verdict == Verdict::Broken;
     match expected {
         "" => broken,
-        "ok" | "unsealed" | "empty" => reading.verdict.words() == expected,
+        "ok" | "unsealed" | "empty" => reading.verdict.to_string() == expected,
         digest => broken && reading.computed.as_deref() == Some(digest),
     }
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn where_readers_disagree() {
     let description =
         |value: &str| EXPORT.replace("DESCRIPTION=Export\n", &format!("DESCRIPTION={value}\n"));
@@ -196,7 +197,7 @@ fn where_readers_disagree() {
             "bbe581817a0ca605b2112cbe928d4194bbc97ee7",
             "bbe581817a0ca605b2112cbe928d4194bbc97ee7",
             "ok",
-            "the line \"# made=by hand\" is no comment for VDSM: one with '=' counts",
+            "the line \"# made=by hand\" is not a comment for VDSM: a line with '=' counts",
         ),
         (
             EXPORT.replace("_SHA", "#_SHA"),
@@ -355,8 +356,8 @@ fn every_character_that_splits_a_line() {
         let (metadata, _) = Metadata::read(&format!("A=1{c}B=2{c}"));
         assert_eq!(metadata.get("A"), Some("1"), "{c:?}");
         assert_eq!(metadata.get("B"), Some("2"), "{c:?}");
-        let mut metadata = Metadata::default();
-        assert!(metadata.set("A", &format!("1{c}")).is_err(), "{c:?}");
+        let mut empty = Metadata::default();
+        assert!(empty.set("A", &format!("1{c}")).is_err(), "{c:?}");
         // Sealed over it, as VDSM does without looking: the domain locks itself out.
         let value = format!("x{c}y");
         let sealed = digest(&format!("DESCRIPTION={value}VERSION=3"));
@@ -380,9 +381,10 @@ fn every_character_that_splits_a_line() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn likely_causes() {
     let line = |old: &str, new: &str| EXPORT.replace(old, new);
-    let in_order = EXPORT.lines().rev().filter(|line| !line.starts_with('_'));
+    let in_order = EXPORT.lines().rev().filter(|one| !one.starts_with('_'));
     let unsorted = format!(
         "{}\n_SHA_CKSUM={}\n",
         in_order.clone().collect::<Vec<_>>().join("\n"),
@@ -390,8 +392,8 @@ fn likely_causes() {
     );
     let ends: String = EXPORT
         .lines()
-        .filter(|line| !line.starts_with('_'))
-        .map(|line| format!("{line}\n"))
+        .filter(|one| !one.starts_with('_'))
+        .map(|one| format!("{one}\n"))
         .collect();
     let with_ends = EXPORT.replace(EXPORT_SEAL, &digest(&ends));
     let utf8 = {
@@ -437,7 +439,7 @@ fn likely_causes() {
         ),
         (
             line("VERSION=0\n_", "VERSION=0\r\n_SHA_CKSUM=1234\n#"),
-            "_SHA_CKSUM=\"1234\" is no digest of 40 hexadecimal digits",
+            "_SHA_CKSUM=\"1234\" is not a digest of 40 hexadecimal digits",
         ),
         (
             unsorted,
