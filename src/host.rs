@@ -23,6 +23,7 @@ pub mod command;
 pub mod cpu_set;
 pub mod cpuinfo;
 pub mod files;
+pub mod interrupt;
 pub mod openvswitch;
 pub mod rollback;
 pub mod state;

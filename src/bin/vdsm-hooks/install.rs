@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
 
+use vdsm_hooks::host::interrupt;
 use vdsm_hooks::host::transaction::{self, Step};
-use vdsm_hooks::runner::interrupt;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::print;

@@ -17,11 +17,12 @@ use nix::unistd::geteuid;
 
 use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::host::command::{self, Output};
+use vdsm_hooks::host::interrupt;
 use vdsm_hooks::host::temporary::{self, Named, Temporary};
 use vdsm_hooks::host::transaction;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
+use vdsm_hooks::runner::installed;
 use vdsm_hooks::runner::mark::{self, Comment};
-use vdsm_hooks::runner::{installed, interrupt};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::host;
