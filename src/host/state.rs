@@ -20,8 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, close, geteuid, unlinkat};
 
 use crate::host::files;
@@ -52,6 +52,17 @@ impl Lock {
     pub fn share(&self) -> Result<File> {
         Ok(self.held.try_clone()?)
     }
+
+    /// [`Lock::share`] for a child that has its standard input for something else: every program that
+    /// is started before this file is closed holds the lock.
+    ///
+    /// # Errors
+    /// No more files can be opened.
+    pub fn inheritable(&self) -> Result<File> {
+        let file = self.share()?;
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(file)
+    }
 }
 
 impl Drop for Lock {
@@ -73,25 +84,69 @@ pub fn lock(hook: &str, deadline: Duration) -> Result<Lock> {
 
 fn lock_below(run: &Path, hook: &str, deadline: Duration) -> Result<Lock> {
     let end = Instant::now() + deadline;
+    let refused = |path: &Path| {
+        Error::new(format!(
+            "{}: another process has held this lock for {} s",
+            path.display(),
+            deadline.as_secs()
+        ))
+    };
+    lock_one(run, hook, &[LOCK], || Instant::now() < end, refused)
+}
+
+/// Waits until one of the hook's locks with these names is free, and takes it; between two looks
+/// `goes_on` says whether to wait on.
+///
+/// # Errors
+/// None became free, or a directory is a link, or cannot be made.
+pub fn lock_any(hook: &str, names: &[&str], goes_on: impl Fn() -> bool) -> Result<Lock> {
+    let refused = |path: &Path| {
+        Error::new(format!(
+            "{}: another process holds this lock",
+            path.display()
+        ))
+    };
+    lock_one(Path::new(RUN), hook, names, goes_on, refused)
+}
+
+/// Ends one of the locks of [`lock_any`] and removes its file: for names of which there is no end.
+///
+/// # Errors
+/// The file cannot be removed.
+pub fn remove_lock(hook: &str, name: &str, lock: Lock) -> Result {
+    let (directory, path) = directory(Path::new(RUN), SHARED, hook, Life::Boot)?;
+    let removed = unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir);
+    removed.context(path.join(name).display())?;
+    drop(lock);
+    Ok(())
+}
+
+fn lock_one(
+    run: &Path,
+    hook: &str,
+    names: &[&str],
+    goes_on: impl Fn() -> bool,
+    refused: impl Fn(&Path) -> Error,
+) -> Result<Lock> {
     let (directory, path) = directory(run, SHARED, hook, Life::Boot)?;
-    let path = path.join(LOCK);
-    let mut file = open_lock(&directory).context(path.display())?;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => {
-                return Ok(Lock {
-                    held: ManuallyDrop::new(held),
-                });
+        let mut last = path.clone();
+        for name in names {
+            last = path.join(name);
+            let file = open_lock(&directory, name).context(last.display())?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) if is_at(&held, &directory, name).context(last.display())? => {
+                    return Ok(Lock {
+                        held: ManuallyDrop::new(held),
+                    });
+                }
+                // Who had it has removed it: the next one is another file.
+                Ok(_) | Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => {}
+                Err((_, error)) => return Err(error).context(last.display()),
             }
-            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= end => {
-                return Err(Error::new(format!(
-                    "{}: another process has held this lock for {} s",
-                    path.display(),
-                    deadline.as_secs()
-                )));
-            }
-            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
-            Err((_, error)) => return Err(error).context(path.display()),
+        }
+        if !goes_on() {
+            return Err(refused(&last));
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -279,7 +334,9 @@ fn directory(run: &Path, way: &[&str], hook: &str, life: Life) -> Result<(File, 
     let mut path = run.to_owned();
     let mut directory = File::open(run).context(run.display())?;
     let parents = way.iter().map(|name| (*name, 0o755));
-    for (name, mode) in parents.chain([(hook, 0o700)]) {
+    // A hook may have parts of its own: `growdisk/seen`.
+    let own = hook.split('/').map(|name| (name, 0o700));
+    for (name, mode) in parents.chain(own) {
         path.push(name);
         directory = enter(&directory, name, mode, life).context(path.display())?;
     }
@@ -303,20 +360,30 @@ fn enter(parent: &File, name: &str, mode: u32, life: Life) -> io::Result<File> {
     Ok(directory)
 }
 
+/// Whether this is still the file of that name.
+fn is_at(file: &File, directory: &File, name: &str) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(found.st_ino == own.ino() && found.st_dev == own.dev()),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 const FLAGS: OFlag = OFlag::O_RDWR
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-fn open_lock(directory: &File) -> io::Result<File> {
+fn open_lock(directory: &File, name: &str) -> io::Result<File> {
     loop {
-        match openat(directory, LOCK, FLAGS, Mode::empty()) {
+        match openat(directory, name, FLAGS, Mode::empty()) {
             Err(Errno::ENOENT) => {}
             found => return Ok(found?.into()),
         }
         // It gets its name as one that whoever is to use it can open.
-        let mut new = Temporary::held(directory.as_fd(), LOCK)?;
+        let mut new = Temporary::held(directory.as_fd(), name)?;
         give(new.file(), directory)?;
-        match new.put(Path::new(LOCK)) {
+        match new.put(Path::new(name)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(_) => {}
