@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::host::worker::Worker;
-use vdsm_hooks::image::appliance::{Access, Appliance};
+use vdsm_hooks::image::appliance::{Access, Appliance, Opening};
 use vdsm_hooks::image::guest;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::vdsm::start;
@@ -125,7 +125,16 @@ fn write(disk: &str, path: &str, content: &str, end: Instant) -> Result<bool> {
             LOOK_TIMEOUT.as_secs()
         )))
     })?;
-    let mut appliance = Appliance::start(Path::new(disk), "raw", Access::ReadWrite, end)?;
+    let settings = props::text("LIBGUESTFS_BACKEND_SETTINGS")?;
+    let opening = Opening {
+        image: Path::new(disk),
+        format: "raw",
+        access: Access::ReadWrite,
+        // Runs where the host's processor cannot help; the only setting that is passed on.
+        settings: settings.as_deref().filter(|given| *given == "force_tcg"),
+        locks: &[],
+    };
+    let mut appliance = Appliance::start(&opening, end)?;
     let Some(system) = guest::inspect(&mut appliance)? else {
         appliance.shut_down()?;
         return Ok(false);

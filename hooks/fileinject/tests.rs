@@ -282,6 +282,28 @@ fn processes_with(text: &str) -> usize {
     lines.filter(|line| line.contains(text)).count()
 }
 
+/// guestfish that works on the image, the QEMU that it has started and the process that watches over both;
+/// none before QEMU is there, which alone has the image in its command line.
+fn appliance_of(image: &str) -> Vec<String> {
+    let process = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let line = fs::read_to_string(path.join("cmdline")).ok()?;
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+        let id = path.file_name()?.to_str()?.to_owned();
+        Some((id, parent.to_owned(), line))
+    };
+    let processes: Vec<_> = fs::read_dir("/proc").unwrap().filter_map(process).collect();
+    let is_qemu = |line: &str| line.contains("qemu-system") && line.contains(image);
+    let Some((_, guestfish, _)) = processes.iter().find(|(_, _, line)| is_qemu(line)) else {
+        return Vec::new();
+    };
+    let of_it = processes
+        .iter()
+        .filter(|(id, parent, _)| id == guestfish || parent == guestfish);
+    of_it.map(|(id, _, _)| id.clone()).collect()
+}
+
 /// Far longer than it takes; a limit only so that a failure ends.
 fn wait_for(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..3000 {
@@ -302,15 +324,21 @@ fn killed_half_way(directory: &Path) {
     let firing = firing(directory, &["linux"], "/etc/issue:late")
         .variable("TMPDIR", &scratch.display().to_string());
     let mut hook = firing.command().process_group(0).spawn().unwrap();
-    // guestfish, the process that watches over it, and QEMU.
-    wait_for("no appliance", || processes_with(image) >= 3);
+    wait_for("no appliance", || appliance_of(image).len() >= 3);
+    let appliance = appliance_of(image);
     killpg(
         Pid::from_raw(i32::try_from(hook.id()).unwrap()),
         Signal::SIGKILL,
     )
     .unwrap();
     hook.wait().unwrap();
-    wait_for("an appliance is left", || processes_with(image) == 0);
+    let is_gone = |id: &String| {
+        let line = fs::read(Path::new("/proc").join(id).join("cmdline"));
+        line.unwrap_or_default().is_empty()
+    };
+    wait_for("an appliance is left", || {
+        processes_with(image) == 0 && appliance.iter().all(is_gone)
+    });
     let find = Command::new("find")
         .arg(scratch)
         .args(["!", "-type", "d"])

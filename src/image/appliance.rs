@@ -7,11 +7,10 @@
 //! reason, that input ends: guestfish brings the command under way to its end, closes the image and
 //! goes, so that no appliance is left behind that holds the image's lock.
 
-use std::env;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
@@ -24,7 +23,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, mkdtemp};
 
-use crate::host::{command, files, state};
+use crate::host::state::{self, Lock};
+use crate::host::{command, files, interrupt};
 use crate::{Context, Error, Result};
 
 /// For programs that libguestfs runs by name.
@@ -33,11 +33,11 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// have it (1.48 lib/appliance.c): there it takes any directory of the right name for its own, and
 /// gives up if that is somebody else's.
 const CACHE: &str = "libguestfs";
-/// Runs where the host's processor cannot help; the only setting that is passed on.
-const SETTINGS: (&str, &str) = ("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
 /// How the directories of running appliances begin.
 const WORKSHOP: &str = "run.";
 const TRIES: usize = 8;
+/// How long an interrupt may go unnoticed.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// An answer is a few lines.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// How long a killed appliance may take to vanish.
@@ -52,6 +52,20 @@ pub enum Access {
     ReadWrite,
 }
 
+/// How to open an image.
+pub struct Opening<'a> {
+    /// Where it is.
+    pub image: &'a Path,
+    /// Its format, by QEMU's name; it is not probed.
+    pub format: &'a str,
+    /// Whether it is written.
+    pub access: Access,
+    /// libguestfs' `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`.
+    pub settings: Option<&'a str>,
+    /// Locks that are to be held until guestfish has ended, whatever becomes of us.
+    pub locks: &'a [&'a Lock],
+}
+
 /// A running appliance with one image, its `/dev/sda`. Dropped, it is killed.
 pub struct Appliance {
     child: Child,
@@ -61,8 +75,12 @@ pub struct Appliance {
     /// Ends an answer. Nothing that a guest has written can hold it.
     mark: String,
     end: Instant,
+    /// What guestfish has said on its standard error.
+    said: String,
+    /// Whether an interrupt ends the wait for an answer.
+    is_interruptible: bool,
     /// The temporary files of libguestfs.
-    _workshop: Workshop,
+    workshop: Workshop,
 }
 
 /// A directory that goes with its process; at the latest when the next one makes its own.
@@ -116,12 +134,12 @@ fn hold(directory: &Path) -> io::Result<Flock<File>> {
 }
 
 impl Appliance {
-    /// Starts an appliance that opens the image as `format`. After `end` nothing more is answered.
+    /// Starts an appliance that opens the image. After `end` nothing more is answered.
     ///
     /// # Errors
     /// No guestfish, an image that cannot be opened or is in use, or an appliance that does not
     /// start.
-    pub fn start(image: &Path, format: &str, access: Access, end: Instant) -> Result<Appliance> {
+    pub fn start(opening: &Opening<'_>, end: Instant) -> Result<Appliance> {
         let program = command::find("guestfish").map_err(|error| {
             Error::new(format!(
                 "{error}: install libguestfs with its program guestfish"
@@ -130,12 +148,18 @@ impl Appliance {
         let mark = getrandom::u64().context("the system's random source")?;
         let cache = state::cache(CACHE)?;
         let workshop = Workshop::new(&cache)?;
-        let mut command = Command::new(program);
+        // Until the child has them. A file that another thread's child gets as well is a lock that is
+        // held for longer, and no more.
+        let held: Vec<File> = (opening.locks.iter())
+            .map(|lock| lock.inheritable())
+            .collect::<Result<_>>()?;
+        let mut command = with_usual_priority(&program);
         command
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C")])
             .env("LIBGUESTFS_BACKEND", "direct")
             .env("LIBGUESTFS_CACHEDIR", &cache)
+            .env("HOME", &workshop.path)
             .env("TMPDIR", &workshop.path)
             .env("XDG_RUNTIME_DIR", &workshop.path)
             .current_dir("/")
@@ -143,16 +167,11 @@ impl Appliance {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let (name, value) = SETTINGS;
-        if env::var_os(name).is_some_and(|given| given == value) {
-            command.env(name, value);
+        if let Some(settings) = opening.settings {
+            command.env("LIBGUESTFS_BACKEND_SETTINGS", settings);
         }
-        if access == Access::ReadOnly {
-            command.arg("--ro");
-        }
-        command.arg(format!("--format={format}"));
-        command.args([OsStr::new("-a"), image.as_os_str()]);
         let mut child = command.spawn().context("guestfish")?;
+        drop(held);
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             return Err(Error::new("guestfish: no pipes"));
@@ -164,29 +183,51 @@ impl Appliance {
             errors,
             mark: format!("{mark:016x}\n"),
             end,
-            _workshop: workshop,
+            said: String::new(),
+            is_interruptible: opening.access == Access::ReadOnly,
+            workshop,
         };
+        let image = quoted(opening.image.as_os_str().as_bytes());
+        let access = match opening.access {
+            Access::ReadOnly => " readonly:true",
+            Access::ReadWrite => "",
+        };
+        let format = word(opening.format)?;
         appliance
-            .ask("run")
+            .ask(&format!("add-drive {image}{access} format:{format}"))
+            .and_then(|_| appliance.ask("run"))
             .context("the appliance does not start")?;
         Ok(appliance)
     }
 
     /// The answer to one command of guestfish. Words that are not the caller's own go through
-    /// [`word`].
+    /// [`word`] or [`quoted`].
     ///
     /// # Errors
     /// libguestfs' message, or that there is no answer until the appliance's end.
     pub fn ask(&mut self, command: &str) -> Result<String> {
+        // With the dash guestfish goes on after an error.
+        self.tell("-", command)
+    }
+
+    /// Has guestfish do a command. After an error it does nothing more, and ends.
+    ///
+    /// # Errors
+    /// As [`Appliance::ask`].
+    pub fn step(&mut self, command: &str) -> Result {
+        self.tell("", command).map(drop)
+    }
+
+    fn tell(&mut self, dash: &str, command: &str) -> Result<String> {
         log::debug!("guestfish: {command}");
         let name = command.split(' ').next().unwrap_or_default();
-        // With the dash guestfish goes on after an error.
-        let lines = format!("-{command}\necho {}", self.mark);
+        let lines = format!("{dash}{command}\necho {}", self.mark);
         let sent = self.input.as_mut().map(|input| {
             let written = input.write_all(lines.as_bytes());
             written.and_then(|()| input.flush())
         });
         let (answer, errors, is_whole) = self.listen()?;
+        self.said += &errors;
         match message(&errors) {
             Some(message) => Err(Error::new(message)),
             None if is_whole => Ok(answer),
@@ -202,13 +243,55 @@ impl Appliance {
     /// # Errors
     /// What was written may not have reached the image.
     pub fn shut_down(mut self) -> Result {
+        self.finish()
+    }
+
+    /// [`Appliance::shut_down`] of one that can still be asked what it has said.
+    ///
+    /// # Errors
+    /// What was written may not have reached the image.
+    pub fn finish(&mut self) -> Result {
         self.ask("umount-all")?;
         self.ask("sync")?;
         self.ask("shutdown")?;
+        // At the end of its input it ends.
         self.input = None;
-        // All is on disk; who lingers now is killed.
-        self.wait_until(self.end.min(Instant::now() + KILL_TIMEOUT));
-        Ok(())
+        self.wait_until(self.end);
+        match self.child.try_wait()? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Error::new(format!("guestfish: {status}"))),
+            None => Err(gave_up()),
+        }
+    }
+
+    /// The length of the overlay in which the writes to a read-only image are, in bytes; what is still
+    /// in the appliance's memory is written first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn overlay_size(&mut self) -> Result<u64> {
+        self.ask("umount-all")?;
+        self.ask("sync")?;
+        // libguestfs 1.48, lib/drives.c: TMPDIR/libguestfsXXXXXX/overlayN.qcow2.
+        for name in files::entries(&self.workshop.path)? {
+            let directory = self.workshop.path.join(&name);
+            if !directory.is_dir() {
+                continue;
+            }
+            for file in files::entries(&directory)? {
+                if file.starts_with("overlay") {
+                    let path = directory.join(file);
+                    return Ok(fs::metadata(&path).context(path.display())?.len());
+                }
+            }
+        }
+        Err(Error::new("libguestfs has made no overlay"))
+    }
+
+    /// The last lines that guestfish has said on its standard error.
+    pub fn last_words(&self, lines: usize) -> Vec<&str> {
+        let all: Vec<&str> = self.said.lines().collect();
+        all[all.len().saturating_sub(lines)..].to_vec()
     }
 
     /// Reads until the mark, or until guestfish closes its output: the answer, what was said on
@@ -222,10 +305,17 @@ impl Appliance {
             let left = self.end.saturating_duration_since(Instant::now());
             let is_answered = is_whole(&kept);
             if !is_answered && left.is_zero() {
-                return Err(Error::new("the appliance was given up at the deadline"));
+                return Err(gave_up());
+            }
+            if self.is_interruptible {
+                interrupt::pending()?;
             }
             // An error is said before the mark, so it is in the pipe already.
-            let left = if is_answered { Duration::ZERO } else { left };
+            let left = if is_answered {
+                Duration::ZERO
+            } else {
+                left.min(BETWEEN_LOOKS)
+            };
             let pipes = [self.output.as_fd(), self.errors.as_fd()];
             let streams: Vec<usize> = (0..2).filter(|&stream| open[stream]).collect();
             let polled = |&stream: &usize| PollFd::new(pipes[stream], PollFlags::POLLIN);
@@ -279,6 +369,41 @@ impl Drop for Appliance {
     }
 }
 
+fn gave_up() -> Error {
+    Error::new("the appliance was given up at the deadline")
+}
+
+/// The program at the priority of everybody else: VDSM, and so its hooks, run at -20 (vdsm 4.50,
+/// static/usr/lib/systemd/system/vdsmd.service.in: `Nice=-20`).
+fn with_usual_priority(program: &Path) -> Command {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // proc(5): the 19th field, of which the second is a name in brackets that may hold blanks.
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let nice = behind_name.split_whitespace().nth(16);
+    let nice: i32 = nice.and_then(|nice| nice.parse().ok()).unwrap_or(0);
+    match command::find("nice") {
+        Ok(path) if nice < 0 => {
+            let mut command = Command::new(path);
+            command.arg("-n").arg((-nice).to_string()).arg(program);
+            command
+        }
+        _ => Command::new(program),
+    }
+}
+
+/// Any bytes as one word of a command.
+pub fn quoted(text: &[u8]) -> String {
+    let mut word = String::from("\"");
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => word.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => word.push(char::from(*byte)),
+            _ => word += &format!("\\x{byte:02x}"),
+        }
+    }
+    word + "\""
+}
+
 /// `text` as one word of a command, if it is a plain name or path, such as those of devices.
 ///
 /// # Errors
@@ -304,7 +429,20 @@ fn message(errors: &str) -> Option<String> {
     };
     let of_library = of_library.next().map(|(_, message)| message);
     let message = of_library.or_else(of_program)?;
-    Some(message.trim().to_owned())
+    Some(with_own_names(message.trim().trim_end_matches('.')))
+}
+
+/// A message of a program in the appliance, whose kernel numbers the disk and the appliance's own in the
+/// order in which they turn up. There is only one disk that it can be about.
+fn with_own_names(message: &str) -> String {
+    let mut pieces = message.split("/dev/sd");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        text += "/dev/sda";
+        text += rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -323,7 +461,11 @@ mod tests {
             (
                 "*stdin*:1: libguestfs: error: crashed.\nDo:\n  export LIBGUESTFS_DEBUG=1\n\
                  *stdin*:1: libguestfs: error: guestfs_launch failed.\n",
-                Some("crashed."),
+                Some("crashed"),
+            ),
+            (
+                "libguestfs: error: part_resize: parted: /dev/sdb: Error: /dev/sdb12 and /dev/sdab\n",
+                Some("part_resize: parted: /dev/sda: Error: /dev/sda12 and /dev/sda"),
             ),
             (
                 "guestfish: command arguments not separated by whitespace\n",
@@ -331,6 +473,18 @@ mod tests {
             ),
         ] {
             assert_eq!(message(errors).as_deref(), text);
+        }
+    }
+
+    #[test]
+    fn any_word_can_be_quoted() {
+        for (text, word) in [
+            (&b"/a b"[..], r#""/a b""#),
+            (b"a\"b\\c", r#""a\"b\\c""#),
+            (b"a\nb\xe9", r#""a\x0ab\xe9""#),
+            ("é".as_bytes(), r#""\xc3\xa9""#),
+        ] {
+            assert_eq!(quoted(text), word);
         }
     }
 

@@ -2,7 +2,7 @@
 
 //! The guest on a disk: which system it is, its file systems, and a file in them.
 
-use crate::image::appliance::{Appliance, word};
+use crate::image::appliance::{self, Appliance, word};
 use crate::{Context, Error, Result};
 
 const SELINUX: &str = "/etc/selinux/config";
@@ -169,16 +169,9 @@ fn pairs(answer: &str) -> Vec<(&str, &str)> {
 
 /// Any text as one word of a command.
 fn quoted(text: &str) -> String {
-    let mut word = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => word.extend(['\\', c]),
-            c if c.is_ascii_control() => word += &format!("\\x{:02x}", u32::from(c)),
-            c => word.push(c),
-        }
-    }
-    word + "\""
+    appliance::quoted(text.as_bytes())
 }
+
 /// What the appliance answers to a question about a path.
 fn says_true(appliance: &mut Appliance, question: &str, path: &str) -> Result<bool> {
     let answer = appliance.ask(&format!("{question} {}", quoted(path)))?;
