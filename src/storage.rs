@@ -62,6 +62,7 @@ pub use find::check::{Checked, Outcome, Place, check};
 pub use find::findings::worst_first;
 pub use find::metadata_file::{Content, no_domain};
 pub use find::uses::{DomainRef, Kind, Roots, uses, uses_with};
+pub use find::volume::volume_id;
 pub use find::{lvm, probe, slots};
 pub use format::metadata::{METADATA_FILE, Metadata};
 pub use format::reading::{Reader, Reading, Verdict};

@@ -11,3 +11,4 @@ pub(super) mod metadata_file;
 pub mod probe;
 pub mod slots;
 pub(super) mod uses;
+pub(super) mod volume;
