@@ -25,8 +25,9 @@ use vdsm_hooks::paths::HELPERS;
 use vdsm_hooks::vdsm::events::{self, Data};
 
 const IMAGES: &str = "/var/lib/libvirt/images";
-const DEAD: &str = "/var/lib/libvirt/images/dead";
-const ALIVE: &str = "/var/lib/libvirt/images/alive";
+/// Where VDSM, too, has the mounts of its storage domains.
+const DEAD: &str = "/var/lib/libvirt/images/mnt/dead";
+const ALIVE: &str = "/var/lib/libvirt/images/mnt/alive";
 const VM: &str = "5f1a7d3e-8b24-4c96-b0e5-92d7c3a4f618";
 const DOMAIN_ID: &str = "6f4f5a2b-9a58-4c9e-8e7f-6f1d5e0c3a11";
 /// More than any hook waits for storage, since the machine may have better to do.
@@ -103,6 +104,9 @@ fn run(jobs: &[Value]) -> Result<Value, String> {
     let helper = at(&format!("{}/localdisk-helper", &HELPERS[1..]));
     fs::copy(program("localdisk-helper"), helper).unwrap();
     fs::create_dir_all(at("etc/vdsm-hooks")).unwrap();
+    fs::write(at("etc/vdsm-hooks/growdisk"), "prepare_timeout = 10\n").unwrap();
+    let repository = format!("[irs]\nrepository = {IMAGES}\n");
+    fs::write(at("etc/vdsm/vdsm.conf"), repository).unwrap();
     let description = json!({
         "empty": ["/run"],
         "over": [[at("usr"), "/usr"], [at("etc"), "/etc"]],
@@ -180,7 +184,7 @@ fn lookers(place: &str) -> Vec<(Value, i64, &'static str)> {
                 "growdisk",
                 "before_vm_start",
                 &domain,
-                &[("growdisk", "vda,must"), ("growdisk_timeout", "10")],
+                &[("growdisk", "vda,must")],
             ),
             2,
             "gave up after",
@@ -340,11 +344,14 @@ fn no_hook_is_held_up() {
             .filter_map(|property| {
                 let (name, example) = (&property.name, &property.example);
                 let of_host = matches!(property.scope, Scope::Host | Scope::VdsmConf);
-                let value = match of_host {
-                    _ if name.ends_with("_timeout") => "10".to_owned(),
-                    true if example.starts_with('/') => DEAD.to_owned(),
-                    true => return None,
-                    false => example.replace(IMAGES, DEAD),
+                let value = if name.ends_with("_timeout") {
+                    "10".to_owned()
+                } else if !of_host {
+                    example.replace(IMAGES, DEAD)
+                } else if example.starts_with('/') {
+                    DEAD.to_owned()
+                } else {
+                    return None;
                 };
                 Some((name.as_str(), value))
             })

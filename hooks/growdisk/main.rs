@@ -4,29 +4,33 @@
 //!
 //! Event: `before_vm_start`. The document is never changed.
 //!
-//! Property: `growdisk`, target names of disks or `all`, then optionally `,must`. Absent or blank:
-//! nothing happens. Without `must` what cannot be grown is a warning, and the VM starts as it is.
-//! `growdisk_timeout`: seconds for each disk.
+//! Property: `growdisk=off`, `auto` or a list of disks `vda,vdb:cl/home`; the last two may end in `,must`.
+//! Absent or blank: nothing happens. Without `must` what cannot be grown is a message, and the VM starts
+//! as it is.
 //!
 //! Only a cold start has a disk that nobody uses: at a resume the guest's kernel lives on, with the
 //! old sizes in its memory.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use roxmltree::Node;
-
-use vdsm_hooks::image::grow::{self, Failure, Format, Image};
+use vdsm_hooks::host::interrupt;
+use vdsm_hooks::image::grow::{self, Failure, Job, Outcome, Settings};
 use vdsm_hooks::libvirt::domain;
+use vdsm_hooks::storage::Roots;
+use vdsm_hooks::vdsm::network_choice::PROVIDER;
 use vdsm_hooks::vdsm::start;
-use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Context as _, Error, Result, hook, program, props};
+use vdsm_hooks::xml::Document;
+use vdsm_hooks::{Error, Result, hook, program, props};
+
+use disks::Chosen;
+use request::Request;
+
+mod disks;
+mod request;
 
 const PROPERTY: &str = "growdisk";
-const DEFAULT_SECONDS: u64 = 120;
 /// VDSM writes the launch flags just before the hooks of a start. Older ones are left from another.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
@@ -34,179 +38,91 @@ fn main() -> ExitCode {
     grow::serve().unwrap_or_else(|| hook::run(program!(), run))
 }
 
-/// The value of the property.
-struct Request<'a> {
-    /// Names of targets, or `all`.
-    disks: BTreeSet<&'a str>,
-    must: bool,
-}
-
 fn run() -> Result {
     let Some(value) = props::given(PROPERTY)? else {
         return Ok(());
     };
-    let wish = parse(&value)?;
-    let seconds = props::number("growdisk_timeout", 10..=3600)?.unwrap_or(DEFAULT_SECONDS);
-    let limit = Duration::from_secs(seconds);
-    hook::read(|document| grow_disks(document, &wish, limit))
+    let Some(request) = request::parse(PROPERTY, &value)? else {
+        return Ok(());
+    };
+    hook::read(|document| grow_disks(document, &request))
 }
 
-fn parse(value: &str) -> Result<Request<'_>> {
-    let (names, must) = match value.strip_suffix(",must") {
-        Some(names) => (names, true),
-        None => (value, false),
-    };
-    let is_name = |name: &&str| {
-        (2..=4).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase())
-    };
-    let disks: BTreeSet<&str> = names.split(' ').collect();
-    let has_all = disks.len() > 1 && disks.contains("all");
-    match disks.iter().all(is_name) && !has_all {
-        true => Ok(Request { disks, must }),
-        false => Err(props::wrong(
-            PROPERTY,
-            value,
-            "expected 'all' or names of disks such as 'vda sdb', then optionally ',must'",
-        )),
-    }
-}
-
-fn grow_disks(document: &Document<'_>, wish: &Request<'_>, limit: Duration) -> Result {
-    if !is_start(document, wish.must)? {
+fn grow_disks(document: &Document<'_>, request: &Request<'_>) -> Result {
+    // What the host's file says wrongly is said of the disks.
+    let settings = Settings::of_host();
+    if settings.as_ref().is_ok_and(|settings| !settings.is_enabled) {
         return Ok(());
     }
-    let mut plans = Vec::new();
-    // All are looked at before the first is written, so that 'must' leaves either all or none.
-    for (name, disk) in chosen(document, wish) {
-        let plan = disk.and_then(image).and_then(|image| {
-            let plan = grow::plan(&image, Instant::now() + limit)?;
-            Ok((image, plan))
-        });
-        match plan {
-            Ok((image, plan)) => plans.push((name, image, plan)),
-            Err(error) => refuse(&name, error, wish.must)?,
-        }
+    if !is_cold_start(document) {
+        // Not even a VM that must grow is kept from waking up: that would cost the guest its memory.
+        hook::report(PROPERTY, "not a cold start, disks left alone");
+        return Ok(());
     }
-    for (name, image, plan) in plans {
-        match grow::grow(&image, &plan, Instant::now() + limit) {
-            Ok(()) if plan.is_overlay && !plan.steps.is_empty() => {
-                log::warn!("disk {name}: {}", grow::SNAPSHOT);
-            }
-            Ok(()) => {}
-            Err(Failure::Before(error)) => refuse(&name, error, wish.must)?,
-            Err(Failure::After(error)) => {
-                return Err(error).context(format!("disk {name}: growing failed half way"));
-            }
-        }
+    // An interrupt waits until a disk is whole.
+    interrupt::hold()?;
+    for disk in disks::chosen(document, request, &Roots::of_host()?) {
+        let settings = settings
+            .as_ref()
+            .map_err(|error| Error::new(error.to_string()));
+        grow_disk(&disk, settings, request.must)?;
     }
     Ok(())
 }
 
-/// What cannot be grown stops the VM only if it must be.
-fn refuse(disk: &str, error: Error, must: bool) -> Result {
-    let refused = Err(error).context(format!("disk {disk}: not grown"));
-    match refused {
-        Err(error) if !must => {
-            log::warn!("{error}");
+fn grow_disk(disk: &Chosen<'_>, settings: Result<&Settings>, must: bool) -> Result {
+    let name = &disk.name;
+    let grow = || {
+        let image = disk.image.as_ref();
+        let image = image.map_err(|error| Failure::Before(Error::new(error.to_string())))?;
+        let job = Job {
+            image,
+            choice: disk.choice,
+            settings: settings.map_err(Failure::Before)?,
+            progress: &|_| (),
+        };
+        job.grow()
+    };
+    match grow() {
+        Ok(Outcome::Grown(grown)) => {
+            let seconds = grown.took.as_secs();
+            hook::report(
+                PROPERTY,
+                &format!("{name}: {} in {seconds} s", grown.result),
+            );
+            for warning in grown.warnings {
+                hook::report(PROPERTY, &format!("{name}: {warning}"));
+            }
             Ok(())
         }
-        refused => refused,
-    }
-}
-
-/// Whether this is certainly a cold start. A resume is no reason to stop a VM, whatever it must.
-fn is_start(document: &Document<'_>, must: bool) -> Result<bool> {
-    let flags = start::launch_flags(&start::vm_id()?);
-    // A dry run has no flags either.
-    if start::is_resume()? || !flags.exists() {
-        log::warn!(
-            "nothing is grown: VDSM has not written {}, so this is no cold start",
-            flags.display()
-        );
-        return Ok(false);
-    }
-    let written = fs::metadata(&flags).and_then(|facts| facts.modified());
-    let written = written.context(flags.display())?;
-    let age = SystemTime::now()
-        .duration_since(written)
-        .unwrap_or_default();
-    let doubt = if age >= MAX_AGE {
-        Some(format!("{} is of another start", flags.display()))
-    } else if domain::has_vdsm_metadata(document, "provider_type", "OPENSTACK_NETWORK") {
-        // The hook of such a vNIC writes the flags at a resume too.
-        Some("with a vNIC of OPENSTACK_NETWORK a resume cannot be told from a start".to_owned())
-    } else {
-        None
-    };
-    match doubt {
-        None => Ok(true),
-        Some(doubt) if must => Err(Error::new(format!("no disk is grown: {doubt}"))),
-        Some(doubt) => {
-            log::warn!("no disk is grown: {doubt}");
-            Ok(false)
+        Ok(_) => Ok(()),
+        Err(Failure::Before(error)) if must => {
+            Err(Error::new(format!("{name}: {error}; not grown")))
         }
-    }
-}
-
-/// The chosen disks, by name. Of all devices only disks are meant.
-fn chosen<'a, 'i>(
-    document: &'a Document<'i>,
-    wish: &Request<'_>,
-) -> Vec<(String, Result<Node<'a, 'i>>)> {
-    let name =
-        |disk: Node<'a, '_>| xml::child(disk, "target").and_then(|target| xml::attr(target, "dev"));
-    let disks = xml::devices(document, "disk");
-    if wish.disks.contains("all") {
-        let disks = disks.into_iter().filter(|disk| kind(*disk) == "disk");
-        return disks
-            .map(|disk| (name(disk).unwrap_or_default().to_owned(), Ok(disk)))
-            .collect();
-    }
-    let find = |wanted: &&str| {
-        let found = disks.iter().find(|disk| name(**disk) == Some(wanted));
-        let found = found.copied();
-        (
-            (*wanted).to_owned(),
-            found.ok_or_else(|| Error::new("the VM has no such disk")),
-        )
-    };
-    wish.disks.iter().map(find).collect()
-}
-
-/// libvirt takes a disk that says nothing for a hard disk.
-fn kind<'a>(disk: Node<'a, '_>) -> &'a str {
-    xml::attr(disk, "device").unwrap_or("disk")
-}
-
-/// The image of a disk that this VM alone writes to.
-fn image(disk: Node<'_, '_>) -> Result<Image> {
-    if kind(disk) != "disk" {
-        return Err(Error::new(format!("a {}, expected a disk", kind(disk))));
-    }
-    for mark in ["shareable", "readonly", "transient"] {
-        if xml::child(disk, mark).is_some() {
-            return Err(Error::new(format!("the disk is {mark}")));
+        Err(Failure::Before(error)) => {
+            hook::report(PROPERTY, &format!("{name}: {error}; not grown"));
+            Ok(())
         }
+        Err(Failure::After(error)) => Err(Error::new(format!("{name}: {error}"))),
     }
-    let driver = xml::child(disk, "driver").and_then(|driver| xml::attr(driver, "type"));
-    let format = driver.and_then(Format::named).ok_or_else(|| {
-        Error::new(format!(
-            "the format is {}, expected raw or qcow2",
-            driver.unwrap_or("not said")
-        ))
-    })?;
-    let source = xml::child(disk, "source");
-    let path = source.and_then(|source| xml::attr(source, "file").or(xml::attr(source, "dev")));
-    match path {
-        Some(path) if path.starts_with("/dev/mapper/") => Err(Error::new(format!(
-            "{path} is a LUN, which other hosts and VMs may use"
-        ))),
-        Some(path) if path.starts_with('/') => Ok(Image {
-            path: PathBuf::from(path),
-            format,
-        }),
-        _ => Err(Error::new(
-            "the disk is neither a file nor a block device of this host",
-        )),
+}
+
+/// Whether this is certainly a cold start.
+fn is_cold_start(document: &Document<'_>) -> bool {
+    let Ok(vm) = start::vm_id() else {
+        return false;
+    };
+    if start::is_resume().unwrap_or(true) {
+        return false;
     }
+    let Ok(flags) = fs::symlink_metadata(start::launch_flags(&vm)) else {
+        return false;
+    };
+    let written = flags.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    // What lies a little in the future is the clock's business.
+    let age = SystemTime::now().duration_since(written);
+    // The hook of such a vNIC writes the flags at a resume too.
+    flags.is_file()
+        && age.unwrap_or_default() < MAX_AGE
+        && !domain::has_vdsm_metadata(document, PROVIDER, "OPENSTACK_NETWORK")
 }

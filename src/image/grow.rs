@@ -3,21 +3,33 @@
 //! Lets a guest use the whole of a disk that was enlarged: partition, LVM and file system, offline
 //! and in place.
 //!
-//! First a look, in an appliance that cannot write to the image. Only if something is to be grown,
-//! and safely, a second one opens the image for writing: whatever is refused leaves every byte.
+//! All of it is rehearsed first, in an appliance that cannot write to the image: what is wrong with a
+//! guest shows there, and how much room the steps need. Only then a journal is written, and a second
+//! appliance opens the image for writing. Whatever is refused leaves every byte, and what is cut off is
+//! finished by the next one that comes by.
 
 mod image;
+mod journal;
 mod look;
 mod plan;
+mod settings;
+mod step;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::host::worker;
-use crate::image::appliance::{Access, Appliance};
-use crate::{Context, Error, Result};
+use self::image::Facts;
+use self::journal::Journal;
+use self::plan::{Found, Plan};
+use crate::host::state::{self, Lock};
+use crate::host::{interrupt, worker};
+use crate::image::appliance::{Access, Appliance, Opening};
+use crate::{Context as _, Error, Result};
 
 pub use image::{Format, Image, work};
+pub use plan::{Choice, is_volume_name};
+pub use settings::Settings;
+pub use step::{Action, Step};
 
 /// Does the [`work`] of a child if the program was started as one. To be called before anything else.
 pub fn serve() -> Option<ExitCode> {
@@ -28,13 +40,51 @@ pub fn serve() -> Option<ExitCode> {
 pub const SNAPSHOT: &str =
     "grown above a snapshot: reverting to the snapshot brings the old size back";
 
-/// What is to be done to an image.
+/// Of locks and records.
+const HOOK: &str = "growdisk";
+/// How much of what guestfish says is kept of a failure.
+const LAST_LINES: usize = 20;
+const MIB: u64 = 1 << 20;
+
+/// What was done, or would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Commands of guestfish, in order; none if there is nothing to grow.
-    pub steps: Vec<String>,
-    /// Whether the image lies above another one, as after a snapshot.
-    pub is_overlay: bool,
+pub enum Outcome {
+    /// There is nothing to grow.
+    Nothing,
+    /// The steps that would be gone.
+    Planned(Planned),
+    /// They were gone.
+    Grown(Grown),
+}
+
+/// The steps of a disk, rehearsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Of the image.
+    pub format: Format,
+    /// Of the disk, in bytes.
+    pub size: u64,
+    /// What is on it: `gpt, partition 2 ends at 0.8 GiB -> PV, LV cl/root (ext4)`.
+    pub found: String,
+    /// In order.
+    pub steps: Vec<Step>,
+    /// What they write, in bytes.
+    pub writes: u64,
+    /// They finish what was cut off.
+    pub is_rest: bool,
+}
+
+/// What has grown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    /// `partition 2, cl/root (ext4): 0.5 -> 1.3 GiB`.
+    pub result: String,
+    /// How long it took.
+    pub took: Duration,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What else there is to know.
+    pub warnings: Vec<&'static str>,
 }
 
 /// How growing failed.
@@ -42,50 +92,439 @@ pub struct Plan {
 pub enum Failure {
     /// Before anything was written: the image is what it was.
     Before(Error),
-    /// Afterwards: the image is as the failed step left it.
+    /// Afterwards, or before what was cut off is finished: the image is as the failed step left it.
     After(Error),
 }
 
-/// Looks what is to be done. The image is only read.
-///
-/// # Errors
-/// The image is in use or cannot be looked at until `end`; or something is to be grown, but not
-/// safely.
-pub fn plan(image: &Image, end: Instant) -> Result<Plan> {
-    let facts = image.examine(end)?;
-    let mut appliance = Appliance::start(&image.path, image.format.name(), Access::ReadOnly, end)?;
-    let found = look::look(&mut appliance)?;
-    log::debug!("{}: {found:?}", image.path.display());
-    let steps = plan::plan(&found)?;
-    if !steps.is_empty() {
-        image.check_room(found.size, end)?;
-    }
-    Ok(Plan {
-        steps,
-        is_overlay: facts.is_overlay,
-    })
+/// How far a disk is, for whoever waits at a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Another process grows this disk, or as many as may grow others.
+    Waiting,
+    /// The appliance starts and looks.
+    Looking,
+    /// So many of so many steps are rehearsed.
+    Rehearsing(usize, usize),
+    /// So many of so many steps are done.
+    Growing(usize, usize),
 }
 
-/// Goes the steps of a plan.
-///
-/// # Errors
-/// One of them failed, or was not done until `end`.
-pub fn grow(image: &Image, plan: &Plan, end: Instant) -> std::result::Result<(), Failure> {
-    if plan.steps.is_empty() {
-        return Ok(());
+/// A disk that is to grow.
+pub struct Job<'a> {
+    /// Its image.
+    pub image: &'a Image,
+    /// What the administrator has said of it.
+    pub choice: Choice<'a>,
+    /// What the administrator of the host has said.
+    pub settings: &'a Settings,
+    /// Told of every stage.
+    pub progress: &'a (dyn Fn(Stage) + Sync),
+}
+
+/// A plan that was rehearsed.
+struct Rehearsal {
+    /// What two looks tell alike; none of a disk that was cut off so that nothing can be told.
+    found: Option<Found>,
+    journal: Journal,
+    writes: u64,
+    warnings: Vec<&'static str>,
+}
+
+impl Job<'_> {
+    /// Grows the disk, or finishes what was cut off.
+    ///
+    /// # Errors
+    /// The disk is left alone, for the reason that is said; or a step has failed.
+    pub fn grow(&self) -> std::result::Result<Outcome, Failure> {
+        self.run(true)
     }
-    let start = || {
-        image.examine(end)?;
-        Appliance::start(&image.path, image.format.name(), Access::ReadWrite, end)
-    };
-    let mut appliance = start().map_err(Failure::Before)?;
-    let mut go = || -> Result {
-        for step in &plan.steps {
-            appliance.ask(step).context(format!("step '{step}'"))?;
+
+    /// What would be done. The image is only read.
+    ///
+    /// # Errors
+    /// The disk would be left alone, for the reason that is said.
+    pub fn plan(&self) -> std::result::Result<Outcome, Failure> {
+        self.run(false)
+    }
+
+    /// Forgets a growth that was cut off: for an image that was mended by other means. Whether there
+    /// was one.
+    ///
+    /// # Errors
+    /// Another process grows the disk, or the journal cannot be removed.
+    pub fn forget(&self) -> Result<bool> {
+        let lock = self.lock(Instant::now())?;
+        journal::unsee(self.image)?;
+        let forgotten = journal::remove(self.image);
+        self.unlock(lock)?;
+        forgotten
+    }
+
+    fn run(&self, writes: bool) -> std::result::Result<Outcome, Failure> {
+        let began = Instant::now();
+        let end = began + self.settings.prepare;
+        let before = Failure::Before;
+        let facts = self.image.examine(end).map_err(before)?;
+        let journal = journal::read(self.image);
+        let has_journal = journal.map_err(|error| self.fail(true, error))?.is_some();
+        if writes && !has_journal && journal::is_seen(self.image, facts.size).map_err(before)? {
+            return Ok(Outcome::Nothing);
+        }
+        let lock = self.lock(end);
+        let lock = lock.map_err(|error| self.fail(has_journal, error))?;
+        let done = self.run_alone(writes, &facts, &lock, began, end);
+        // Whatever is wrong with the lock is not the disk's business any more.
+        let _ = self.unlock(lock);
+        done
+    }
+
+    /// With the disk's lock held.
+    fn run_alone(
+        &self,
+        writes: bool,
+        facts: &Facts,
+        lock: &Lock,
+        began: Instant,
+        end: Instant,
+    ) -> std::result::Result<Outcome, Failure> {
+        let cut_off = self.cut_off(facts).map_err(Failure::After)?;
+        let fail = |error| self.fail(cut_off.is_some(), error);
+        if writes && cut_off.is_none() && journal::is_seen(self.image, facts.size).map_err(fail)? {
+            // While this one waited.
+            return Ok(Outcome::Nothing);
+        }
+        let slot = self.slot(end).map_err(fail)?;
+        let locks = [lock, &slot];
+        self.image.check_unused(end).map_err(fail)?;
+        let rehearsed = match &cut_off {
+            Some(journal) => self.rehearse_rest(journal, facts, &locks, end).map(Some),
+            None => self.rehearse(facts, &locks, end),
+        };
+        let Some(rehearsal) = rehearsed.map_err(fail)? else {
+            if writes {
+                journal::see(self.image, facts.size).map_err(fail)?;
+            }
+            return Ok(Outcome::Nothing);
+        };
+        let room = self.image.check_room(rehearsal.writes, end);
+        room.map_err(fail)?;
+        if !writes {
+            return Ok(Outcome::Planned(Planned {
+                format: self.image.format,
+                size: facts.size,
+                found: rehearsal.journal.found,
+                steps: rehearsal.journal.steps,
+                writes: rehearsal.writes,
+                is_rest: cut_off.is_some(),
+            }));
+        }
+        interrupt::pending().map_err(|error| fail(error.into()))?;
+        if cut_off.is_none() {
+            journal::write(self.image, &rehearsal.journal).map_err(fail)?;
+        }
+        self.write(&rehearsal, cut_off.as_ref(), &locks)?;
+        let mut warnings = rehearsal.warnings;
+        if facts.is_overlay {
+            warnings.push(SNAPSHOT);
+        }
+        Ok(Outcome::Grown(Grown {
+            result: rehearsal.journal.result,
+            took: began.elapsed(),
+            steps: rehearsal.journal.steps,
+            warnings,
+        }))
+    }
+
+    /// A growth that was cut off must be finished before the guest starts.
+    fn fail(&self, is_cut_off: bool, error: Error) -> Failure {
+        if !is_cut_off {
+            return Failure::Before(error);
+        }
+        Failure::After(Error::new(format!(
+            "what was cut off is not finished: {error}; repair or run vdsm-hooks grow-disk {}",
+            self.image.path.display()
+        )))
+    }
+
+    /// The journal of what was cut off, if it is of a disk of this size.
+    fn cut_off(&self, facts: &Facts) -> Result<Option<Journal>> {
+        let Some(journal) = journal::read(self.image)? else {
+            return Ok(None);
+        };
+        if journal.size == facts.size && journal.format == self.image.format {
+            return Ok(Some(journal));
+        }
+        log::warn!(
+            "{}: a growth to {} was cut off, and the disk has {} now: its journal is of no use any more",
+            self.image.path.display(),
+            gib(journal.size),
+            gib(facts.size)
+        );
+        journal::remove(self.image)?;
+        Ok(None)
+    }
+
+    fn lock_name(&self) -> String {
+        format!("{}.lock", self.image.id)
+    }
+
+    /// The lock of this disk. Waiting counts as preparing.
+    fn lock(&self, end: Instant) -> Result<Lock> {
+        self.wait_for(&[&self.lock_name()], end)
+            .context("another process grows this disk")
+    }
+
+    fn unlock(&self, lock: Lock) -> Result {
+        state::remove_lock(HOOK, &self.lock_name(), lock)
+    }
+
+    /// One of the places of the host for an appliance.
+    fn slot(&self, end: Instant) -> Result<Lock> {
+        let names: Vec<String> = (0..self.settings.parallel)
+            .map(|number| format!("slot.{number}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let count = names.len();
+        self.wait_for(&names, end)
+            .context(format!("{count} other disks are being grown on this host"))
+    }
+
+    fn wait_for(&self, names: &[&str], end: Instant) -> Result<Lock> {
+        let lock = state::lock_any(HOOK, names, || {
+            (self.progress)(Stage::Waiting);
+            Instant::now() < end && interrupt::signal().is_none()
+        });
+        interrupt::pending()?;
+        lock
+    }
+
+    fn start(&self, access: Access, locks: &[&Lock], end: Instant) -> Result<Appliance> {
+        (self.progress)(Stage::Looking);
+        let opening = Opening {
+            image: &self.image.path,
+            format: self.image.format.name(),
+            access,
+            settings: self.settings.backend,
+            locks,
+        };
+        Appliance::start(&opening, end)
+    }
+
+    /// The steps, and what comes of them on a throw-away overlay; none if there is nothing to grow.
+    fn rehearse(&self, facts: &Facts, locks: &[&Lock], end: Instant) -> Result<Option<Rehearsal>> {
+        let mut appliance = self.start(Access::ReadOnly, locks, end)?;
+        let found = look::look(&mut appliance, self.choice)?;
+        let mut seen = found.clone();
+        look::mount(&mut appliance, &mut seen)?;
+        log::debug!("{}: {seen:?}", self.image.path.display());
+        let Some(mut plan) = plan::plan(&seen, self.choice)? else {
+            return Ok(None);
+        };
+        self.go_steps(&mut appliance, &mut plan)?;
+        let after = look::grown_size(&mut appliance, &plan.system)?;
+        let journal = Journal {
+            size: facts.size,
+            format: self.image.format,
+            found: describe(&seen, &plan),
+            steps: plan.steps.clone(),
+            result: result(&plan, after),
+        };
+        Ok(Some(Rehearsal {
+            found: Some(found),
+            journal,
+            writes: appliance.overlay_size()?,
+            warnings: plan.warning.into_iter().collect(),
+        }))
+    }
+
+    /// Goes the steps of a plan on the overlay. What `pvresize` really adds is what the logical volume
+    /// gets: extents that were free before are somebody's wish.
+    fn go_steps(&self, appliance: &mut Appliance, plan: &mut Plan) -> Result {
+        let count = plan.steps.len();
+        let mut free = None;
+        for (index, step) in plan.steps.iter_mut().enumerate() {
+            match &mut step.action {
+                Action::ResizePv => free = Some(look::free_extents(appliance)?),
+                Action::ResizeLv { mib } => {
+                    let (before, _) = free.unwrap_or_default();
+                    let (now, extent) = look::free_extents(appliance)?;
+                    let size = look::size_of(appliance, &step.device)?;
+                    let gained = now.saturating_sub(before).saturating_mul(extent);
+                    *mib = size.saturating_add(gained) / MIB;
+                }
+                _ => {}
+            }
+            (self.progress)(Stage::Rehearsing(index, count));
+            let command = step.command();
+            appliance
+                .ask(&command)
+                .context(format!("the rehearsal of '{command}' failed"))?;
         }
         Ok(())
+    }
+
+    /// What is left of the steps of a journal. The dirt on the file system is ours.
+    fn rehearse_rest(
+        &self,
+        journal: &Journal,
+        facts: &Facts,
+        locks: &[&Lock],
+        end: Instant,
+    ) -> Result<Rehearsal> {
+        let mut appliance = self.start(Access::ReadOnly, locks, end)?;
+        let found = look::look(&mut appliance, self.choice).ok();
+        let mut steps = Vec::new();
+        for (index, step) in journal.steps.iter().enumerate() {
+            let is_done = match step.action {
+                // Older LVM calls a size that it has already an error.
+                Action::ResizeLv { mib } => {
+                    look::size_of(&mut appliance, &step.device)? / MIB >= mib
+                }
+                // Windows is to check a volume that has grown, and until then it cannot grow again.
+                Action::ResizeNtfs => look::fills_device(&mut appliance, &step.device)?,
+                _ => false,
+            };
+            if is_done {
+                continue;
+            }
+            (self.progress)(Stage::Rehearsing(index, journal.steps.len()));
+            let command = step.command();
+            appliance
+                .ask(&command)
+                .context(format!("the rehearsal of '{command}' failed"))?;
+            steps.push(step.clone());
+        }
+        let rest = Journal {
+            size: facts.size,
+            steps,
+            ..journal.clone()
+        };
+        Ok(Rehearsal {
+            found,
+            journal: rest,
+            writes: appliance.overlay_size()?,
+            warnings: vec!["finished what had been cut off"],
+        })
+    }
+
+    /// Does on the image what was rehearsed. From here on an interrupt waits.
+    fn write(
+        &self,
+        rehearsal: &Rehearsal,
+        cut_off: Option<&Journal>,
+        locks: &[&Lock],
+    ) -> std::result::Result<(), Failure> {
+        let end = Instant::now() + self.settings.write;
+        let steps = &rehearsal.journal.steps;
+        let start = || {
+            let mut appliance = self.start(Access::ReadWrite, locks, end)?;
+            if look::look(&mut appliance, self.choice).ok() != rehearsal.found {
+                return Err(Error::new("the disk has changed since the rehearsal"));
+            }
+            Ok(appliance)
+        };
+        let mut appliance = match start() {
+            Ok(appliance) => appliance,
+            Err(error) if cut_off.is_none() => {
+                // Nothing was written: there is nothing to finish.
+                journal::remove(self.image).map_err(Failure::After)?;
+                return Err(Failure::Before(error));
+            }
+            Err(error) => return Err(Failure::After(error)),
+        };
+        for (index, step) in steps.iter().enumerate() {
+            (self.progress)(Stage::Growing(index, steps.len()));
+            let command = step.command();
+            if let Err(error) = appliance.step(&command) {
+                return Err(self.failed(rehearsal, cut_off, &appliance, index, &command, &error));
+            }
+        }
+        if let Err(error) = appliance.finish() {
+            let index = steps.len();
+            return Err(self.failed(rehearsal, cut_off, &appliance, index, "shutdown", &error));
+        }
+        let done = || {
+            journal::see(self.image, rehearsal.journal.size)?;
+            journal::remove(self.image).map(drop)
+        };
+        done().map_err(Failure::After)
+    }
+
+    /// The failure of a step, which goes into the journal with what guestfish has said.
+    fn failed(
+        &self,
+        rehearsal: &Rehearsal,
+        cut_off: Option<&Journal>,
+        appliance: &Appliance,
+        index: usize,
+        command: &str,
+        error: &Error,
+    ) -> Failure {
+        let said = appliance.last_words(LAST_LINES);
+        // The steps are gone from the first on when it is finished.
+        let journal = cut_off.unwrap_or(&rehearsal.journal);
+        if let Err(lost) = journal::write_failed(self.image, journal, &said) {
+            log::warn!("{lost}");
+        }
+        Failure::After(Error::new(format!(
+            "step {} ({command}) failed: {error}; repair or run vdsm-hooks grow-disk {}",
+            index + 1,
+            self.image.path.display()
+        )))
+    }
+}
+
+/// Bytes as an administrator reads them.
+pub fn gib(bytes: u64) -> String {
+    format!("{} GiB", tenths(bytes))
+}
+
+fn tenths(bytes: u64) -> String {
+    let tenths = (u128::from(bytes) * 10 + (1 << 29)) >> 30;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// What is on the disk, in a line.
+fn describe(found: &Found, plan: &Plan) -> String {
+    let mut text = found.table.name().to_owned();
+    if let Some(last) = plan::last(&found.partitions) {
+        let end = gib(last.end);
+        text += &format!(", partition {} ends at {end}", last.number);
+    }
+    text += " -> ";
+    if let Some(volume) = &plan.volume {
+        text += &format!("PV, LV {volume} ({})", plan.system.name);
+    } else {
+        text += &plan.system.name;
+    }
+    text
+}
+
+/// What has grown from what to what.
+fn result(plan: &Plan, after: u64) -> String {
+    let place = match plan.partition {
+        Some(number) => format!("partition {number}"),
+        None => "whole disk".to_owned(),
     };
-    go().map_err(Failure::After)?;
-    let closed = appliance.shut_down().context("closing the image");
-    closed.map_err(Failure::After)
+    let volume = plan.volume.as_ref();
+    let volume = volume.map(|name| format!(", {name}")).unwrap_or_default();
+    format!(
+        "{place}{volume} ({}): {} -> {}",
+        plan.system.name,
+        tenths(plan.system.size),
+        gib(after)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(gib(1600 << 20), "1.6 GiB");
+        assert_eq!(gib(500 << 20), "0.5 GiB");
+        assert_eq!(gib(0), "0.0 GiB");
+        assert_eq!(gib(u64::MAX), "17179869184.0 GiB");
+    }
 }

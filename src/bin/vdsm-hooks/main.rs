@@ -83,7 +83,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // Work on storage, by a child of 'domain' or 'grow-disk'.
-    let works = [probe::work(), work::work(), grow::work()];
+    let works = [probe::work(), work::work(), grow::work(), grow_disk::work()];
     if let Some(status) = worker::serve(&works) {
         return status;
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::statvfs::fstatvfs;
 
 use crate::host::command::{self, Output};
 use crate::host::files;
@@ -23,13 +24,14 @@ use crate::json::Node;
 use crate::{Context, Error, Result};
 
 const QEMU_IMG: &str = "qemu-img";
-/// Free room on a block device, behind a qcow2 image, that the steps need in any case: journals and
-/// the image's own tables.
-const AMPLE: u64 = 256 << 20;
-/// And of a disk's size: file systems write tables for what they gain. Those of ext4 with small
-/// inodes take 1.6 %.
-const SHARE: u64 = 50;
-/// Bytes of a file that QEMU locks: it writes, and it wants no other writer.
+/// What has to be free beside twice what the rehearsal has written.
+const SPARE: u64 = 64 << 20;
+/// Bytes of a file that QEMU locks: it writes, and it wants no other writer (QEMU 7.2,
+/// block/file-posix.c, `RAW_LOCK_PERM_BASE` and `RAW_LOCK_SHARED_BASE` with `BLK_PERM_WRITE`).
+///
+/// They are asked for, and no program opens the image for writing to see whether it can: QEMU marks the
+/// bitmaps of a qcow2 as in use when it does (block/qcow2-bitmap.c, `qcow2_load_dirty_bitmaps`), so
+/// that an image which is then left alone would no longer be what it was.
 const LOCK_BYTES: [libc::off_t; 2] = [101, 201];
 const MAX_COMMAND_BYTES: u64 = 1 << 20;
 
@@ -40,6 +42,8 @@ pub struct Image {
     pub path: PathBuf,
     /// What the caller says it is.
     pub format: Format,
+    /// The volume's id, or another name for it that no other image has: of records and locks.
+    pub id: String,
 }
 
 /// A format of images.
@@ -69,63 +73,97 @@ impl Format {
 
 /// What `qemu-img info` tells.
 pub(super) struct Facts {
+    /// Of the disk, in bytes.
+    pub(super) size: u64,
     pub(super) is_overlay: bool,
 }
 
 impl Image {
-    /// Checks that nobody has the image, and that every image below it says its format.
+    /// The size of the disk in bytes, as the image has it.
+    ///
+    /// # Errors
+    /// The image cannot be examined.
+    pub fn size(&self, end: Instant) -> Result<u64> {
+        self.examine(end).map(|facts| facts.size)
+    }
+
+    /// What kind of image it is, without a look inside. It has to be whole, and every image below it to
+    /// say its format.
     pub(super) fn examine(&self, end: Instant) -> Result<Facts> {
         let output = self.ask(&["info", "--backing-chain"], end)?;
-        let is_used = match output.status.success() {
-            true => self.look(end)?.has_writer,
-            false => is_locked(&output),
-        };
-        if is_used {
-            let users = users(&self.path, &self.look(end)?.real)?;
-            return Err(Error::new(format!("the image is in use by {users}")));
+        if !output.status.success() && is_locked(&output) {
+            return Err(self.in_use(end)?);
         }
         let text = answer(output)?;
         let chain = Node::parse(&text).context(QEMU_IMG)?.array();
-        let chain = chain.unwrap_or_default();
+        let chain: Vec<_> = chain.unwrap_or_default();
+        let chain: Vec<_> = chain.iter().filter_map(|image| image.object()).collect();
         for image in &chain {
-            let Some(image) = image.object() else {
-                continue;
-            };
+            let file = image.get("filename").map(Node::text).unwrap_or_default();
+            let refused = |problem: &str| Err(Error::new(format!("{file} {problem}")));
             let is_given = |name| image.get(name).is_some();
             if is_given("backing-filename") && !is_given("backing-filename-format") {
-                let name = image.get("filename").map(Node::text).unwrap_or_default();
-                return Err(Error::new(format!(
-                    "{name} does not say the format of its backing file, and nothing is guessed here"
-                )));
+                return refused(
+                    "does not say the format of its backing file, and nothing is guessed here",
+                );
+            }
+            let own = image.get("format-specific").and_then(Node::object);
+            let own = own.and_then(|own| own.get("data").and_then(Node::object));
+            let own = |member| own.as_ref().and_then(|own| own.get(member));
+            if own("data-file").is_some() {
+                return refused("has an external data file, expected a whole image");
+            }
+            if own("corrupt").is_some_and(|node| node.source() == "true") {
+                return refused("is marked as corrupt: see 'qemu-img check'");
             }
         }
+        let size = chain.first().and_then(|image| image.get("virtual-size"));
+        let size = size.map(Node::text).unwrap_or_default();
         Ok(Facts {
+            size: size.parse().context("qemu-img: virtual-size")?,
             is_overlay: chain.len() > 1,
         })
     }
 
-    /// Checks that a qcow2 image on a block device has room behind its end, where VDSM would
-    /// enlarge the device only while QEMU runs. `size`: of the disk.
-    pub(super) fn check_room(&self, size: u64, end: Instant) -> Result {
-        let look = self.look(end)?;
-        if self.format != Format::Qcow2 || !look.is_block {
-            return Ok(());
+    /// Checks that no process has the image.
+    pub(super) fn check_unused(&self, end: Instant) -> Result {
+        if self.look(end)?.has_writer {
+            return Err(self.in_use(end)?);
         }
-        let text = answer(self.ask(&["check"], end)?)?;
-        let facts = Node::parse(&text).context(QEMU_IMG)?.object();
-        let used = facts.and_then(|facts| facts.get("image-end-offset").map(Node::text));
-        let used: u64 = used
-            .unwrap_or_default()
-            .parse()
-            .context("qemu-img: image-end-offset")?;
-        let free = look.size.saturating_sub(used);
-        let wanted = AMPLE + size / SHARE;
+        Ok(())
+    }
+
+    fn in_use(&self, end: Instant) -> Result<Error> {
+        let users = users(&self.path, &self.look(end)?.real)?;
+        Ok(Error::new(format!("the image is in use by {users}")))
+    }
+
+    /// Checks that there is room for twice what the rehearsal has written: on the file system of a
+    /// file, and on the device behind a qcow2 on block storage, which VDSM enlarges only while QEMU
+    /// runs. Without room the appliance would not fail but stand still.
+    pub(super) fn check_room(&self, written: u64, end: Instant) -> Result {
+        let look = self.look(end)?;
+        let wanted = written.saturating_mul(2).saturating_add(SPARE);
+        let (free, place) = if !look.is_block {
+            (look.free, "on the file system of the image")
+        } else if self.format == Format::Qcow2 {
+            let text = answer(self.ask(&["check"], end)?)?;
+            let facts = Node::parse(&text).context(QEMU_IMG)?.object();
+            let used = facts.and_then(|facts| facts.get("image-end-offset").map(Node::text));
+            let used: u64 = used
+                .unwrap_or_default()
+                .parse()
+                .context("qemu-img: image-end-offset")?;
+            let free = look.size.saturating_sub(used);
+            (free, "behind the qcow2 image on its block device")
+        } else {
+            return Ok(());
+        };
         if free < wanted {
             return Err(Error::new(format!(
-                "{} MiB are free behind the qcow2 image on its block device, expected {} MiB: \
-                 extend the volume, or start the guest without growing",
+                "{} MiB are free {place}, expected {} MiB",
                 free >> 20,
-                wanted >> 20
+                wanted.div_ceil(1 << 20)
             )));
         }
         Ok(())
@@ -185,6 +223,8 @@ struct Look {
     /// In bytes; of a block device, those of the device.
     size: u64,
     has_writer: bool,
+    /// What the file system around it has for us, in bytes.
+    free: u64,
     /// The image's path without links.
     real: PathBuf,
 }
@@ -194,6 +234,7 @@ impl message::Answer for Look {
         self.is_block.encode(message);
         self.size.encode(message);
         self.has_writer.encode(message);
+        self.free.encode(message);
         self.real.encode(message);
     }
 
@@ -202,6 +243,7 @@ impl message::Answer for Look {
             is_block: bool::decode(message)?,
             size: u64::decode(message)?,
             has_writer: bool::decode(message)?,
+            free: u64::decode(message)?,
             real: PathBuf::decode(message)?,
         })
     }
@@ -215,10 +257,14 @@ impl Look {
             let is_block = file.metadata()?.file_type().is_block_device();
             let size = file.seek(SeekFrom::End(0))?;
             let has_writer = has_writer(&file)?;
+            let around = fstatvfs(&file)?;
             Ok(Look {
                 is_block,
                 size,
                 has_writer,
+                free: around
+                    .blocks_available()
+                    .saturating_mul(around.fragment_size()),
                 real,
             })
         };
@@ -275,10 +321,10 @@ fn users(path: &Path, real: &Path) -> Result<String> {
             users.push(format!("{} (process {id})", name.trim()));
         }
     }
-    Ok(match users.is_empty() {
-        true => "a process on another host or of another user".to_owned(),
-        false => users.join(", "),
-    })
+    if users.is_empty() {
+        return Ok("a process on another host or of another user".to_owned());
+    }
+    Ok(users.join(", "))
 }
 
 fn has_open(process: &Path, path: &Path) -> bool {
@@ -301,12 +347,14 @@ mod tests {
                 is_block: true,
                 size: 1 << 40,
                 has_writer: false,
+                free: 1 << 50,
                 real: "/dev/dm-3".into(),
             },
             Look {
                 is_block: false,
                 size: 0,
                 has_writer: true,
+                free: 0,
                 real: latin1(),
             },
         ]);

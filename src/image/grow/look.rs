@@ -1,32 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What is on a disk, asked in an appliance that cannot write to it.
+//! What is on a disk, asked in an appliance.
+//!
+//! Only calls that translate device names are used: the kernel of the appliance numbers the disk and
+//! the appliance's own in the order in which they turn up, so that the disk may be its `sdb`
+//! (guestfs(3), "Block device naming").
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::plan::{
-    Content, DISK, FileSystem, Found, Kind, Partition, Pv, Role, Table, Volume, last,
+    Choice, Content, DISK, FileSystem, Found, Group, Kind, Lvm, Partition, Role, Table, Volume,
+    WORTH, last, system,
 };
 use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
-/// Between the fields of LVM's answers: no name of it can hold this.
-const SEPARATOR: char = '!';
-
-/// The disk by its place in the appliance: it is the first, whatever the kernel calls it.
-const BY_PATH: &str = "/dev/disk/by-path/*-scsi-0:0:0:0";
-
 /// What libguestfs and parted say of a disk without partitions.
 const NO_TABLE: [&str; 2] = ["unrecognised disk label", "not a partitioned device"];
+const DIRTY: &str = "not unmounted cleanly: start the guest without growing and shut it down";
 
-/// Looks at the whole disk.
-pub(super) fn look(appliance: &mut Appliance) -> Result<Found> {
+/// Looks at the whole disk, without a mount: what two looks at one disk tell alike.
+pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Found> {
     let size = number(&appliance.ask(&format!("blockdev-getsize64 {DISK}"))?)?;
     let table = table(appliance)?;
     let partitions = partitions(appliance, &table)?;
     let content = match (&table, last(&partitions)) {
-        (Table::None, _) => Some(content(appliance, DISK)?),
-        (_, Some(last)) => Some(content(appliance, &format!("{DISK}{}", last.number))?),
+        (Table::None, _) => Some(content(appliance, DISK, choice)?),
+        // Its partitions may have no devices here, and it is refused whatever is in them.
+        (Table::Other(_), _) => None,
+        (_, Some(last)) => {
+            let device = format!("{DISK}{}", last.number);
+            Some(content(appliance, &device, choice)?)
+        }
         (_, None) => None,
     };
     Ok(Found {
@@ -35,6 +41,33 @@ pub(super) fn look(appliance: &mut Appliance) -> Result<Found> {
         partitions,
         content,
     })
+}
+
+/// Completes the facts about the file system that is to grow by mounting it, which may write: only for a
+/// disk that is not the image itself. One that is known to be dirty is not mounted.
+pub(super) fn mount(appliance: &mut Appliance, found: &mut Found) -> Result {
+    let Some(system) = system(found) else {
+        return Ok(());
+    };
+    if system.trouble.is_some() || system.kind == Kind::Ext {
+        return Ok(());
+    }
+    let mounted = appliance.ask(&format!("mount {} /", system.device));
+    if let Err(error) = mounted {
+        let name = &system.name;
+        system.trouble = Some(format!("the {name} cannot be mounted: {error}"));
+        return Ok(());
+    }
+    if system.kind == Kind::Xfs {
+        // The kernel says so of an XFS that was not unmounted (Linux 6.1, fs/xfs/xfs_log_recover.c).
+        if appliance.ask("dmesg")?.contains("Starting recovery") {
+            system.trouble = Some(DIRTY.to_owned());
+        }
+    } else {
+        system.size = mounted_size(appliance)?;
+    }
+    appliance.ask("umount /")?;
+    Ok(())
 }
 
 fn table(appliance: &mut Appliance) -> Result<Table> {
@@ -58,10 +91,8 @@ fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>
     }
     let listing = appliance.ask(&format!("part-list {DISK}"))?;
     let mut partitions = Vec::new();
-    // A structure begins with its number, and every field has a line.
-    for part in listing.split("part_num:").skip(1) {
-        let wanted: u32 = number(part.lines().next().unwrap_or_default())?;
-        let end = number(field(part, "part_end:")?)?;
+    for part in structures(&listing) {
+        let wanted: u32 = part.number("part_num")?;
         let mut ask = |what: &str| appliance.ask(&format!("{what} {DISK} {wanted}"));
         let (role, kind) = match table {
             Table::Gpt => (Role::Primary, ask("part-get-gpt-type")?),
@@ -77,7 +108,8 @@ fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>
         };
         partitions.push(Partition {
             number: wanted,
-            end,
+            start: part.number("part_start")?,
+            end: part.number::<u64>("part_end")?.saturating_add(1),
             role,
             kind: kind.trim().to_owned(),
         });
@@ -85,227 +117,235 @@ fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>
     Ok(partitions)
 }
 
-/// What lies on a device: the disk, a partition or a logical volume.
-fn content(appliance: &mut Appliance, device: &str) -> Result<Content> {
-    let found = appliance.ask(&format!("vfs-type {}", word(device)?))?;
-    let system = |appliance: &mut Appliance, group: &str, package: &str, kind| {
-        appliance.ask(&format!("available {group}")).map_err(|_| {
-            Error::new(format!(
-                "libguestfs on this host knows no {kind:?}: install {package}"
-            ))
-        })?;
-        Ok(Content::FileSystem(file_system(appliance, device, kind)?))
-    };
-    match found.trim() {
-        "ext2" | "ext3" | "ext4" => {
-            let system = file_system(appliance, device, Kind::Ext)?;
-            Ok(Content::FileSystem(system))
-        }
-        "xfs" => system(appliance, "xfs", "libguestfs-xfs", Kind::Xfs),
-        "btrfs" => system(appliance, "btrfs", "btrfs-progs", Kind::Btrfs),
-        "ntfs" => system(appliance, "ntfsprogs", "ntfsprogs", Kind::Ntfs),
-        "LVM2_member" => Ok(Content::Pv(pv(appliance, device)?)),
-        "" => Ok(Content::Other("something unknown".to_owned())),
-        other => Ok(Content::Other(other.to_owned())),
+/// What lies on the disk or on a partition.
+fn content(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Content> {
+    let name = type_of(appliance, device)?;
+    if name == "LVM2_member" {
+        return Ok(Content::Lvm(lvm(appliance, device, choice)?));
     }
+    Ok(match Kind::named(&name) {
+        Some(kind) => Content::FileSystem(file_system(appliance, device, kind, name)?),
+        None => Content::Other(name),
+    })
 }
 
-fn file_system(appliance: &mut Appliance, device: &str, kind: Kind) -> Result<FileSystem> {
+/// libblkid's name of a content; empty if it has none.
+fn type_of(appliance: &mut Appliance, device: &str) -> Result<String> {
+    let name = appliance.ask(&format!("vfs-type {}", word(device)?))?;
+    Ok(name.trim().to_owned())
+}
+
+fn file_system(
+    appliance: &mut Appliance,
+    device: &str,
+    kind: Kind,
+    name: String,
+) -> Result<FileSystem> {
+    check_support(appliance, kind)?;
     let room = number(&appliance.ask(&format!("blockdev-getsize64 {device}"))?)?;
     let (size, trouble) = match kind {
         Kind::Ext => ext(appliance, device)?,
-        Kind::Xfs => xfs(appliance, device)?,
-        Kind::Btrfs => btrfs(appliance, device)?,
-        Kind::Ntfs => ntfs(appliance, device)?,
+        Kind::Xfs => (xfs(appliance, device)?, None),
+        Kind::Btrfs => (0, btrfs(appliance, device)?),
+        Kind::Ntfs => (0, ntfs(appliance, device)?),
     };
     Ok(FileSystem {
         device: device.to_owned(),
         kind,
+        name,
         size,
         room,
-        trouble: trouble.map(|trouble| format!("the file system on {device}: {trouble}")),
+        trouble,
     })
 }
 
-/// The size of a file system, and why it must be left alone.
-type Health = (u64, Option<String>);
+/// Whether the appliance of this host has what the file system needs.
+fn check_support(appliance: &mut Appliance, kind: Kind) -> Result {
+    let (groups, package) = match kind {
+        Kind::Ext => return Ok(()),
+        Kind::Xfs => ("xfs", "libguestfs-xfs"),
+        Kind::Btrfs => ("btrfs", "btrfs-progs"),
+        Kind::Ntfs => ("\"ntfs3g ntfsprogs\"", "libguestfs-winsupport or ntfs-3g"),
+    };
+    match appliance.ask(&format!("available {groups}")) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::new(format!(
+            "libguestfs on this host has no support for {kind:?}: install {package}"
+        ))),
+    }
+}
 
-fn ext(appliance: &mut Appliance, device: &str) -> Result<Health> {
+/// The size of a file system, and why it must be left alone.
+fn ext(appliance: &mut Appliance, device: &str) -> Result<(u64, Option<String>)> {
     let facts = appliance.ask(&format!("tune2fs-l {device}"))?;
     let blocks: u64 = number(field(&facts, "Block count:")?)?;
     let block: u64 = number(field(&facts, "Block size:")?)?;
-    let features = field(&facts, "Filesystem features:")?;
+    let mut features = field(&facts, "Filesystem features:")?.split(' ');
     let state = field(&facts, "Filesystem state:")?;
-    let trouble = if features
-        .split(' ')
-        .any(|feature| feature == "needs_recovery")
-    {
-        Some("dirty, its journal has to be replayed: start the guest and shut it down".to_owned())
-    } else if state != "clean" {
-        Some(format!(
-            "dirty, its state is {state:?}: run fsck in the guest"
-        ))
-    } else {
-        None
-    };
+    let is_clean = state == "clean" && !features.any(|feature| feature == "needs_recovery");
+    let trouble = (!is_clean).then(|| DIRTY.to_owned());
     Ok((blocks.saturating_mul(block), trouble))
 }
 
-fn xfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
+fn xfs(appliance: &mut Appliance, device: &str) -> Result<u64> {
     let facts = appliance.ask(&format!("xfs-info {device}"))?;
     let blocks: u64 = number(field(&facts, "xfs_datablocks:")?)?;
     let block: u64 = number(field(&facts, "xfs_blocksize:")?)?;
-    let log = run_on(appliance, "xfs_logprint -t", device)?;
-    let trouble = match log.contains("<CLEAN>") {
-        true => None,
-        false => {
-            Some("dirty, its log has to be replayed: start the guest and shut it down".to_owned())
-        }
-    };
-    Ok((blocks.saturating_mul(block), trouble))
+    Ok(blocks.saturating_mul(block))
 }
 
-fn btrfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
-    let facts = run_on(appliance, "btrfs inspect-internal dump-super", device)?;
-    let size = number(field(&facts, "dev_item.total_bytes")?)?;
-    let devices = field(&facts, "num_devices")?;
-    let trouble = if devices != "1" {
-        Some(format!("btrfs on {devices} devices"))
-    } else if field(&facts, "log_root\t")? != "0" {
-        Some("dirty, its log has to be replayed: start the guest and shut it down".to_owned())
-    } else {
-        None
-    };
-    Ok((size, trouble))
+/// It can be spread over several devices, of which only the first would grow.
+fn btrfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
+    let devices = appliance.ask(&format!("btrfs-filesystem-show {device}"))?;
+    let count = devices
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .count();
+    Ok((count != 1).then(|| format!("btrfs on {count} devices, expected one")))
 }
 
-fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Health> {
-    // From the boot sector, since ntfsresize does not tell for a volume that is dirty.
-    let sector = run_on(appliance, "od -An -tu2 -j11 -N2", device)?;
-    let sectors = run_on(appliance, "od -An -tu8 -j40 -N8", device)?;
-    let size = number::<u64>(&sectors)?.saturating_mul(number(&sector)?);
-    let trouble = match appliance
-        .ask(&format!("ntfs-3g-probe true {device}"))?
-        .trim()
-    {
-        "0" => {
-            let checked = run_on(appliance, "ntfsresize --info --no-progress-bar", device);
-            checked.err().map(|_| {
-                "dirty or damaged: start Windows, which checks it, and shut it down".to_owned()
-            })
-        }
-        "14" => {
-            Some("Windows hibernates in it: shut Windows down, without its fast startup".to_owned())
-        }
-        "13" | "15" => Some("dirty: start Windows and shut it down".to_owned()),
-        status => Some(format!("it cannot be mounted (ntfs-3g.probe: {status})")),
-    };
-    Ok((size, trouble))
+/// What ntfs-3g.probe(8) says of a volume that is to be mounted for writing.
+fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
+    let probed = appliance.ask(&format!("ntfs-3g-probe true {device}"))?;
+    Ok(match probed.trim() {
+        "0" => None,
+        "14" => Some(
+            "not unmounted cleanly, Windows hibernates in it: shut Windows down, with its fast startup off"
+                .to_owned(),
+        ),
+        _ => Some("not unmounted cleanly: start Windows, which checks it, and shut it down".to_owned()),
+    })
 }
 
-fn pv(appliance: &mut Appliance, device: &str) -> Result<Pv> {
-    let columns = "vg_name,pv_size,dev_size,vg_extent_size,vg_missing_pv_count,pv_count";
-    let rows = rows(&run_on(appliance, &lvm("pvs", columns), device)?, columns);
-    let [row] = &rows[..] else {
-        return Err(Error::new(format!("LVM does not know {device}")));
-    };
-    let [group, size, room, extent, missing, count] = &row[..] else {
-        return Err(Error::new(format!("LVM does not know {device}")));
-    };
-    let room = number(room)?;
-    let mut pv = Pv {
+fn lvm(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Lvm> {
+    let listing = appliance.ask("pvs-full")?;
+    let known: Vec<Structure<'_>> = structures(&listing).collect();
+    // The name in that report is the kernel's: of one the order tells nothing wrong, of several it
+    // does not matter.
+    let own = known.first();
+    let own = own.ok_or_else(|| Error::new("LVM does not know the physical volume"))?;
+    let mut lvm = Lvm {
         device: device.to_owned(),
-        size: room,
-        room,
-        extent: 0,
-        trouble: None,
+        volumes_of_disk: known.len(),
+        room: number(&appliance.ask(&format!("blockdev-getsize64 {device}"))?)?,
+        first_extent: own.number("pe_start")?,
+        extents: own.number("pv_pe_count")?,
+        groups: groups(appliance)?,
         volumes: Vec::new(),
-        root: None,
-        content: None,
+        system: None,
     };
-    if group.is_empty() {
-        pv.trouble = Some(format!("the LVM volume on {device} is in no group"));
-        return Ok(pv);
-    }
-    pv.size = number(size)?;
-    pv.extent = number(extent)?;
-    if missing != "0" {
-        pv.trouble = Some(format!(
-            "the volume group {group} is partial: {missing} of its {count} physical volumes are on other disks"
-        ));
-    } else if count != "1" {
-        pv.trouble = Some(format!(
-            "the volume group {group} has {count} physical volumes"
-        ));
-    }
-    let columns = "lv_path,vg_name,segtype";
-    let volumes = appliance.ask(&format!("debug sh \"{}\"", lvm("lvs", columns)))?;
-    for row in self::rows(&volumes, columns) {
-        let [path, of, segments] = &row[..] else {
-            continue;
+    let [group] = &lvm.groups[..] else {
+        return Ok(lvm);
+    };
+    let of_group = group.name.clone();
+    for volume in structures(&appliance.ask("lvs-full")?) {
+        let name = format!("{of_group}/{}", volume.text("lv_name")?);
+        let attributes = volume.text("lv_attr")?.to_owned();
+        // What is not plain or not active has no device of its own.
+        let is_there = attributes.starts_with('-') && attributes.chars().nth(4) == Some('a');
+        let content = if is_there {
+            type_of(appliance, &format!("/dev/{name}"))?
+        } else {
+            String::new()
         };
-        // One of several pieces has a line for each.
-        let is_known = pv.volumes.iter().any(|volume| volume.path == *path);
-        if of == group && !(is_known && segments == "linear") {
-            pv.volumes.push(Volume {
-                path: path.clone(),
-                segments: segments.clone(),
-            });
+        lvm.volumes.push(Volume {
+            name,
+            attributes,
+            size: volume.number("lv_size")?,
+            content,
+        });
+    }
+    if let Ok(volume) = lvm.choose(choice.volume) {
+        let (path, name) = (volume.path(), volume.content.clone());
+        if let Some(kind) = Kind::named(&name) {
+            lvm.system = Some(file_system(appliance, &path, kind, name)?);
         }
     }
-    if pv.volumes.len() > 1 {
-        // What cannot be recognized has no root.
-        let roots = appliance.ask("inspect-os").unwrap_or_default();
-        let mut roots = roots.lines().map(|root| root.trim().to_owned());
-        pv.root = roots.next().filter(|_| roots.next().is_none());
-    }
-    if pv.trouble.is_none() {
-        if let Ok(path) = pv.chosen().map(|volume| volume.path.clone()) {
-            pv.content = Some(Box::new(content_of_volume(appliance, &path)?));
-        }
-    }
-    Ok(pv)
+    Ok(lvm)
 }
 
-/// Another PV inside a logical volume is none that could be grown.
-fn content_of_volume(appliance: &mut Appliance, path: &str) -> Result<Content> {
-    let found = appliance.ask(&format!("vfs-type {}", word(path)?))?;
-    match found.trim() {
-        "LVM2_member" => Ok(Content::Other("LVM".to_owned())),
-        _ => content(appliance, path),
-    }
-}
-
-/// The answer of a program in the appliance to its command with `device` behind it.
-///
-/// The names of libguestfs' commands are not those of the kernel there: that one numbers the disk
-/// and the appliance's own in the order in which they turn up. A path tells them apart.
-fn run_on(appliance: &mut Appliance, command: &str, device: &str) -> Result<String> {
-    let path = match device.strip_prefix(DISK) {
-        None => device.to_owned(),
-        Some("") => BY_PATH.to_owned(),
-        Some(number) => format!("{BY_PATH}-part{number}"),
+fn groups(appliance: &mut Appliance) -> Result<Vec<Group>> {
+    let listing = appliance.ask("vgs-full")?;
+    let group = |facts: Structure<'_>| {
+        Ok(Group {
+            name: facts.text("vg_name")?.to_owned(),
+            attributes: facts.text("vg_attr")?.to_owned(),
+            extent: facts.number("vg_extent_size")?,
+            free: facts.number("vg_free_count")?,
+        })
     };
-    // Whoever has had the table open makes udev name its partitions again.
-    let script = format!("udevadm settle; set -- {path}; {command} $(readlink -f $1)");
-    appliance.ask(&format!("debug sh \"{script}\""))
+    structures(&listing).map(group).collect()
 }
 
-/// The command of an LVM report.
-fn lvm(report: &str, columns: &str) -> String {
-    let options = "--noheadings --nosuffix --units b";
-    format!("lvm {report} {options} --separator {SEPARATOR} -o {columns}")
+/// The extents of the only volume group that are nobody's, and the size of one in bytes.
+pub(super) fn free_extents(appliance: &mut Appliance) -> Result<(u64, u64)> {
+    match &groups(appliance)?[..] {
+        [group] => Ok((group.free, group.extent)),
+        groups => Err(Error::new(format!(
+            "{} volume groups, expected one",
+            groups.len()
+        ))),
+    }
 }
 
-/// Rows of an LVM report.
-fn rows(answer: &str, columns: &str) -> Vec<Vec<String>> {
-    let fields = |line: &str| -> Vec<String> {
-        let fields = line.trim().split(SEPARATOR);
-        fields.map(|field| field.trim().to_owned()).collect()
-    };
-    let wanted = columns.split(',').count();
-    let rows = answer.lines().map(fields);
-    rows.filter(|row| row.len() == wanted).collect()
+/// The size of a logical volume, in bytes.
+pub(super) fn size_of(appliance: &mut Appliance, device: &str) -> Result<u64> {
+    number(&appliance.ask(&format!("blockdev-getsize64 {}", word(device)?))?)
+}
+
+/// The size of a file system that has grown, in bytes.
+pub(super) fn grown_size(appliance: &mut Appliance, system: &FileSystem) -> Result<u64> {
+    let device = &system.device;
+    match system.kind {
+        Kind::Ext => ext(appliance, device).map(|(size, _)| size),
+        Kind::Xfs => xfs(appliance, device),
+        Kind::Btrfs | Kind::Ntfs => size_by_mount(appliance, device),
+    }
+}
+
+/// Whether the NTFS on a device fills it, but for what is not worth a step.
+pub(super) fn fills_device(appliance: &mut Appliance, device: &str) -> Result<bool> {
+    let room = size_of(appliance, device)?;
+    let size = size_by_mount(appliance, device)?;
+    Ok(room.saturating_sub(size) < WORTH)
+}
+
+/// For those that only tell it so. A mount for reading takes no notice of what Windows is to check.
+fn size_by_mount(appliance: &mut Appliance, device: &str) -> Result<u64> {
+    appliance.ask(&format!("mount-ro {device} /"))?;
+    let size = mounted_size(appliance)?;
+    appliance.ask("umount /")?;
+    Ok(size)
+}
+
+/// The size of the file system that is mounted, in bytes.
+fn mounted_size(appliance: &mut Appliance) -> Result<u64> {
+    let facts = appliance.ask("statvfs /")?;
+    let blocks: u64 = number(field(&facts, "blocks:")?)?;
+    let block: u64 = number(field(&facts, "frsize:")?)?;
+    Ok(blocks.saturating_mul(block))
+}
+
+/// One of guestfish's structures: `[0] = {`, a line `name: value` for each field, `}`.
+struct Structure<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Structure<'a> {
+    fn text(&self, name: &str) -> Result<&'a str> {
+        let found = self.0.get(name).copied();
+        found.ok_or_else(|| Error::new(format!("{name:?} is not in the appliance's answer")))
+    }
+
+    fn number<N: FromStr<Err: std::error::Error>>(&self, name: &str) -> Result<N> {
+        number(self.text(name)?)
+    }
+}
+
+fn structures(listing: &str) -> impl Iterator<Item = Structure<'_>> {
+    // The first piece is what stands before the first one.
+    listing.split("] = {").skip(1).map(|text| {
+        let fields = text.lines().filter_map(|line| line.trim().split_once(':'));
+        Structure(fields.map(|(name, value)| (name, value.trim())).collect())
+    })
 }
 
 /// What stands behind `name` in one of the lines.
@@ -320,4 +360,23 @@ fn number<N: FromStr<Err: std::error::Error>>(text: &str) -> Result<N> {
     let text = text.trim();
     text.parse()
         .context(format!("the appliance's answer {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structures_of_guestfish() -> Result {
+        let listing = "[0] = {\n  part_num: 1\n  part_start: 1048576\n  name: a: b\n}\n[1] = {\n  part_num: 12\n  tags: \n}\n";
+        let found: Vec<_> = structures(listing).collect();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].number::<u64>("part_start")?, 1_048_576);
+        assert_eq!(found[0].text("name")?, "a: b");
+        assert_eq!(found[1].number::<u32>("part_num")?, 12);
+        assert_eq!(found[1].text("tags")?, "");
+        assert!(found[1].text("part_start").is_err());
+        assert_eq!(structures("").count(), 0);
+        Ok(())
+    }
 }

@@ -3,20 +3,51 @@
 //! From what is on a disk to the steps that make it use the room behind it. A pure function: the
 //! looking is done before, the writing after.
 
+use super::step::{Action, Step};
 use crate::{Error, Result};
 
 /// Less than this is not worth a step: the ends of tables, groups and extents leave as much.
-const SLACK: u64 = 16 << 20;
-/// Where an MBR cannot reach: sectors are counted in 32 bits.
-const MBR_END: u64 = (1 << 32) * 512;
+pub(super) const WORTH: u64 = 16 << 20;
+const MIB: u64 = 1 << 20;
+const SECTOR: u64 = 512;
+/// An MBR counts sectors in 32 bits: the last one that it can name.
+const MBR_LAST_SECTOR: u32 = u32::MAX;
+/// The sectors behind the last usable one of a GPT, and that one itself: where parted has a partition
+/// end.
+const GPT_END: u32 = 34;
 /// The disk in the appliance.
 pub(super) const DISK: &str = "/dev/sda";
-/// Types of partitions that belong to the firmware or to a system's recovery, on GPT and MBR.
-const RECOVERY: [&str; 2] = ["DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "0x27"];
-const PROTECTIVE: &str = "0xee";
+
+/// Types of GPT's partitions that are somebody's in particular, whatever is in them. From the UEFI
+/// specification 2.10 (5.3.3), Microsoft's documentation of `PARTITION_INFORMATION_GPT`, and systemd's
+/// Discoverable Partitions Specification.
+const GPT_RESERVED: [(&str, &str); 9] = [
+    ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EFI system"),
+    ("21686148-6449-6E6F-744E-656564454649", "BIOS boot"),
+    ("E3C9E316-0B5C-4DB8-817D-F92DF00215AE", "Microsoft reserved"),
+    ("DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "Windows recovery"),
+    (
+        "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3",
+        "dynamic disk's database",
+    ),
+    ("AF9B60A0-1431-4F62-BC68-3311714A69AD", "dynamic disk"),
+    ("E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D", "Storage Spaces"),
+    ("A19D880F-05FC-4D3B-A006-743F0F84911E", "RAID"),
+    ("0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "swap"),
+];
+/// The same of an MBR, by their numbers in `sfdisk --list-types`.
+const MBR_RESERVED: [(&str, &str); 7] = [
+    ("0x12", "Compaq diagnostics"),
+    ("0x27", "Windows recovery"),
+    ("0x42", "dynamic disk"),
+    ("0x82", "swap"),
+    ("0xee", "GPT"),
+    ("0xef", "EFI system"),
+    ("0xfd", "RAID"),
+];
 
 /// What is on a disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// Of the disk, in bytes.
     pub(super) size: u64,
@@ -35,10 +66,24 @@ pub(super) enum Table {
     Other(String),
 }
 
-#[derive(Debug, Clone)]
+impl Table {
+    /// parted's name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Table::None => "no partition table",
+            Table::Gpt => "gpt",
+            Table::Mbr => "msdos",
+            Table::Other(name) => name,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Partition {
     pub(super) number: u32,
-    /// The last byte.
+    /// The first byte.
+    pub(super) start: u64,
+    /// The byte behind the last one.
     pub(super) end: u64,
     pub(super) role: Role,
     /// Its type: a GUID on GPT, `0x83` and the like on MBR.
@@ -53,20 +98,22 @@ pub(super) enum Role {
     Logical,
 }
 
-/// What a partition, a logical volume or a whole disk holds.
-#[derive(Debug, Clone)]
+/// What a partition or a whole disk holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     FileSystem(FileSystem),
-    Pv(Pv),
-    /// Something that cannot be grown, in words.
+    Lvm(Lvm),
+    /// Something that cannot be grown, by libblkid's name; empty where that has none.
     Other(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileSystem {
     pub(super) device: String,
     pub(super) kind: Kind,
-    /// In bytes.
+    /// libblkid's name: `ext4`.
+    pub(super) name: String,
+    /// In bytes; 0 until it was mounted, where only that tells.
     pub(super) size: u64,
     /// The size of its device.
     pub(super) room: u64,
@@ -82,31 +129,104 @@ pub(super) enum Kind {
     Ntfs,
 }
 
-/// A physical volume of LVM.
-#[derive(Debug, Clone)]
-pub(super) struct Pv {
+impl Kind {
+    /// The kind of what libblkid calls so, if it can grow.
+    pub(super) fn named(name: &str) -> Option<Kind> {
+        match name {
+            "ext2" | "ext3" | "ext4" => Some(Kind::Ext),
+            "xfs" => Some(Kind::Xfs),
+            "btrfs" => Some(Kind::Btrfs),
+            "ntfs" => Some(Kind::Ntfs),
+            _ => None,
+        }
+    }
+}
+
+/// All that LVM sees on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lvm {
+    /// The physical volume that lies last.
     pub(super) device: String,
-    /// What LVM knows of, in bytes.
-    pub(super) size: u64,
-    /// The size of its device.
+    /// How many physical volumes LVM knows, those that are missing included.
+    pub(super) volumes_of_disk: usize,
+    /// The size of the device, in bytes.
     pub(super) room: u64,
-    /// The unit in which LVM hands out room.
-    pub(super) extent: u64,
-    /// Why it must not be touched.
-    pub(super) trouble: Option<String>,
+    /// Where its first extent begins.
+    pub(super) first_extent: u64,
+    /// How many extents it has.
+    pub(super) extents: u64,
+    pub(super) groups: Vec<Group>,
     pub(super) volumes: Vec<Volume>,
-    /// The device of `/`, where that could be told.
-    pub(super) root: Option<String>,
-    /// Of the volume that is to grow, if there is one.
-    pub(super) content: Option<Box<Content>>,
+    /// Of the volume that is to grow, if it can be told which.
+    pub(super) system: Option<FileSystem>,
+}
+
+/// A volume group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) name: String,
+    /// LVM's letters, `wz--n-`.
+    pub(super) attributes: String,
+    /// The unit in which it hands out room, in bytes.
+    pub(super) extent: u64,
+    /// How many of them are nobody's.
+    pub(super) free: u64,
 }
 
 /// A logical volume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Volume {
-    pub(super) path: String,
-    /// How its data is laid out, in LVM's word.
-    pub(super) segments: String,
+    /// `cl/root`.
+    pub(super) name: String,
+    /// LVM's letters, `-wi-a-----`.
+    pub(super) attributes: String,
+    /// In bytes.
+    pub(super) size: u64,
+    /// The name of its content.
+    pub(super) content: String,
+}
+
+impl Volume {
+    /// Its path in the appliance.
+    pub(super) fn path(&self) -> String {
+        format!("/dev/{}", self.name)
+    }
+}
+
+/// What the administrator has said of a disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// The logical volume that is to grow, `root` or `cl/root`.
+    pub volume: Option<&'a str>,
+    /// The disk itself was named, so that a disk without anything to grow is worth a word.
+    pub is_named: bool,
+}
+
+/// Whether this can name a logical volume, with its group or without, in the characters that LVM allows
+/// (lvm(8), "Valid names").
+pub fn is_volume_name(name: &str) -> bool {
+    let is_name = |part: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
+        !part.is_empty() && !part.starts_with('-') && part.bytes().all(is_plain)
+    };
+    match name.split_once('/') {
+        Some((group, volume)) => is_name(group) && is_name(volume),
+        None => is_name(name),
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// The number of the partition; none if it is the whole disk.
+    pub(super) partition: Option<u32>,
+    /// The name of the logical volume.
+    pub(super) volume: Option<String>,
+    /// The file system as it is.
+    pub(super) system: FileSystem,
+    /// Part of the disk stays out of reach.
+    pub(super) warning: Option<&'static str>,
 }
 
 /// The partition that ends last, whatever its number. An extended one is only a container.
@@ -115,443 +235,300 @@ pub(super) fn last(partitions: &[Partition]) -> Option<&Partition> {
     data.max_by_key(|one| one.end)
 }
 
-impl Pv {
-    /// The logical volume that is to grow.
+/// The file system that is to grow.
+pub(super) fn system(found: &mut Found) -> Option<&mut FileSystem> {
+    match &mut found.content {
+        Some(Content::FileSystem(system)) => Some(system),
+        Some(Content::Lvm(lvm)) => lvm.system.as_mut(),
+        _ => None,
+    }
+}
+
+impl Lvm {
+    /// The logical volume that is to grow: the named one, or the only one with a file system that can.
     ///
     /// # Errors
-    /// None, or several and it cannot be told which.
-    pub(super) fn chosen(&self) -> Result<&Volume> {
-        let root = self.root.as_ref();
-        match &self.volumes[..] {
-            [] => Err(Error::new("a volume group without logical volumes")),
-            [only] => Ok(only),
-            several => {
-                let is_root = |volume: &&Volume| Some(&volume.path) == root;
-                several.iter().find(is_root).ok_or_else(|| {
-                    Error::new("several logical volumes, of which none is known to be /")
-                })
+    /// None, or several.
+    pub(super) fn choose(&self, wanted: Option<&str>) -> Result<&Volume> {
+        let growable = |volume: &&Volume| Kind::named(&volume.content).is_some();
+        let growable: Vec<&Volume> = self.volumes.iter().filter(growable).collect();
+        let is_wanted = |volume: &&&Volume| {
+            let short = volume.name.rsplit('/').next();
+            wanted.is_none_or(|wanted| volume.name == wanted || short == Some(wanted))
+        };
+        let fits: Vec<&&Volume> = growable.iter().filter(is_wanted).collect();
+        match (&fits[..], &growable[..]) {
+            ([one], _) => Ok(one),
+            (_, []) => Err(Error::new(
+                "no logical volume holds a file system that can grow",
+            )),
+            _ => {
+                let names: Vec<&str> = growable.iter().map(|one| one.name.as_str()).collect();
+                Err(Error::new(format!("name one of {}", names.join(", "))))
             }
         }
     }
 
-    fn is_short(&self) -> bool {
-        self.room.saturating_sub(self.size) > self.slack()
-    }
-
-    fn slack(&self) -> u64 {
-        SLACK.max(2 * self.extent)
+    /// How many extents the physical volume would have in `room` bytes beyond those that it has.
+    fn gained_extents(&self, room: u64, extent: u64) -> u64 {
+        let whole = room.saturating_sub(self.first_extent) / extent.max(1);
+        whole.saturating_sub(self.extents)
     }
 }
 
-impl Content {
-    /// Whether it fills less than its device.
-    fn is_short(&self) -> bool {
-        match self {
-            Content::FileSystem(system) => system.room.saturating_sub(system.size) > SLACK,
-            Content::Pv(pv) => {
-                pv.is_short() || pv.content.as_ref().is_some_and(|inner| inner.is_short())
-            }
-            Content::Other(_) => false,
-        }
-    }
-}
-
-/// The steps, as commands of guestfish; none if there is nothing to grow.
+/// The steps; none if there is nothing to grow.
 ///
 /// # Errors
 /// There would be something to grow, but not safely: what was found, and why.
-pub(super) fn plan(found: &Found) -> Result<Vec<String>> {
-    let Some(content) = &found.content else {
-        return Ok(Vec::new());
-    };
-    let slack = match content {
-        Content::Pv(pv) => pv.slack(),
-        _ => SLACK,
-    };
-    let end = last(&found.partitions).map(|last| last.end + 1);
-    let behind = end.map_or(0, |end| found.size.saturating_sub(end));
-    let is_behind = behind > slack;
-    // Of a whole disk only its own content can tell whether it has been enlarged.
-    let is_unknown = found.table == Table::None && matches!(content, Content::Other(_));
-    if !is_behind && !is_unknown && !content.is_short() {
-        return Ok(Vec::new());
+pub(super) fn plan(found: &Found, choice: Choice<'_>) -> Result<Option<Plan>> {
+    let gain = gain_of_table(found);
+    match refusal(found, choice) {
+        Some(_) if gain.max(gain_of_content(found, choice)) < WORTH && !is_unknown_disk(found) => {
+            Ok(None)
+        }
+        // Of a whole disk with something unknown nobody can tell whether it was enlarged.
+        Some(_) if is_unknown_disk(found) && !choice.is_named => Ok(None),
+        Some(refusal) => Err(Error::new(refusal)),
+        None => steps(found, choice, gain),
     }
+}
+
+/// No table, and nothing on the disk whose size can be told.
+fn is_unknown_disk(found: &Found) -> bool {
+    found.table == Table::None && matches!(found.content, Some(Content::Other(_)))
+}
+
+/// The byte behind the last one that a partition can have.
+fn usable_end(found: &Found) -> u64 {
+    match found.table {
+        Table::Gpt => found.size.saturating_sub(u64::from(GPT_END) * SECTOR),
+        Table::Mbr => found.size.min((u64::from(MBR_LAST_SECTOR) + 1) * SECTOR),
+        _ => found.size,
+    }
+}
+
+/// The bytes behind the last partition; none without a table. What lies in an extended one ends before
+/// that does, which may have been enlarged already.
+fn gain_of_table(found: &Found) -> u64 {
+    let end = match last(&found.partitions) {
+        Some(last) if last.role == Role::Logical => Some(last.end),
+        _ => found.partitions.iter().map(|one| one.end).max(),
+    };
+    end.map_or(0, |end| usable_end(found).saturating_sub(end))
+}
+
+/// The bytes by which a physical volume or a file system is shorter than its device.
+fn gain_of_content(found: &Found, choice: Choice<'_>) -> u64 {
+    let short = |system: &FileSystem| match system.size {
+        0 => 0,
+        size => system.room.saturating_sub(size),
+    };
+    match &found.content {
+        Some(Content::FileSystem(system)) => short(system),
+        Some(Content::Lvm(lvm)) => {
+            let extent = lvm.groups.first().map_or(0, |group| group.extent);
+            let gained = lvm.gained_extents(lvm.room, extent) * extent;
+            let system = lvm.choose(choice.volume).ok().and(lvm.system.as_ref());
+            gained.max(system.map_or(0, short))
+        }
+        _ => 0,
+    }
+}
+
+/// Why the disk is left alone: the first rule that holds.
+fn refusal(found: &Found, choice: Choice<'_>) -> Option<String> {
+    if let Table::Other(name) = &found.table {
+        return Some(format!("partition table {name}, expected gpt or msdos"));
+    }
+    let is_gpt = |one: &&Partition| found.table == Table::Mbr && one.kind == "0xee";
+    if found.partitions.iter().any(|one| is_gpt(&one)) {
+        return Some("an MBR that protects a GPT which cannot be read".to_owned());
+    }
+    let last = last(&found.partitions);
+    let place = last.map_or("the whole disk".to_owned(), |last| {
+        format!("partition {}", last.number)
+    });
+    let lies_last = |what: &str| match last {
+        Some(_) => format!("{place} ({what}) lies last"),
+        None => format!("{what} takes the whole disk"),
+    };
+    let extended = found
+        .partitions
+        .iter()
+        .find(|one| one.role == Role::Extended);
+    if let Some(extended) = extended {
+        let is_behind =
+            last.is_none_or(|last| last.role != Role::Logical && last.end < extended.end);
+        if is_behind {
+            let number = extended.number;
+            return Some(format!("partition {number} (extended, empty) lies last"));
+        }
+    }
+    let reserved = last.and_then(|last| {
+        let mut known = GPT_RESERVED.iter().chain(&MBR_RESERVED);
+        known.find(|(kind, _)| last.kind.eq_ignore_ascii_case(kind))
+    });
+    match &found.content {
+        Some(Content::Other(what)) if what.is_empty() => Some(lies_last("something unknown")),
+        Some(Content::Other(what)) => Some(lies_last(what)),
+        Some(_) if reserved.is_some() => reserved.map(|(_, name)| lies_last(name)),
+        Some(Content::Lvm(lvm)) => lvm_refusal(lvm, choice),
+        Some(Content::FileSystem(_)) if choice.volume.is_some() => {
+            let volume = choice.volume.unwrap_or_default();
+            Some(format!("{place} holds no LVM, but {volume} is named"))
+        }
+        Some(Content::FileSystem(system)) => system.trouble.clone(),
+        None => None,
+    }
+}
+
+fn lvm_refusal(lvm: &Lvm, choice: Choice<'_>) -> Option<String> {
+    if lvm.volumes_of_disk != 1 {
+        let count = lvm.volumes_of_disk;
+        return Some(match &lvm.groups[..] {
+            [group] => {
+                let name = &group.name;
+                format!("the volume group {name} has {count} physical volumes, expected one")
+            }
+            _ => format!("{count} physical volumes of LVM, expected one"),
+        });
+    }
+    let group = match &lvm.groups[..] {
+        [group] => group,
+        [] => return Some("the physical volume is in no volume group".to_owned()),
+        several => {
+            return Some(format!("{} volume groups, expected one", several.len()));
+        }
+    };
+    if !group.attributes.starts_with("wz--n") {
+        let (name, attributes) = (&group.name, &group.attributes);
+        return Some(format!(
+            "the volume group {name} is {attributes:?}, expected one that is whole, writable and resizeable (wz--n)"
+        ));
+    }
+    let is_plain = |volume: &&Volume| volume.attributes.starts_with('-');
+    if let Some(other) = lvm.volumes.iter().find(|volume| !is_plain(volume)) {
+        let (name, kind) = (&other.name, volume_kind(&other.attributes));
+        return Some(format!("the logical volume {name} is {kind}"));
+    }
+    match lvm.choose(choice.volume) {
+        Err(error) => Some(error.to_string()),
+        Ok(_) => lvm
+            .system
+            .as_ref()
+            .and_then(|system| system.trouble.clone()),
+    }
+}
+
+/// What the first letter of a logical volume's attributes stands for: lvs(8).
+fn volume_kind(attributes: &str) -> String {
+    let kind = match attributes.chars().next().unwrap_or_default() {
+        'C' => "a cache",
+        'm' | 'M' => "a mirror",
+        'o' | 'O' => "the origin of a snapshot",
+        'r' | 'R' => "a RAID",
+        's' | 'S' => "a snapshot",
+        't' => "a thin pool",
+        'T' | 'D' => "part of a thin or VDO pool",
+        'V' => "thin",
+        'v' => "virtual",
+        'd' => "a VDO pool",
+        'g' => "with integrity",
+        other => return format!("of the kind {other:?}"),
+    };
+    kind.to_owned()
+}
+
+/// The steps of a disk that may be grown.
+fn steps(found: &Found, choice: Choice<'_>, gain: u64) -> Result<Option<Plan>> {
+    let last = last(&found.partitions);
+    let is_longer = gain >= WORTH;
+    let (system, volume) = match &found.content {
+        None | Some(Content::Other(_)) => return Ok(None),
+        Some(Content::FileSystem(system)) => (system, None),
+        Some(Content::Lvm(lvm)) => match &lvm.system {
+            Some(system) => (system, Some(lvm.choose(choice.volume)?)),
+            None => return Ok(None),
+        },
+    };
     let mut steps = Vec::new();
-    if is_behind {
-        partition_steps(found, &mut steps)?;
+    let mut warning = None;
+    if let Some(last) = last.filter(|_| is_longer) {
+        warning = table_steps(found, last, &mut steps);
     }
-    content_steps(content, is_behind, &mut steps)?;
-    Ok(steps)
+    let mut is_system_longer = is_longer;
+    if let (Some(Content::Lvm(lvm)), Some(volume)) = (&found.content, volume) {
+        let room = match last {
+            Some(last) if is_longer => usable_end(found).saturating_sub(last.start),
+            _ => lvm.room,
+        };
+        let extent = lvm.groups.first().map_or(0, |group| group.extent);
+        let gained = lvm.gained_extents(room, extent) * extent;
+        is_system_longer = gained >= WORTH;
+        if is_system_longer {
+            steps.push(Step::new(&lvm.device, Action::ResizePv));
+            let mib = (volume.size + gained) / MIB;
+            steps.push(Step::new(&volume.path(), Action::ResizeLv { mib }));
+        } else {
+            // Not even one whole extent: a longer partition would be of no use to anybody.
+            steps.clear();
+            warning = None;
+        }
+    }
+    if !is_system_longer && system.room.saturating_sub(system.size) < WORTH {
+        return Ok(None);
+    }
+    system_steps(system, &mut steps);
+    Ok(Some(Plan {
+        steps,
+        partition: last.map(|last| last.number),
+        volume: volume.map(|volume| volume.name.clone()),
+        system: system.clone(),
+        warning,
+    }))
 }
 
-fn partition_steps(found: &Found, steps: &mut Vec<String>) -> Result {
-    let Some(last) = last(&found.partitions) else {
-        return Ok(());
+fn table_steps(found: &Found, last: &Partition, steps: &mut Vec<Step>) -> Option<&'static str> {
+    let mut resize = |number, end| {
+        steps.push(Step::new(DISK, Action::ResizePartition { number, end }));
     };
-    let number = last.number;
-    let refused = |why: &str| Err(Error::new(format!("partition {number} is the last: {why}")));
-    if RECOVERY.contains(&last.kind.as_str()) {
-        return refused("it is for recovery");
+    if found.table == Table::Gpt {
+        steps.push(Step::new(DISK, Action::ExpandGpt));
+        let end = -i64::from(GPT_END);
+        let number = last.number;
+        steps.push(Step::new(DISK, Action::ResizePartition { number, end }));
+        return None;
     }
-    let end = match &found.table {
-        Table::None => return Ok(()),
-        Table::Other(name) => {
-            return Err(Error::new(format!(
-                "a partition table of the kind {name}, expected GPT or MBR"
-            )));
-        }
-        Table::Gpt => {
-            steps.push(format!("part-expand-gpt {DISK}"));
-            -34
-        }
-        Table::Mbr => {
-            let is_gpt = |one: &Partition| one.kind == PROTECTIVE;
-            if found.partitions.iter().any(is_gpt) {
-                return Err(Error::new(
-                    "an MBR that protects a GPT which cannot be read",
-                ));
-            }
-            if found.size > MBR_END {
-                return Err(Error::new(
-                    "an MBR on a disk of more than 2 TiB, which it cannot reach",
-                ));
-            }
-            let is_extended = |one: &&Partition| one.role == Role::Extended;
-            let extended = found.partitions.iter().find(is_extended);
-            match extended {
-                Some(extended) if last.role == Role::Logical => {
-                    steps.push(format!("part-resize {DISK} {} -1", extended.number));
-                }
-                Some(extended) if extended.end > last.end => {
-                    return refused("an extended one without logical ones lies behind it");
-                }
-                _ => {}
-            }
-            -1
-        }
+    let is_out_of_reach = found.size > usable_end(found);
+    let end = if is_out_of_reach {
+        i64::from(MBR_LAST_SECTOR)
+    } else {
+        -1
     };
-    steps.push(format!("part-resize {DISK} {number} {end}"));
-    Ok(())
+    let extended = found
+        .partitions
+        .iter()
+        .find(|one| one.role == Role::Extended);
+    if let Some(extended) = extended.filter(|_| last.role == Role::Logical) {
+        resize(extended.number, end);
+    }
+    resize(last.number, end);
+    is_out_of_reach
+        .then_some("an MBR reaches no further than 2 TiB, the rest of the disk stays unused")
 }
 
-/// `is_enlarged`: the device of the content has got more room by a step before.
-fn content_steps(content: &Content, is_enlarged: bool, steps: &mut Vec<String>) -> Result {
-    match content {
-        Content::Other(what) => Err(Error::new(format!(
-            "{what} lies last, which cannot be grown"
-        ))),
-        Content::FileSystem(system) => file_system_steps(system, steps),
-        Content::Pv(pv) => {
-            if let Some(trouble) = &pv.trouble {
-                return Err(Error::new(trouble));
-            }
-            let mut volumes = pv.volumes.iter();
-            if let Some(other) = volumes.find(|one| one.segments != "linear") {
-                return Err(Error::new(format!(
-                    "a logical volume is {}, expected linear ones only",
-                    other.segments
-                )));
-            }
-            let volume = pv.chosen()?;
-            if is_enlarged || pv.is_short() {
-                steps.push(format!("pvresize {}", pv.device));
-                steps.push(format!("lvresize-free {} 100", volume.path));
-            }
-            match pv.content.as_deref() {
-                Some(Content::FileSystem(system)) => file_system_steps(system, steps),
-                Some(Content::Other(what)) => Err(Error::new(format!(
-                    "{what} is in the logical volume {}, which cannot be grown",
-                    volume.path
-                ))),
-                Some(Content::Pv(_)) | None => Err(Error::new(format!(
-                    "the logical volume {} holds no file system",
-                    volume.path
-                ))),
-            }
-        }
-    }
-}
-
-fn file_system_steps(system: &FileSystem, steps: &mut Vec<String>) -> Result {
-    if let Some(trouble) = &system.trouble {
-        return Err(Error::new(trouble));
-    }
-    let device = &system.device;
-    let mut mounted = |step: &str| {
-        let all = [&format!("mount {device} /"), step, "umount /"];
-        steps.extend(all.map(str::to_owned));
+fn system_steps(system: &FileSystem, steps: &mut Vec<Step>) {
+    let actions: &[Action] = match system.kind {
+        Kind::Ext => &[Action::CheckExt, Action::ResizeExt],
+        Kind::Xfs => &[Action::Mount, Action::GrowXfs, Action::Unmount],
+        Kind::Btrfs => &[Action::Mount, Action::GrowBtrfs, Action::Unmount],
+        Kind::Ntfs => &[Action::ResizeNtfs],
     };
-    match system.kind {
-        Kind::Xfs => mounted("xfs-growfs /"),
-        Kind::Btrfs => mounted("btrfs-filesystem-resize /"),
-        Kind::Ntfs => steps.push(format!("ntfsresize {device}")),
-        Kind::Ext => {
-            steps.push(format!("e2fsck {device} correct:true"));
-            steps.push(format!("resize2fs {device}"));
-        }
-    }
-    Ok(())
+    steps.extend(
+        actions
+            .iter()
+            .map(|action| Step::new(&system.device, *action)),
+    );
 }
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    fn partition(number: u32, end: u64, role: Role, kind: &str) -> Partition {
-        Partition {
-            number,
-            end: end * MIB - 1,
-            role,
-            kind: kind.to_owned(),
-        }
-    }
-
-    fn primary(number: u32, end: u64) -> Partition {
-        partition(number, end, Role::Primary, "0x83")
-    }
-
-    /// A file system that fills `size` of `room` MiB.
-    fn system(kind: Kind, device: &str, size: u64, room: u64) -> Content {
-        Content::FileSystem(FileSystem {
-            device: device.to_owned(),
-            kind,
-            size: size * MIB,
-            room: room * MIB,
-            trouble: None,
-        })
-    }
-
-    fn ext(device: &str) -> Content {
-        system(Kind::Ext, device, 90, 90)
-    }
-
-    fn dirty() -> Content {
-        match ext("/dev/sda1") {
-            Content::FileSystem(system) => Content::FileSystem(FileSystem {
-                trouble: Some("dirty".to_owned()),
-                ..system
-            }),
-            other => other,
-        }
-    }
-
-    fn pv(volumes: &[(&str, &str)], root: Option<&str>, content: Content) -> Pv {
-        let volume = |(path, segments): &(&str, &str)| Volume {
-            path: (*path).to_owned(),
-            segments: (*segments).to_owned(),
-        };
-        Pv {
-            device: "/dev/sda2".to_owned(),
-            size: 88 * MIB,
-            room: 90 * MIB,
-            extent: 4 * MIB,
-            trouble: None,
-            volumes: volumes.iter().map(volume).collect(),
-            root: root.map(str::to_owned),
-            content: Some(Box::new(content)),
-        }
-    }
-
-    fn disk(size: u64, table: Table, partitions: &[Partition], content: Content) -> Found {
-        Found {
-            size: size * MIB,
-            table,
-            partitions: partitions.to_vec(),
-            content: Some(content),
-        }
-    }
-
-    #[test]
-    fn what_is_grown() {
-        let two = [primary(1, 10), primary(2, 100)];
-        let one = pv(&[("/dev/vg/root", "linear")], None, ext("/dev/vg/root"));
-        let several = [("/dev/vg/home", "linear"), ("/dev/vg/root", "linear")];
-        let several = pv(&several, Some("/dev/vg/root"), ext("/dev/vg/root"));
-        let short = Pv {
-            size: 40 * MIB,
-            ..one.clone()
-        };
-        let inner = pv(
-            &[("/dev/vg/root", "linear")],
-            None,
-            system(Kind::Ext, "/dev/vg/root", 40, 90),
-        );
-        let logical = [
-            primary(1, 10),
-            partition(2, 100, Role::Extended, "0x05"),
-            partition(5, 50, Role::Logical, "0x83"),
-            partition(6, 100, Role::Logical, "0x83"),
-        ];
-        let whole = |content| disk(200, Table::None, &[], content);
-        for (found, steps) in [
-            (
-                disk(200, Table::Gpt, &two, ext("/dev/sda2")),
-                "part-expand-gpt /dev/sda; part-resize /dev/sda 2 -34; \
-                 e2fsck /dev/sda2 correct:true; resize2fs /dev/sda2",
-            ),
-            (
-                disk(
-                    200,
-                    Table::Mbr,
-                    &two,
-                    system(Kind::Xfs, "/dev/sda2", 90, 90),
-                ),
-                "part-resize /dev/sda 2 -1; mount /dev/sda2 /; xfs-growfs /; umount /",
-            ),
-            (
-                disk(
-                    200,
-                    Table::Mbr,
-                    &logical,
-                    system(Kind::Ntfs, "/dev/sda6", 50, 50),
-                ),
-                "part-resize /dev/sda 2 -1; part-resize /dev/sda 6 -1; ntfsresize /dev/sda6",
-            ),
-            // The last one is that which ends last.
-            (
-                disk(
-                    200,
-                    Table::Mbr,
-                    &[primary(1, 100), primary(2, 10)],
-                    ext("/dev/sda1"),
-                ),
-                "part-resize /dev/sda 1 -1; e2fsck /dev/sda1 correct:true; resize2fs /dev/sda1",
-            ),
-            (
-                disk(200, Table::Mbr, &two, Content::Pv(one.clone())),
-                "part-resize /dev/sda 2 -1; pvresize /dev/sda2; lvresize-free /dev/vg/root 100; \
-                 e2fsck /dev/vg/root correct:true; resize2fs /dev/vg/root",
-            ),
-            (
-                disk(200, Table::Mbr, &two, Content::Pv(several)),
-                "part-resize /dev/sda 2 -1; pvresize /dev/sda2; lvresize-free /dev/vg/root 100; \
-                 e2fsck /dev/vg/root correct:true; resize2fs /dev/vg/root",
-            ),
-            (
-                whole(system(Kind::Btrfs, "/dev/sda", 100, 200)),
-                "mount /dev/sda /; btrfs-filesystem-resize /; umount /",
-            ),
-            (
-                whole(Content::Pv(short)),
-                "pvresize /dev/sda2; lvresize-free /dev/vg/root 100; \
-                 e2fsck /dev/vg/root correct:true; resize2fs /dev/vg/root",
-            ),
-            // A run before this one was cut short.
-            (
-                disk(
-                    100,
-                    Table::Mbr,
-                    &two,
-                    system(Kind::Ext, "/dev/sda2", 50, 90),
-                ),
-                "e2fsck /dev/sda2 correct:true; resize2fs /dev/sda2",
-            ),
-            (
-                disk(100, Table::Mbr, &two, Content::Pv(inner)),
-                "e2fsck /dev/vg/root correct:true; resize2fs /dev/vg/root",
-            ),
-        ] {
-            let planned = plan(&found).map(|steps| steps.join("; "));
-            assert_eq!(planned, Ok(steps.to_owned()), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_to_grow() {
-        let one = [primary(1, 100)];
-        let at_rest = pv(
-            &[("/dev/vg/a", "thin")],
-            None,
-            Content::Other("swap".into()),
-        );
-        for found in [
-            disk(100, Table::Gpt, &one, ext("/dev/sda1")),
-            disk(116, Table::Gpt, &one, ext("/dev/sda1")),
-            // What lies last does not matter then.
-            disk(100, Table::Gpt, &one, Content::Other("swap".to_owned())),
-            disk(100, Table::Other("bsd".to_owned()), &one, ext("/dev/sda1")),
-            disk(100, Table::Gpt, &one, dirty()),
-            disk(100, Table::Mbr, &one, Content::Pv(at_rest)),
-            disk(100, Table::None, &[], ext("/dev/sda")),
-            Found {
-                content: None,
-                ..disk(100, Table::Gpt, &[], dirty())
-            },
-        ] {
-            assert_eq!(plan(&found), Ok(Vec::new()), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_refused() {
-        let one = [primary(1, 100)];
-        let typed = |kind| [partition(1, 100, Role::Primary, kind)];
-        let empty_extended = [primary(1, 100), partition(2, 150, Role::Extended, "0x05")];
-        let other = |what: &str| Content::Other(what.to_owned());
-        let linear = [("/dev/vg/a", "linear"), ("/dev/vg/b", "linear")];
-        let group = |volumes: &[_], content| Content::Pv(pv(volumes, None, content));
-        let partial = Pv {
-            trouble: Some("the volume group vg is partial".to_owned()),
-            ..pv(&linear[..1], None, ext("/dev/vg/a"))
-        };
-        let mbr = |partitions: &[Partition], content| disk(200, Table::Mbr, partitions, content);
-        for (found, why) in [
-            (mbr(&one, other("swap")), "swap lies last"),
-            (mbr(&one, other("crypto_LUKS")), "crypto_LUKS lies last"),
-            (
-                mbr(&one, other("linux_raid_member")),
-                "linux_raid_member lies last",
-            ),
-            (mbr(&one, other("bcache")), "bcache lies last"),
-            (mbr(&one, other("something unknown")), "unknown lies last"),
-            (mbr(&one, dirty()), "dirty"),
-            (
-                mbr(&typed("0x27"), system(Kind::Ntfs, "/dev/sda1", 90, 90)),
-                "recovery",
-            ),
-            (mbr(&typed("0xee"), ext("/dev/sda1")), "protects a GPT"),
-            (
-                disk(
-                    200,
-                    Table::Gpt,
-                    &typed(RECOVERY[0]),
-                    system(Kind::Ntfs, "/dev/sda1", 9, 9),
-                ),
-                "recovery",
-            ),
-            (disk(3 << 20, Table::Mbr, &one, ext("/dev/sda1")), "2 TiB"),
-            (mbr(&empty_extended, ext("/dev/sda1")), "extended"),
-            (
-                disk(200, Table::Other("bsd".to_owned()), &one, ext("/dev/sda1")),
-                "kind bsd",
-            ),
-            (
-                disk(200, Table::None, &[], other("crypto_LUKS")),
-                "crypto_LUKS",
-            ),
-            (mbr(&one, Content::Pv(partial)), "partial"),
-            (
-                mbr(&one, group(&[], ext("/dev/vg/a"))),
-                "without logical volumes",
-            ),
-            (
-                mbr(&one, group(&linear, ext("/dev/vg/a"))),
-                "none is known to be /",
-            ),
-            (
-                mbr(&one, group(&[("/dev/vg/a", "thin")], ext("/dev/vg/a"))),
-                "thin",
-            ),
-            (
-                mbr(&one, group(&linear[..1], other("swap"))),
-                "swap is in the logical volume",
-            ),
-        ] {
-            let message = plan(&found).err().map(|error| error.to_string());
-            let message = message.unwrap_or_default();
-            assert!(message.contains(why), "{message:?}: {why}: {found:?}");
-        }
-    }
-}
+mod tests;
