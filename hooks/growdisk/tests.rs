@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! growdisk and `vdsm-hooks grow-disk` on real images, in libguestfs' appliance. An appliance takes
-//! its time without the processor's help, so images are made and judged many at once.
+//! growdisk and `vdsm-hooks grow-disk` on real images, in libguestfs' appliance, on hosts of their
+//! own. An appliance takes its time without the processor's help, so that most hooks share one
+//! (`tests/support/appliance.rs`); those that are killed have one to themselves.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,315 +12,1903 @@
 )]
 #![allow(missing_docs)]
 
-use crate::{domains, support};
+use crate::support;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sha1::{Digest as _, Sha1};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use domains::{DeadMount, assert_nobody_works_on};
-use support::{Firing, Outcome, VM_ID, is_root, not_run, program};
+use support::appliance::{Shared, Sharer};
+use support::guests::{
+    self, FILL, Layout, MIB, PATIENT, Vm, copy, has_boot_code, run, scratch, sum,
+};
+use support::{VM_ID, not_run, private_host};
 
-const MIB: u64 = 1 << 20;
-const BEFORE: u64 = 400 * MIB;
-const AFTER: u64 = 700 * MIB;
-/// What a file system of a grown disk has at least: more than the whole disk had.
-const GROWN: u64 = 450 * MIB;
-/// Seconds; a limit only so that a failure ends.
-const LONG: &str = "1200";
-/// What the file `/data` in each of them holds.
-const FILL: &str = "fill 86 3000000 /data";
+/// What the disks have before they are enlarged, if it is not said.
+const BEFORE: u64 = 400;
 
-/// A disk that grows: its name, how it is made, and where the file system is. `@` is the device,
-/// `#` its path for programs in the appliance, `%` a name of its own.
-const GROWING: [(&str, &str, &str); 11] = [
+/// Types of partitions, as `guests::Layout` has them: BIOS boot, EFI, LVM, Windows recovery.
+static LAYOUTS: [Layout; 35] = [
     (
         "gpt-ext4",
-        "part-init @ gpt\npart-add @ p 2048 40959\npart-add @ p 40960 819166\nmkfs ext4 @2",
+        BEFORE,
+        "gpt\nx1 : start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649, \
+         attrs=\"LegacyBIOSBootable\"\nx2 : start=4096, size=815071, name=\"root\"",
+        "mkfs ext4 @2",
         "@2",
     ),
     (
-        "gpt-lvm-ext4",
-        "part-init @ gpt\npart-add @ p 2048 40959\npart-add @ p 40960 819166\npvcreate @2\n\
-         vgcreate % @2\nlvcreate root % 300\nlvcreate swap % 40\nmkswap /dev/%/swap\n\
-         mkfs ext4 /dev/%/root\nmount /dev/%/root /\nmkdir /etc\nmkdir /bin\nmkdir /boot\n\
-         write /etc/fstab \"/dev/%/root / ext4 defaults 0 0\\n\"\n\
-         write /etc/os-release \"ID=debian\\nVERSION_ID=12\\n\"\numount /",
-        "/dev/%/root",
-    ),
-    ("mbr-ext4", "part-disk @ mbr\nmkfs ext4 @1", "@1"),
-    (
-        "mbr-logical-pv",
-        "part-init @ mbr\npart-add @ p 2048 40959\npart-add @ e 40960 -1\npart-add @ l 43008 -1\n\
-         pvcreate @5\nvgcreate % @5\nlvcreate root % 340\nmkfs ext4 /dev/%/root",
-        "/dev/%/root",
-    ),
-    ("xfs", "part-disk @ gpt\nmkfs xfs @1", "@1"),
-    (
-        "xfs-on-lvm",
-        "part-disk @ gpt\npvcreate @1\nvgcreate % @1\nlvcreate root % 380\nmkfs xfs /dev/%/root",
-        "/dev/%/root",
-    ),
-    ("btrfs", "part-disk @ gpt\nmkfs btrfs @1", "@1"),
-    (
-        "ntfs",
-        "part-disk @ mbr\npart-set-mbr-id @ 1 7\nmkfs ntfs @1",
+        "gpt-cloud",
+        BEFORE,
+        "gpt\nx1 : start=227328, size=591839\n\
+         x2 : start=2048, size=8192, type=21686148-6449-6E6F-744E-656564454649\n\
+         x3 : start=10240, size=217088, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        "mkfs ext4 @1\nmkfs vfat @3",
         "@1",
     ),
-    ("whole-ext4", "mkfs ext4 @", "@"),
+    (
+        "gpt-lvm",
+        800,
+        "gpt\nx1 : start=2048, size=202752, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n\
+         x2 : start=204800, size=1433567, type=E6D6D379-F507-44C2-A23C-238F2A3DF928",
+        "mkfs vfat @1\npvcreate @2\nvgcreate cl @2\nlvcreate swap cl 64\n\
+         lvcreate root cl 500\nmkswap /dev/cl/swap\nmkfs ext4 /dev/cl/root",
+        "/dev/cl/root",
+    ),
+    (
+        "mbr-ext4",
+        BEFORE,
+        "dos\nx1 : start=2048, size=817152, type=83, bootable",
+        "mkfs ext4 @1",
+        "@1",
+    ),
+    (
+        "mbr-logical",
+        BEFORE,
+        "dos\nx1 : start=2048, size=204800, type=83\nx2 : start=208894, size=610306, type=5\n\
+         x5 : start=208896, size=610304, type=8e",
+        "mkfs ext2 @1\npvcreate @5\nvgcreate deb @5\nlvcreate-free root deb 100\n\
+         mkfs ext4 /dev/deb/root",
+        "/dev/deb/root",
+    ),
+    ("xfs", BEFORE, WHOLE_GPT, "mkfs xfs @1", "@1"),
+    (
+        "xfs-lvm",
+        BEFORE,
+        WHOLE_GPT,
+        "pvcreate @1\nvgcreate rhel @1\nlvcreate-free root rhel 100\nmkfs xfs /dev/rhel/root",
+        "/dev/rhel/root",
+    ),
+    ("btrfs", BEFORE, WHOLE_GPT, "mkfs btrfs @1", "@1"),
+    ("ntfs", BEFORE, WHOLE_NTFS, "mkfs ntfs @1", "@1"),
+    ("whole-ext4", BEFORE, "", "mkfs ext4 @", "@"),
+    ("whole-xfs", BEFORE, "", "mkfs xfs @", "@"),
     (
         "whole-pv",
-        "pvcreate @\nvgcreate % @\nlvcreate root % 380\nmkfs ext4 /dev/%/root",
-        "/dev/%/root",
+        BEFORE,
+        "",
+        "pvcreate @\nvgcreate data @\nlvcreate-free srv data 100\nmkfs ext4 /dev/data/srv",
+        "/dev/data/srv",
     ),
     (
-        "first-lies-last",
-        "part-init @ gpt\npart-add @ p 409600 819166\npart-add @ p 2048 409599\nmkfs ext4 @1\n\
-         mkfs ext4 @2",
-        "@1",
+        "two-lvs",
+        BEFORE,
+        WHOLE_GPT,
+        "pvcreate @1\nvgcreate two @1\nlvcreate root two 200\nlvcreate home two 100\n\
+         mkfs ext4 /dev/two/root\nmkfs ext4 /dev/two/home",
+        "/dev/two/home",
     ),
-];
-
-/// A disk that is refused: its name, how it is made, and why.
-const REFUSED: [(&str, &str, &str); 8] = [
-    (
-        "swap-last",
-        "part-init @ gpt\npart-add @ p 2048 409599\npart-add @ p 409600 819166\nmkfs ext4 @1\n\
-         mkswap @2",
-        "swap lies last",
-    ),
+    ("swap-last", BEFORE, TWO_GPT, "mkfs ext4 @1\nmkswap @2", ""),
     (
         "luks",
-        "part-init @ mbr\npart-add @ p 2048 -1",
-        "crypto_LUKS lies last",
+        BEFORE,
+        "dos\nx1 : start=2048, size=817152, type=83",
+        "",
+        "",
     ),
     (
-        "two-pvs",
-        "part-init @ gpt\npart-add @ p 2048 409599\npart-add @ p 409600 819166\npvcreate @1\n\
-         pvcreate @2\nvgcreate % \"@1 @2\"\nlvcreate root % 340\nmkfs ext4 /dev/%/root",
-        "2 physical volumes",
-    ),
-    (
-        "dirty-ext4",
-        "part-init @ mbr\npart-add @ p 2048 -1\nmkfs ext4 @1",
-        "its journal has to be replayed",
-    ),
-    (
-        "unclean-ext4",
-        "part-init @ mbr\npart-add @ p 2048 -1\nmkfs ext4 @1",
-        "its state is \"not clean\"",
-    ),
-    (
-        "dirty-ntfs",
-        "part-disk @ mbr\npart-set-mbr-id @ 1 7\nmkfs ntfs @1\nntfsresize @1 size:300000000",
-        "dirty",
+        "md",
+        BEFORE,
+        WHOLE_GPT,
+        "md-create tests @1 missingbitmap:1 level:raid1",
+        "",
     ),
     (
         "recovery",
-        "part-disk @ gpt\nmkfs ntfs @1\npart-set-gpt-type @ 1 DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
-        "it is for recovery",
+        BEFORE,
+        "gpt\nx1 : start=2048, size=407552\n\
+         x2 : start=409600, size=409567, type=DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
+        "mkfs ntfs @1\nmkfs ntfs @2",
+        "",
+    ),
+    (
+        "mbr-recovery",
+        BEFORE,
+        "dos\nx1 : start=2048, size=407552, type=7\nx2 : start=409600, size=409600, type=27",
+        "mkfs ntfs @2",
+        "",
+    ),
+    (
+        "dirty-ext4",
+        BEFORE,
+        "dos\nx1 : start=2048, size=817152, type=83",
+        "mkfs ext4 @1",
+        "",
+    ),
+    ("dirty-xfs", BEFORE, WHOLE_GPT, "mkfs xfs @1", ""),
+    (
+        "hibernated",
+        BEFORE,
+        WHOLE_NTFS,
+        "mkfs ntfs @1\nmount @1 /\nfill-pattern hibr 8192 /hiberfil.sys\numount /",
+        "",
+    ),
+    // At 64 KiB, see `spoil`.
+    (
+        "damaged",
+        BEFORE,
+        "dos\nx1 : start=128, size=819072, type=83",
+        "mkfs ext4 @1",
+        "",
     ),
     (
         "thin",
-        "part-disk @ gpt\npvcreate @1\nvgcreate % @1\n\
-         debug sh \"lvm lvcreate -qq -L 100m -T %/pool -V 200m -n root\"",
-        "a logical volume is thin",
+        BEFORE,
+        WHOLE_GPT,
+        "pvcreate @1\nvgcreate thin @1\n\
+         debug sh \"lvm lvcreate -qq -L 100m -T thin/pool -V 200m -n root\"",
+        "",
+    ),
+    (
+        "lv-snapshot",
+        BEFORE,
+        WHOLE_GPT,
+        "pvcreate @1\nvgcreate snapped @1\nlvcreate root snapped 200\nmkfs ext4 /dev/snapped/root\n\
+         debug sh \"lvm lvcreate -qq -s -L 40m -n before snapped/root\"",
+        "",
+    ),
+    ("half-vg", BEFORE, "", "", ""),
+    ("other-half", 100, "", "", ""),
+    (
+        "two-pvs",
+        BEFORE,
+        TWO_GPT,
+        "pvcreate @1\npvcreate @2\nvgcreate pair \"@1 @2\"\nlvcreate root pair 340\n\
+         mkfs ext4 /dev/pair/root",
+        "",
+    ),
+    ("mac-table", 40, "", "part-init @ mac", ""),
+    ("empty-table", 40, "gpt", "", ""),
+    (
+        "empty-extended",
+        80,
+        "dos\nx1 : start=2048, size=38912, type=83\nx2 : start=40960, size=122880, type=5",
+        "mkfs ext4 @1",
+        "",
+    ),
+    (
+        "vfat-last",
+        80,
+        "gpt\nx1 : start=2048, size=161759",
+        "mkfs vfat @1",
+        "",
+    ),
+    (
+        "efi-ext4",
+        80,
+        "gpt\nx1 : start=2048, size=161759, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        "mkfs ext4 @1",
+        "",
+    ),
+    ("blank", 40, "", "", ""),
+    (
+        "small-xfs",
+        320,
+        "gpt\nx1 : start=2048, size=653279",
+        "mkfs xfs @1",
+        "",
+    ),
+    (
+        "small-ext4",
+        80,
+        "gpt\nx1 : start=2048, size=161759",
+        "mkfs ext4 @1",
+        "@1",
     ),
 ];
 
-/// Why there is no appliance on this machine; none if there is one.
-fn why_not() -> Option<&'static str> {
-    static WHY: OnceLock<Option<String>> = OnceLock::new();
-    let why = WHY.get_or_init(|| {
-        let mut command = guestfish();
-        match command.args(["-a", "/dev/null", "run"]).output() {
-            Err(error) => Some(format!("guestfish: {error}")),
-            Ok(output) if !output.status.success() => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let first = said.lines().next().unwrap_or_default();
-                Some(format!("the appliance does not start: {first}"))
-            }
-            Ok(_) => None,
-        }
-    });
-    why.as_deref()
-}
+/// One partition from 64 KiB on, as libguestfs' `part-disk` makes it.
+const WHOLE_GPT: &str = "gpt\nx1 : start=128, size=818944";
+const WHOLE_NTFS: &str = "dos\nx1 : start=128, size=818944, type=7";
+const TWO_GPT: &str = "gpt\nx1 : start=2048, size=407552\nx2 : start=409600, size=409567";
 
-fn guestfish() -> Command {
-    let mut command = Command::new("guestfish");
-    command
-        .env("LIBGUESTFS_BACKEND", "direct")
-        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
-    command
-}
+/// Two file systems are in use when the host of the appliance crashes; a volume group lies on two
+/// disks.
+const CRASH: &str = "vgcreate split \"{half-vg} {other-half}\"\nlvcreate root split 420\n\
+    mkfs ext4 /dev/split/root\nvg-activate-all false\nmount {dirty-ext4}1 /\nmkdir /x\n\
+    mount {dirty-xfs}1 /x\nwrite /a b\nwrite /x/a b";
 
-/// The answer of one appliance with all of these images to a script.
-fn ask_guestfish(images: &[PathBuf], options: &[&str], script: &str) -> String {
-    let mut command = guestfish();
-    command.args(options);
-    for image in images {
-        command.arg("-a").arg(image);
+/// The images, or why there are none on this machine.
+fn images() -> Result<PathBuf, String> {
+    private_host()?;
+    if !Path::new("/usr/bin/python3").exists() {
+        return Err("python3 is not installed".to_owned());
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(script.as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (growing, refused) = LAYOUTS.split_at(13);
+    guests::images([growing, refused], CRASH, spoil)
+}
+
+/// What the appliance does not do to partitions: one is damaged, one is encrypted.
+fn spoil(directory: &Path) {
+    let damage = ["-w", "-R", "sif <2> mode 0100644", "damaged?offset=65536"];
+    run("debugfs", &damage, directory);
+    run("truncate", &["-s", "16M", "encrypted"], directory);
+    fs::write(directory.join("key"), "secret").unwrap();
+    let format = [
+        "luksFormat",
+        "--batch-mode",
+        "--type",
+        "luks1",
+        "--key-file",
+        "key",
+    ];
+    // As few as it takes: nobody is to be kept out.
+    let fast = ["--pbkdf-force-iterations", "1000", "encrypted"];
+    run("cryptsetup", &[&format[..], &fast].concat(), directory);
+    let copy = [
+        "if=encrypted",
+        "of=luks",
+        "bs=1M",
+        "seek=1",
+        "conv=notrunc",
+        "status=none",
+    ];
+    run("dd", &copy, directory);
+    for name in ["encrypted", "key"] {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
+}
+
+/// Tests that need images begin with it: the images, or it is said by name that this machine
+/// has none.
+macro_rules! images_or_return {
+    ($test:expr) => {
+        match images() {
+            Ok(images) => images,
+            Err(why) => return not_run($test, &why),
+        }
+    };
+}
+
+/// Lets VMs share appliances: what `look` asks of each that was written to, and `work` for each, side by side.
+fn together(
+    meeting: &Path,
+    vms: &[&Vm],
+    look: impl Fn(&Vm) -> String,
+    work: impl Fn(&Vm) + Sync,
+) -> BTreeMap<String, String> {
+    let sharers = vms.iter().map(|vm| vm.sharer(&look(vm)));
+    let shared = Shared::new(meeting, sharers.collect());
+    shared.serve(|case| work(vms.iter().find(|vm| vm.case == case).unwrap()))
+}
+
+/// The line that a growth is worth, without the seconds.
+fn assert_says_grown(said: &str, what: &str) {
+    let (line, seconds) = said.rsplit_once(" in ").unwrap_or((said, ""));
+    let number = seconds.strip_suffix(" s\n").unwrap_or("none");
+    assert!(number.parse::<u32>().is_ok(), "{said}");
+    assert!(
+        line.starts_with(what) && line.ends_with(" GiB"),
+        "{said:?}, expected {what:?}"
+    );
+}
+
+/// What a check of a grown disk asks in the appliance.
+fn look_at(system: &str, kind: &str) -> String {
+    let (raw, part) = match system.strip_prefix('@') {
+        Some("") => ("#".to_owned(), String::new()),
+        Some(part) => (format!("#-part{part}"), part.to_owned()),
+        None => (system.to_owned(), String::new()),
+    };
+    let _ = part;
+    let check = match kind {
+        "xfs" => format!("xfs-repair {system} nomodify:true"),
+        "btrfs" => format!("btrfs-fsck {system}"),
+        // Windows is asked to check it, and mounting is the check of everybody else.
+        "ntfs" => format!("debug sh \"ntfsinfo -m -f {raw} >/dev/null\""),
+        _ => format!("debug sh \"e2fsck -fn {raw} 2>/dev/null\""),
+    };
+    format!(
+        "{check}\nmount-ro {system} /\nchecksum sha1 /data\nstatvfs /\numount /\nvgs-full\nlvs-full\n"
+    )
+}
+
+/// The number behind `name` in an answer of guestfish.
+fn field(answer: &str, name: &str) -> u64 {
+    let mut lines = answer.lines().map(str::trim);
+    let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let found = found.unwrap_or_else(|| panic!("no {name}: {answer}"));
+    found.parse().unwrap()
+}
+
+/// The data is there, and the file system has so many bytes.
+fn assert_sound(case: &str, answer: &str, size: u64) {
+    let data = guests::hex(&vec![86; 3_000_000]);
+    assert!(
+        FILL.contains("3000000") && answer.contains(&data),
+        "{case}: the data: {answer}"
+    );
+    let found = field(answer, "blocks") * field(answer, "frsize");
+    // Some of it is for the file system itself.
+    let least = size / 100 * 88;
+    assert!(
+        (least..=size).contains(&found),
+        "{case}: {found} of {size}: {answer}"
+    );
+}
+
+/// What `sfdisk` tells of an image, without what growing may change: ends and sizes of these
+/// partitions, and the end of the disk.
+fn table(image: &Path, grown: &[usize]) -> String {
+    let text = run("sfdisk", &["-d", image.to_str().unwrap()], Path::new("/"));
+    let mut table = String::new();
+    let mut number = 0;
+    for line in text.lines() {
+        if line.starts_with("last-lba:") {
+            continue;
+        }
+        let Some((_, rest)) = line.split_once(" : start=") else {
+            // Not the name, which is a path here.
+            if !line.starts_with("device:") {
+                writeln!(table, "{line}").unwrap();
+            }
+            continue;
+        };
+        number += 1;
+        let part = line.split(" : ").next().unwrap();
+        let part: usize = part
+            .rsplit(|letter: char| !letter.is_ascii_digit())
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let mut fields: Vec<&str> = rest.split(", ").map(str::trim).collect();
+        fields.retain(|field| !(field.starts_with("size=") && grown.contains(&part)));
+        writeln!(table, "{part}: {}", fields.join(", ")).unwrap();
+    }
+    assert!(number > 0, "{text}");
+    table
+}
+
+/// Disks that grow: the layout, the MiB to grow to, the property's value, how the line about it
+/// begins behind the name of the disk, the partitions that become larger, the kind of the file system,
+/// and the MiB that it has in the end.
+static GROWING: [[&str; 7]; 14] = [
+    [
+        "gpt-ext4",
+        "800",
+        "vda",
+        "partition 2 (ext4): 0.4 -> 0.8",
+        "2",
+        "ext",
+        "798",
+    ],
+    [
+        "gpt-cloud",
+        "800",
+        "auto",
+        "partition 1 (ext4): 0.3 -> 0.7",
+        "1",
+        "ext",
+        "689",
+    ],
+    [
+        "gpt-lvm",
+        "1600",
+        "vda",
+        "partition 2, cl/root (ext4): 0.5 -> 1.3",
+        "2",
+        "ext",
+        "1300",
+    ],
+    [
+        "mbr-ext4",
+        "800",
+        "vda,must",
+        "partition 1 (ext4): 0.4 -> 0.8",
+        "1",
+        "ext",
+        "799",
+    ],
+    [
+        "mbr-logical",
+        "800",
+        "vda:deb/root",
+        "partition 5, deb/root (ext4): 0.3 -> 0.7",
+        "2 5",
+        "ext",
+        "696",
+    ],
+    ["xfs", "800", "tool --yes", "", "1", "xfs", "800"],
+    [
+        "xfs-lvm",
+        "800",
+        "auto,must",
+        "partition 1, rhel/root (xfs): 0.4 -> 0.8",
+        "1",
+        "xfs",
+        "796",
+    ],
+    ["btrfs", "800", "tool --json --yes", "", "1", "btrfs", "800"],
+    [
+        "ntfs",
+        "800",
+        "vda",
+        "partition 1 (ntfs): 0.4 -> 0.8",
+        "1",
+        "ntfs",
+        "800",
+    ],
+    ["whole-ext4", "800", "vda", "", "", "ext", "800"],
+    ["whole-xfs", "800", "auto", "", "", "xfs", "800"],
+    ["whole-pv", "800", "vda", "", "", "ext", "796"],
+    [
+        "two-lvs",
+        "800",
+        "vda:home",
+        "partition 1, two/home (ext4): 0.1 -> 0.5",
+        "1",
+        "ext",
+        "500",
+    ],
+    [
+        "qcow2",
+        "800",
+        "vda",
+        "partition 2 (ext4): 0.4 -> 0.8",
+        "",
+        "ext",
+        "798",
+    ],
+];
+
+/// Disks with nothing to grow: a name, the layout, the MiB that it has, and the property's value.
+static NOTHING: [(&str, &str, u64, &str); 7] = [
+    ("same-mbr", "mbr-ext4", BEFORE, "vda,must"),
+    ("same-swap", "swap-last", BEFORE, "vda,must"),
+    ("same-luks", "luks", BEFORE, "vda"),
+    ("same-md", "md", BEFORE, "auto,must"),
+    ("15-more", "gpt-ext4", BEFORE + 15, "vda,must"),
+    ("no-partition", "empty-table", 80, "vda,must"),
+    ("unknown", "blank", 80, "auto,must"),
+];
+
+fn row(case: &str) -> Option<&'static [&'static str; 7]> {
+    GROWING.iter().find(|row| row[0] == case)
+}
+
+/// The file system of a layout.
+fn system(case: &str) -> &'static str {
+    let name = if case == "qcow2" { "gpt-ext4" } else { case };
+    let found = LAYOUTS.iter().find(|layout| layout.0 == name);
+    found.unwrap().4
+}
+
+/// The state of the image before, by case.
+type Before = BTreeMap<String, String>;
+
+fn sums(vms: &[Vm]) -> Before {
+    vms.iter()
+        .map(|vm| (vm.case.clone(), sum(vm.image())))
+        .collect()
+}
+
+#[test]
+fn all_layouts_grow_and_then_have_nothing_to_grow() {
+    let test = "all_layouts_grow_and_then_have_nothing_to_grow";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let mut vms: Vec<Vm> = Vec::new();
+    let mut tables = BTreeMap::new();
+    for [case, to, _, _, parts, _, _] in &GROWING {
+        let name = if *case == "qcow2" { "gpt-ext4" } else { case };
+        let image = images.join(name);
+        let to: u64 = to.parse().unwrap();
+        let mut vm = match *case {
+            "qcow2" => Vm::new(case, meeting.path(), &[(&image, BEFORE)]),
+            _ => Vm::new(case, meeting.path(), &[(&image, to)]),
+        };
+        if *case == "qcow2" {
+            let base = vm.add_snapshot(to);
+            tables.insert("base", sum(&base));
+        }
+        if !parts.is_empty() {
+            tables.insert(case, table(vm.image(), &numbers(parts)));
+        }
+        vms.push(vm);
+    }
+    for (case, layout, mib, _) in &NOTHING {
+        let image = images.join(layout);
+        vms.push(Vm::new(case, meeting.path(), &[(&image, *mib)]));
+    }
+    let before = sums(&vms);
+    for vm in &vms {
+        vm.share(json!({}));
+    }
+    let all: Vec<&Vm> = vms.iter().collect();
+    let look = |vm: &Vm| match row(&vm.case) {
+        Some(row) => look_at(system(&vm.case), row[5]),
+        None => String::new(),
+    };
+    let answers = together(meeting.path(), &all, look, |vm| first_start(vm, &before));
+
+    // As it was, but for sizes.
+    for [case, _, _, _, parts, _, _] in &GROWING {
+        let vm = vms.iter().find(|vm| vm.case == *case).unwrap();
+        if !parts.is_empty() {
+            assert_eq!(table(vm.image(), &numbers(parts)), tables[case], "{case}");
+            assert!(has_boot_code(vm.image()), "{case}: the boot code is gone");
+        }
+        assert_eq!(vm.left_behind(), [""; 0], "{case}");
+        assert!(!vm.journal().exists(), "{case}");
+        if *case == "qcow2" {
+            let check = ["check", "-q", "-f", "qcow2", vm.image().to_str().unwrap()];
+            run("qemu-img", &check, Path::new("/"));
+            let base = vm.image().parent().unwrap();
+            let bases = fs::read_dir(base)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            let mut bases = bases.filter(|path| path != vm.image() && path.extension().is_none());
+            assert_eq!(sum(&bases.next().unwrap()), tables["base"], "the base");
+        }
+    }
+    let before = sums(&vms);
+    // It is known that there is nothing left.
+    for vm in &vms {
+        let calls = vm.calls().len();
+        vm.remove_guestfish();
+        let value = if vm.case == "unknown" {
+            "auto"
+        } else {
+            "vda,must"
+        };
+        // Two logical volumes: which one is still to be said.
+        let value = if vm.case == "two-lvs" {
+            "vda:home"
+        } else {
+            value
+        };
+        assert_eq!(vm.start(value), (Some(0), String::new()), "{}", vm.case);
+        assert_eq!(vm.calls().len(), calls);
+        vm.put_stand_in();
+    }
+    // Nor is there if it is looked at again; NTFS was enlarged once more.
+    let again: Vec<&Vm> = vms.iter().filter(|vm| row(&vm.case).is_some()).collect();
+    for vm in &again {
+        fs::remove_file(vm.seen()).unwrap();
+        if vm.case == "ntfs" {
+            enlarge(vm.image(), 2400);
+        }
+    }
+    let before = before.into_iter().map(|(case, old)| match &*case {
+        "ntfs" => (
+            case.clone(),
+            sum(again.iter().find(|vm| vm.case == case).unwrap().image()),
+        ),
+        _ => (case, old),
+    });
+    let before: Before = before.collect();
+    let booted = thread::scope(|scope| {
+        let find = |case: &str| vms.iter().find(|vm| vm.case == case).unwrap().image();
+        let disks = [find("gpt-lvm"), find("gpt-ext4")];
+        let booted = scope.spawn(move || boots(disks));
+        together(
+            meeting.path(),
+            &again,
+            |_| String::new(),
+            |vm| second_start(vm, &before),
+        );
+        booted.join().unwrap()
+    });
+    for [case, _, _, _, _, _, mib] in &GROWING {
+        let size: u64 = mib.parse().unwrap();
+        assert_sound(case, &answers[*case], size * MIB);
+    }
+    let volumes = &answers["gpt-lvm"];
+    assert_eq!(field(volumes, "vg_free_count"), 33, "{volumes}");
+    assert!(
+        volumes.contains(&format!("lv_size: {}", 1300 * MIB)),
+        "{volumes}"
+    );
+    if let Err(why) = booted {
+        not_run("a_grown_disk_boots", &why);
+    }
+}
+
+fn numbers(text: &str) -> Vec<usize> {
+    text.split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect()
+}
+
+fn enlarge(image: &Path, mib: u64) {
+    let file = File::options().write(true).open(image).unwrap();
+    file.set_len(mib * MIB).unwrap();
+}
+
+fn first_start(vm: &Vm, before: &Before) {
+    let case = &vm.case;
+    let Some([_, _, value, says, _, kind, _]) = row(case) else {
+        let (_, _, _, value) = NOTHING.iter().find(|row| row.0 == case).unwrap();
+        assert_eq!(vm.start(value), (Some(0), String::new()), "{case}");
+        assert_eq!(sum(vm.image()), before[case], "{case}");
+        return;
+    };
+    let mut words = value.split(' ');
+    if words.next() == Some("tool") {
+        let arguments: Vec<&str> = words.collect();
+        let output = vm.tool(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{case}: {output:?}");
+        if arguments.contains(&"--json") {
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(answer["result"], "grow", "{case}: {answer}");
+        }
+        return;
+    }
+    let (status, said) = vm.start(value);
+    assert_eq!(status, Some(0), "{case}: {said}");
+    let (first, rest) = said.split_once('\n').unwrap();
+    // What a revert would bring back is worth another line.
+    assert_eq!(case == "qcow2", rest.contains("snapshot"), "{said}");
+    let said = format!("{first}\n");
+    assert_says_grown(&said, &format!("growdisk: vda: {says}"));
+    let name = if *kind == "ext" { "ext4" } else { kind };
+    assert!(said.contains(&format!("({name}): ")), "{case}: {said}");
+}
+
+fn second_start(vm: &Vm, before: &Before) {
+    let value = if vm.case == "two-lvs" {
+        "vda:home"
+    } else {
+        "vda"
+    };
+    let (status, said) = vm.start(value);
+    assert_eq!(status, Some(0), "{}: {said}", vm.case);
+    if vm.case == "ntfs" {
+        assert_refused(&said, "", &vm.case);
+    } else {
+        assert_eq!(said, "", "{}", vm.case);
+    }
+    assert_eq!(sum(vm.image()), before[&vm.case], "{}", vm.case);
+}
+
+/// One line that refuses, with this in its reason.
+fn assert_refused(said: &str, reason: &str, case: &str) {
+    let found = said
+        .strip_prefix("growdisk: vda: ")
+        .and_then(|rest| rest.strip_suffix("; not grown\n"));
+    let found = found.unwrap_or_else(|| panic!("{case}: {said:?}"));
+    assert!(
+        !found.is_empty() && !found.contains('\n'),
+        "{case}: {said:?}"
+    );
+    assert!(
+        found.contains(reason),
+        "{case}: {said:?}, expected {reason:?}"
+    );
+}
+
+/// Disks that are refused: a name, the layout, the MiB to grow to, the property's value, and what the
+/// reason has. All of them are tried where a refusal stops the start, or where it does not.
+static REFUSED: [(&str, &str, u64, &str, &str); 20] = [
+    (
+        "swap",
+        "swap-last",
+        800,
+        "vda",
+        "partition 2 (swap) lies last",
+    ),
+    (
+        "luks",
+        "luks",
+        800,
+        "vda,must",
+        "partition 1 (crypto_LUKS) lies last",
+    ),
+    (
+        "md",
+        "md",
+        800,
+        "vda",
+        "partition 1 (linux_raid_member) lies last",
+    ),
+    ("recovery", "recovery", 800, "vda,must", "partition 2"),
+    ("mbr-recovery", "mbr-recovery", 800, "vda", "partition 2"),
+    (
+        "dirty-ext4",
+        "dirty-ext4",
+        800,
+        "vda,must",
+        "not unmounted cleanly",
+    ),
+    (
+        "dirty-xfs",
+        "dirty-xfs",
+        800,
+        "vda",
+        "not unmounted cleanly",
+    ),
+    (
+        "hibernated",
+        "hibernated",
+        800,
+        "vda,must",
+        "not unmounted cleanly",
+    ),
+    ("damaged", "damaged", 800, "vda", ""),
+    ("two-lvs", "two-lvs", 800, "vda,must", "name one of two/"),
+    (
+        "no-such-lv",
+        "two-lvs",
+        800,
+        "vda:two/var",
+        "name one of two/",
+    ),
+    ("thin", "thin", 800, "vda,must", "thin"),
+    ("lv-snapshot", "lv-snapshot", 800, "vda", "snapped"),
+    ("half-vg", "half-vg", 800, "vda,must", "physical volumes"),
+    ("two-pvs", "two-pvs", 800, "vda", "physical volumes"),
+    ("mac", "mac-table", 80, "vda,must", "partition table mac"),
+    ("extended", "empty-extended", 160, "vda", ""),
+    (
+        "vfat",
+        "vfat-last",
+        160,
+        "vda,must",
+        "partition 1 (vfat) lies last",
+    ),
+    ("efi", "efi-ext4", 160, "vda", "partition 1"),
+    ("unknown", "blank", 80, "vda,must", ""),
+];
+
+#[test]
+fn all_refusals_keep_every_byte() {
+    let test = "all_refusals_keep_every_byte";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let new = |case: &str, layout: &str, mib| {
+        Vm::new(case, meeting.path(), &[(&images.join(layout), mib)])
+    };
+    let mut vms: Vec<Vm> = REFUSED
+        .iter()
+        .map(|(case, layout, mib, _, _)| new(case, layout, *mib))
+        .collect();
+    let plan = "grow-disk --plan";
+    vms.push(new(plan, "gpt-lvm", 1600));
+    vms.push(new("--plan --json", "whole-ext4", 800));
+    vms.push(new("--json", "recovery", 800));
+    vms.push(new("--json nothing", "small-ext4", 80));
+    // Three more disks, of which two have too little room.
+    let small = Tmpfs::new("3m");
+    match &small {
+        Ok(small) => {
+            let image = images.join("small-xfs");
+            let disks: [(&Path, u64); 1] = [(&image, 200 << 10)];
+            vms.push(Vm::with_domain(
+                "no room",
+                meeting.path(),
+                &disks,
+                small.0.path(),
+            ));
+        }
+        Err(why) => not_run("an_image_on_a_small_file_system", why),
+    }
+    let block = Block::new(&images, meeting.path());
+    if let Err(why) = &block {
+        not_run("qcow2_on_a_block_device_needs_room", why);
+    }
+    let before = sums(&vms);
+    for vm in &vms {
+        vm.share(json!({}));
+    }
+    let mut all: Vec<&Vm> = vms.iter().collect();
+    if let Ok(block) = &block {
+        block.vm.share(json!({}));
+        all.push(&block.vm);
+    }
+    together(
+        meeting.path(),
+        &all,
+        |_| String::new(),
+        |vm| {
+            let refused = REFUSED.iter().find(|row| row.0 == vm.case);
+            let (value, reason) = match refused {
+                Some((_, _, _, value, reason)) => (*value, *reason),
+                None if vm.case.contains("--") => return the_tool_answers(vm),
+                None => ("vda", ""),
+            };
+            let (status, said) = vm.start(value);
+            let expected = if value.ends_with(",must") { 2 } else { 0 };
+            assert_eq!(status, Some(expected), "{}: {said}", vm.case);
+            assert_refused(&said, reason, &vm.case);
+        },
+    );
+    for vm in &vms {
+        assert_eq!(sum(vm.image()), before[&vm.case], "{}", vm.case);
+        assert_eq!(vm.left_behind(), [""; 0], "{}", vm.case);
+        assert!(!vm.journal().exists(), "{}", vm.case);
+        // What was only looked at is not known to be grown.
+        let nothing = vm.case == "--json nothing";
+        assert!(nothing || !vm.seen().exists(), "{}", vm.case);
+        let calls = vm.calls();
+        assert_eq!(calls.len(), 1, "{}: {calls:?}", vm.case);
+    }
+    if let Ok(block) = &block {
+        assert_eq!(sum(&block.file), block.before, "the block device");
+    }
+}
+
+#[test]
+fn guestfish_gets_nothing_of_ours() {
+    let test = "guestfish_gets_nothing_of_ours";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let vm = quick(test, meeting.path());
+    // Nobody is there: all calls fail.
+    vm.share(json!({}));
+    let mut command = vm.command("vda");
+    let ours = [
+        ("LIBGUESTFS_HV", "/x"),
+        ("TMPDIR", "/x"),
+        ("LIBGUESTFS_PATH", "/x"),
+    ];
+    let output = command.envs(ours).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{answer}");
+    assert_refused(&said, "", test);
+    let calls = vm.calls();
+    assert_eq!(calls.len(), 1, "{said}");
+    let call = &calls[0];
+    let env = call["env"].as_object().unwrap();
+    let names: Vec<&str> = env
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != "LC_CTYPE")
+        .collect();
+    let mut expected = vec![
+        "HOME",
+        "LC_ALL",
+        "LIBGUESTFS_BACKEND",
+        "LIBGUESTFS_BACKEND_SETTINGS",
+        "LIBGUESTFS_CACHEDIR",
+        "PATH",
+        "TMPDIR",
+        "XDG_RUNTIME_DIR",
+    ];
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(sorted, expected, "{call}");
+    assert_eq!(env["LC_ALL"], "C", "{call}");
+    assert_eq!(env["LIBGUESTFS_BACKEND"], "direct", "{call}");
+    assert_eq!(env["LIBGUESTFS_BACKEND_SETTINGS"], "force_tcg", "{call}");
+    let private = env["TMPDIR"].as_str().unwrap();
+    // Where nobody but VDSM's user can put anything.
+    let cache = env["LIBGUESTFS_CACHEDIR"].as_str().unwrap();
+    assert_eq!(cache, "/var/lib/vdsm/hooks/libguestfs", "{call}");
+    assert!(private.starts_with(&format!("{cache}/run.")), "{call}");
+    for name in ["HOME", "XDG_RUNTIME_DIR"] {
+        assert_eq!(env[name], private, "{call}");
+    }
+    assert_eq!(call["mode"], 0o700, "{call}");
+    assert_eq!(call["uid"], 36, "{call}");
+    assert_eq!(call["leads_group"], true, "{call}");
+}
+
+/// What `vdsm-hooks grow-disk` says of a disk that it only looks at.
+fn the_tool_answers(vm: &Vm) {
+    let arguments = vm.case.trim_start_matches("grow-disk ");
+    let arguments: Vec<&str> = arguments
+        .split(' ')
+        .filter(|word| word.starts_with('-'))
+        .collect();
+    let output = vm.tool(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let refused = vm.case == "--json";
+    assert_eq!(
+        output.status.code(),
+        Some(i32::from(refused)),
+        "{}: {said}",
+        vm.case
+    );
+    if !arguments.contains(&"--json") {
+        let (first, steps) = text.split_once('\n').unwrap();
+        assert!(first.starts_with("grow-disk: "), "{text}");
+        let about = ": raw 1.6 GiB, gpt, partition 2 ends at 0.8 GiB -> PV, LV cl/root (ext4); \
+                     writes about ";
+        let number = first
+            .split(about)
+            .nth(1)
+            .and_then(|rest| rest.strip_suffix(" MiB"));
+        assert!(
+            number.is_some_and(|number| number.parse::<u32>().is_ok()),
+            "{text}"
+        );
+        let expected = "  part-expand-gpt /dev/sda\n  part-resize /dev/sda 2 -34\n  \
+            pvresize /dev/sda2\n  lvresize /dev/cl/root 1300\n  \
+            e2fsck /dev/cl/root correct:true\n  resize2fs /dev/cl/root\n";
+        assert_eq!(steps, expected);
+        assert_eq!(said, "");
+        return;
+    }
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let members: Vec<&str> = answer
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        members,
+        ["image", "format", "size", "result", "reason", "steps"],
+        "{text}"
+    );
+    assert_eq!(answer["format"], "raw", "{text}");
+    assert_eq!(
+        answer["size"],
+        json!(fs::metadata(vm.image()).unwrap().len()),
+        "{text}"
+    );
+    let image = answer["image"].as_str().unwrap();
+    assert!(vm.disks[0].path.ends_with(image), "{text}");
+    let steps = answer["steps"].as_array().unwrap();
+    let ops: Vec<&str> = steps
+        .iter()
+        .map(|step| step["op"].as_str().unwrap())
+        .collect();
+    assert!(
+        steps.iter().all(|step| step["device"] == "/dev/sda"),
+        "{text}"
+    );
+    let (result, expected) = match &*vm.case {
+        "--json" => ("refused", &[][..]),
+        "--json nothing" => ("nothing", &[][..]),
+        _ => ("grow", &["e2fsck", "resize2fs"][..]),
+    };
+    assert_eq!(answer["result"], result, "{text}");
+    assert_eq!(ops, expected, "{text}");
+    let reason = answer["reason"].as_str().unwrap_or_default();
+    assert_eq!(!reason.is_empty(), refused, "{text}");
+}
+
+/// A small file system of this machine, as long as it lives.
+struct Tmpfs(TempDir);
+
+impl Tmpfs {
+    fn new(size: &str) -> Result<Tmpfs, String> {
+        let directory = scratch();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("uid=36,gid=36,mode=755,size={size}"),
+                "tmpfs",
+            ])
+            .arg(directory.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Ok(Tmpfs(directory)),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(format!("mount: {error}")),
+        }
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// A VM with a qcow2 volume on a block device that ends soon behind it.
+struct Block {
+    vm: Vm,
+    device: String,
+    file: PathBuf,
+    before: String,
+    _directory: TempDir,
+}
+
+impl Block {
+    fn new(images: &Path, meeting: &Path) -> Result<Block, String> {
+        let mut vm = Vm::new("block", meeting, &[(&images.join("small-ext4"), 80)]);
+        vm.convert();
+        let directory = scratch();
+        let file = directory.path().join("volume");
+        fs::copy(vm.image(), &file).unwrap();
+        let path = file.to_str().unwrap();
+        run(
+            "qemu-img",
+            &["resize", "-q", "-f", "qcow2", path, "160M"],
+            Path::new("/"),
+        );
+        // Not the 64 MiB that there have to be in any case.
+        enlarge(&file, fs::metadata(&file).unwrap().len() / MIB + 50);
+        let made = Command::new("losetup")
+            .args(["--find", "--show", path])
+            .output();
+        let made = made.map_err(|error| format!("losetup: {error}"))?;
+        if !made.status.success() {
+            return Err(String::from_utf8_lossy(&made.stderr).trim().to_owned());
+        }
+        let device = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        vm.put_on_block(&device);
+        let before = sum(&file);
+        Ok(Block {
+            vm,
+            device,
+            file,
+            before,
+            _directory: directory,
+        })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup")
+            .args(["--detach", &self.device])
+            .status();
+    }
+}
+
+/// The steps of the plan for LVM, and how long each is left to work before it is killed, in seconds.
+const STEPS: [(&str, f64); 6] = [
+    ("part-expand-gpt ", 0.05),
+    ("part-resize ", 0.1),
+    ("pvresize ", 0.1),
+    ("lvresize ", 0.1),
+    ("e2fsck ", 0.1),
+    ("resize2fs ", 0.2),
+];
+
+#[test]
+fn killed_in_every_step_it_is_finished_by_the_next_run() {
+    let test = "killed_in_every_step_it_is_finished_by_the_next_run";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let disk: [(&Path, u64); 1] = [(&images.join("gpt-lvm"), 1600)];
+    let new = |case: &str| Vm::new(case, meeting.path(), &disk);
+    let mut vms: Vec<Vm> = STEPS.iter().map(|(step, _)| new(step)).collect();
+    for (vm, (step, wait)) in vms.iter().zip(STEPS) {
+        vm.share(json!({
+            "alone": true,
+            "at": {"step": step, "writes": true, "wait": wait, "act": "kill"},
+        }));
+    }
+    // The hook dies, and guestfish does not.
+    let orphan = new("orphan");
+    orphan.share(json!({
+        "alone": true,
+        "at": {"step": "lvresize ", "writes": true, "wait": 0, "act": "tell"},
+    }));
+    vms.push(orphan);
+    // Until they write, one is as the other.
+    let sharers = vms.iter().map(|vm| Sharer {
+        copy_of: Some("first".to_owned()),
+        ..vm.sharer("")
+    });
+    let shared = Shared::new(meeting.path(), sharers.collect());
+    shared.serve(|case| killed_run(vms.iter().find(|vm| vm.case == case).unwrap()));
+    for vm in &vms {
+        assert_journal(vm, STEPS.len());
+        vm.share(json!({}));
+    }
+    // The journal of a disk that was enlarged once more since.
+    let stale = new("stale");
+    enlarge(stale.image(), 1604);
+    let text = fs::read_to_string(vms[0].journal()).unwrap();
+    let text = text.replace(&vms[0].disks[0].volume, &stale.disks[0].volume);
+    fs::create_dir_all(stale.journal().parent().unwrap()).unwrap();
+    fs::write(stale.journal(), text).unwrap();
+    stale.own();
+    stale.share(json!({}));
+    vms.push(stale);
+    let all: Vec<&Vm> = vms.iter().collect();
+    let look = |_: &Vm| look_at("/dev/cl/root", "ext");
+    let answers = together(meeting.path(), &all, look, |vm| {
+        let (status, said) = vm.start("vda,must");
+        assert_eq!(status, Some(0), "{}: {said}", vm.case);
+        // Another line says what became of the journal.
+        let (first, rest) = said.split_once('\n').unwrap();
+        let line = if vm.case == "stale" {
+            rest.to_owned()
+        } else {
+            format!("{first}\n")
+        };
+        assert_eq!(said.lines().count(), 2, "{}: {said}", vm.case);
+        assert_says_grown(&line, "growdisk: vda: partition 2, cl/root (ext4): ");
+    });
+    for vm in &vms {
+        assert!(!vm.journal().exists() && vm.seen().exists(), "{}", vm.case);
+        assert_eq!(vm.left_behind(), [""; 0], "{}", vm.case);
+        assert_eq!(
+            table(vm.image(), &[2]),
+            table(&images.join("gpt-lvm"), &[2]),
+            "{}",
+            vm.case
+        );
+        let answer = &answers[&vm.case];
+        let size = if vm.case == "stale" { 1304 } else { 1300 };
+        assert_sound(&vm.case, answer, size * MIB);
+        assert_eq!(field(answer, "vg_free_count"), 33, "{}: {answer}", vm.case);
+        let size = format!("lv_size: {}", size * MIB);
+        assert!(answer.contains(&size), "{}: {answer}", vm.case);
+    }
+}
+
+/// A run of which guestfish is killed, or the hook.
+fn killed_run(vm: &Vm) {
+    if vm.case == "orphan" {
+        let mut hook = Hook::spawn(vm, "vda");
+        hook.wait_until_reached(vm);
+        kill(hook.pid(), Signal::SIGKILL).unwrap();
+        hook.child.wait().unwrap();
+        wait_for("guestfish goes on without the hook", || {
+            vm.processes().is_empty()
+        });
+        return;
+    }
+    let (status, said) = vm.start("vda");
+    assert_eq!(status, Some(2), "{}: {said}", vm.case);
+    let number = STEPS.iter().position(|(step, _)| *step == vm.case).unwrap() + 1;
+    let step = vm.case.trim();
+    assert!(
+        said.starts_with(&format!("growdisk: vda: step {number} ({step} ")),
+        "{said}"
+    );
+    let repair = format!(
+        "; repair or run vdsm-hooks grow-disk {}\n",
+        vm.disks[0].path
+    );
+    assert!(
+        said.ends_with(&repair) && said.contains(") failed: "),
+        "{said}"
+    );
+    assert_eq!(vm.left_behind(), [""; 0], "{}", vm.case);
+}
+
+/// What is written down before the first write, for the next run and for who has to repair it.
+fn assert_journal(vm: &Vm, steps: usize) {
+    let text = fs::read_to_string(vm.journal()).unwrap();
+    let journal: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(journal["path"], vm.disks[0].path, "{}: {text}", vm.case);
+    assert_eq!(journal["format"], "raw", "{}: {text}", vm.case);
+    assert_eq!(
+        journal["size"],
+        fs::metadata(vm.image()).unwrap().len(),
+        "{}: {text}",
+        vm.case
+    );
+    assert_eq!(
+        journal["steps"].as_array().unwrap().len(),
+        steps,
+        "{}: {text}",
+        vm.case
+    );
+    assert!(!vm.seen().exists(), "{}", vm.case);
+}
+
+/// A running hook.
+struct Hook {
+    child: Child,
+}
+
+impl Hook {
+    fn spawn(vm: &Vm, value: &str) -> Hook {
+        let mut command = vm.command(value);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        Hook { child }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Until `guestfish.py` has told that it is there.
+    fn wait_until_reached(&mut self, vm: &Vm) {
+        wait_for("guestfish never got there", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let mut said = String::new();
+                let _ = self.child.stderr.take().unwrap().read_to_string(&mut said);
+                panic!("{}: the hook has ended: {status}: {said}", vm.case);
+            }
+            vm.at("/.test/reached").exists()
+        });
+    }
+
+    fn end(self) -> (Option<i32>, String) {
+        let output = self.child.wait_with_output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+}
+
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    // Far longer than it takes; a limit only so that a failure ends.
+    for _ in 0..6000 {
+        if holds() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn before_the_first_write_everything_can_end_it() {
+    let test = "before_the_first_write_everything_can_end_it";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    // Each when the appliance is on its way.
+    let at_run = |act: &str| json!({"at": {"step": "run", "writes": false, "wait": 2, "act": act}});
+    for (case, value, act) in [
+        ("prepare_timeout, must", "vda,must", ""),
+        ("stands still", "vda,must", "stop"),
+        ("guestfish is killed", "vda", "kill"),
+        ("SIGTERM", "vda", "tell"),
+        ("SIGKILL", "vda", "tell"),
+    ] {
+        let vm = Vm::new(case, meeting.path(), &[(&images.join("small-ext4"), 160)]);
+        let before = sum(vm.image());
+        if act.is_empty() || act == "stop" {
+            vm.set_host_file("backend_settings = force_tcg\nprepare_timeout = 4\n");
+        }
+        vm.set_guestfish(if act.is_empty() {
+            json!({})
+        } else {
+            at_run(act)
+        });
+        let mut hook = Hook::spawn(&vm, value);
+        if act == "tell" {
+            hook.wait_until_reached(&vm);
+            assert!(vm.processes().len() > 2, "{case}: no appliance");
+            let signal = if case == "SIGKILL" {
+                Signal::SIGKILL
+            } else {
+                Signal::SIGTERM
+            };
+            kill(hook.pid(), signal).unwrap();
+        }
+        let (status, said) = hook.end();
+        if case == "SIGKILL" {
+            assert_eq!(status, None, "{case}: {said}");
+            wait_for("an appliance is left", || vm.processes().is_empty());
+        } else {
+            let expected = if value.ends_with("must") { 2 } else { 0 };
+            assert_eq!(status, Some(expected), "{case}: {said}");
+            assert_refused(&said, "", case);
+            assert_eq!(vm.left_behind(), [""; 0], "{case}");
+        }
+        assert_eq!(sum(vm.image()), before, "{case}");
+        assert!(!vm.journal().exists() && !vm.seen().exists(), "{case}");
+        assert_eq!(vm.calls().len(), 1, "{case}");
+    }
+}
+
+#[test]
+fn after_the_first_write_a_signal_waits_and_the_limit_does_not() {
+    let test = "after_the_first_write_a_signal_waits_and_the_limit_does_not";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let disk: (&Path, u64) = (&images.join("small-ext4"), 160);
+    // SIGTERM in the last step. No other disk is begun after it.
+    let term = Vm::new("SIGTERM", meeting.path(), &[disk]);
+    term.share(json!({"at": {"step": "resize2fs ", "writes": true, "wait": 0, "act": "tell"}}));
+    // An appliance that stands still, and another disk of the VM.
+    let still = Vm::new("write_timeout", meeting.path(), &[disk, disk]);
+    still.set_host_file(
+        "backend_settings = force_tcg\nprepare_timeout = 3000\nwrite_timeout = 60\n",
+    );
+    still.share(json!({
+        "alone": true,
+        "at": {"step": "resize2fs ", "writes": true, "wait": 0.3, "act": "stop"},
+    }));
+    let other = &still.disks[1].image;
+    let before = sum(other);
+    together(
+        meeting.path(),
+        &[&term, &still],
+        |_| String::new(),
+        |vm| {
+            if vm.case == "SIGTERM" {
+                let mut hook = Hook::spawn(vm, "vda");
+                hook.wait_until_reached(vm);
+                kill(hook.pid(), Signal::SIGTERM).unwrap();
+                let (_, said) = hook.end();
+                assert_says_grown(&said, "growdisk: vda: partition 1 (ext4): 0.1 -> 0.2");
+                return;
+            }
+            let (status, said) = vm.start("vda,vdb");
+            if status == Some(0) && said.contains("the appliance does not start") {
+                return not_run(test, "an appliance takes more than a minute here");
+            }
+            assert_eq!(status, Some(2), "{said}");
+            assert!(said.starts_with("growdisk: vda: step "), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        },
+    );
+    let is_slow = !still.journal().exists();
+    assert!(!term.journal().exists() && term.seen().exists());
+    assert_eq!(term.left_behind(), [""; 0]);
+    assert_eq!(sum(other), before, "another disk after a failure");
+    assert_eq!(still.left_behind(), [""; 0]);
+    if is_slow {
+        return;
+    }
+    assert_journal(&still, 4);
+
+    // The tool looks at the journal first; a plan leaves it, and whoever has mended the disk by
+    // hand drops it.
+    let calls = still.calls().len();
+    let before = sum(still.image());
+    let forgotten = still.tool(&["--forget"]);
+    assert_eq!(forgotten.status.code(), Some(0), "{forgotten:?}");
+    assert!(!still.journal().exists(), "{forgotten:?}");
+    let again = still.tool(&["--forget"]);
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert_eq!(still.calls().len(), calls, "--forget needs no appliance");
+    assert_eq!(sum(still.image()), before, "--forget");
+}
+
+#[test]
+fn alone_as_vdsm_with_an_empty_environment() {
+    let test = "alone_as_vdsm_with_an_empty_environment";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let image = images.join("gpt-ext4");
+    let vm = Vm::new(test, meeting.path(), &[(&image, 800)]);
+    let before = table(vm.image(), &[2]);
+    vm.use_guestfish_itself();
+    let mut command = vm.command("vda,must");
+    command
+        .env_clear()
+        .env("growdisk", "vda,must")
+        .env("vmId", VM_ID);
+    command.env("_hook_domxml", &vm.firing.data);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_says_grown(&said, "growdisk: vda: partition 2 (ext4): 0.4 -> 0.8");
+    assert_eq!(table(vm.image(), &[2]), before);
+    assert_eq!(vm.left_behind(), [""; 0]);
+    assert!(!vm.journal().exists() && vm.seen().exists());
+    let path = vm.image().to_str().unwrap();
+    // It begins at 2 MiB.
+    let check = run(
+        "dumpe2fs",
+        &["-h", &format!("{path}?offset={}", 2 * MIB)],
+        Path::new("/"),
+    );
+    assert!(
+        check.contains("Filesystem state:         clean\n"),
+        "{check}"
+    );
+    let blocks = check
+        .lines()
+        .find_map(|line| line.strip_prefix("Block count:"));
+    let blocks: u64 = blocks.unwrap().trim().parse().unwrap();
+    let size = check
+        .lines()
+        .find_map(|line| line.strip_prefix("Block size:"));
+    let size: u64 = size.unwrap().trim().parse().unwrap();
+    assert!(
+        (796 * MIB..=798 * MIB).contains(&(blocks * size)),
+        "{check}"
+    );
+}
+
+#[test]
+fn an_appliance_without_room_is_given_up() {
+    let test = "an_appliance_without_room_is_given_up";
+    let images = images_or_return!(test);
+    let small = match Tmpfs::new("3m") {
+        Ok(small) => small,
+        Err(why) => return not_run(test, &why),
+    };
+    let meeting = scratch();
+    let image = images.join("small-xfs");
+    let vm = Vm::new("no room", meeting.path(), &[(&image, 200 << 10)]);
+    vm.set_host_file("backend_settings = force_tcg\nprepare_timeout = 30\n");
+    let vm = vm.with_temporary(small.0.path());
+    let before = sum(vm.image());
+    let (status, said) = vm.start("vda,must");
+    assert_eq!(status, Some(2), "{said}");
+    assert_refused(&said, "", test);
+    assert_eq!(sum(vm.image()), before);
+    assert!(!vm.journal().exists());
+    assert_eq!(vm.left_behind(), [""; 0]);
+    assert_eq!(vm.calls().len(), 1, "{said}");
+    let left: Vec<_> = fs::read_dir(small.0.path()).unwrap().collect();
+    // The place of the appliance's cache.
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// A VM whose host needs no appliance: `guestfish.py` would only fail, and note that it was called.
+fn quick(case: &str, meeting: &Path) -> Vm {
+    let blank = scratch();
+    let image = blank.path().join("blank");
+    File::create(&image).unwrap().write_all(b"guest").unwrap();
+    Vm::new(case, meeting, &[(&image, 8)])
+}
+
+/// Runs the hook where no disk may be opened; its status, and what it says.
+fn without_appliance(vm: &Vm, value: &str) -> (Option<i32>, String) {
+    let before = sum(vm.image());
+    let answer = vm.start(value);
+    assert_eq!(sum(vm.image()), before, "{value}");
+    assert_eq!(
+        vm.calls(),
+        [Value::Null; 0],
+        "{}: {value}: {answer:?}",
+        vm.case
+    );
+    assert_eq!(vm.left_behind(), [""; 0], "{}: {value}", vm.case);
     answer
 }
 
-/// The device of the image number `index` in an appliance of several.
-fn device(index: usize) -> String {
-    format!("/dev/sd{}", char::from(b'a' + u8::try_from(index).unwrap()))
-}
-
-/// The same device for programs that `debug sh` runs: the kernel of the appliance numbers disks in
-/// the order in which they turn up.
-fn path(index: usize) -> String {
-    format!("/dev/disk/by-path/*-scsi-0:0:{index}:0")
-}
-
-/// A layout's commands for the image number `index`; volume groups have the layout's own name.
-fn filled(script: &str, index: usize, layout: &str) -> String {
-    let group = layout.replace('-', "_");
-    script
-        .replace('@', &device(index))
-        .replace('#', &path(index))
-        .replace('%', &group)
-}
-
-/// The images of all layouts, made once for a text of them, before they are enlarged. They are
-/// kept for the next run, since an appliance takes minutes for them where it has little of a
-/// processor.
-fn images() -> &'static Path {
-    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| {
-        let mut script = "run\n".to_owned();
-        let mut names = Vec::new();
-        let growing = GROWING.iter().map(|(name, make, system)| {
-            let fill = format!("\nmount {system} /\n{FILL}\numount /");
-            (*name, format!("{make}{fill}"))
-        });
-        let refused = REFUSED
-            .iter()
-            .map(|(name, make, _)| (*name, (*make).to_owned()));
-        for (index, (name, make)) in growing.chain(refused).enumerate() {
-            names.push(name);
-            writeln!(script, "{}", filled(&make, index, name)).unwrap();
-        }
-        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let made = tmp.join(format!("growdisk-{}", hex(script.as_bytes())));
-        if !made.exists() {
-            let directory = TempDir::new_in(tmp).unwrap();
-            let images: Vec<PathBuf> = names
-                .iter()
-                .map(|name| directory.path().join(name))
-                .collect();
-            for image in &images {
-                File::create(image).unwrap().set_len(BEFORE).unwrap();
+#[test]
+fn only_a_cold_start_opens_a_disk() {
+    let test = "only_a_cold_start_opens_a_disk";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let nic = "<metadata xmlns:ovirt-vm='http://ovirt.org/vm/1.0'><ovirt-vm:vm>\
+        <ovirt-vm:device mac_address='00:1a:4a:16:01:51'><ovirt-vm:custom>\
+        <ovirt-vm:provider_type>OPENSTACK_NETWORK</ovirt-vm:provider_type></ovirt-vm:custom>\
+        </ovirt-vm:device></ovirt-vm:vm></metadata><devices>";
+    for case in [
+        "no flags",
+        "old flags",
+        "a link",
+        "a directory",
+        "OpenStack",
+    ] {
+        let vm = quick(case, meeting.path());
+        let flags = vm.at(&format!("/run/vdsm/{VM_ID}/launchflags"));
+        for value in ["vda", "vda,must", "auto,must"] {
+            let document = match case {
+                "OpenStack" => vm.document().replace("<devices>", nic),
+                _ => vm.document(),
+            };
+            let mut command = vm.command_on(value, &document);
+            match case {
+                "no flags" => drop(fs::remove_file(&flags)),
+                "old flags" => {
+                    let file = File::options().write(true).open(&flags).unwrap();
+                    let then = SystemTime::now() - Duration::from_secs(6 * 60);
+                    file.set_modified(then).unwrap();
+                }
+                "a link" if !flags.is_symlink() => {
+                    let other = flags.with_extension("other");
+                    fs::rename(&flags, &other).unwrap();
+                    std::os::unix::fs::symlink("launchflags.other", &flags).unwrap();
+                }
+                "a directory" if !flags.is_dir() => {
+                    fs::remove_file(&flags).unwrap();
+                    fs::create_dir(&flags).unwrap();
+                }
+                _ => {}
             }
-            ask_guestfish(&images, &["--format=raw"], &script);
-            spoil(directory.path());
-            fs::rename(directory.keep(), &made).unwrap();
+            let before = sum(vm.image());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{case}: {value}: {said}");
+            assert_eq!(
+                said, "growdisk: not a cold start, disks left alone\n",
+                "{case}: {value}"
+            );
+            assert_eq!(vm.calls(), [Value::Null; 0], "{case}: {value}");
+            assert_eq!(sum(vm.image()), before, "{case}: {value}");
         }
-        made
-    })
+    }
 }
 
-/// What the appliance does not do to partitions: two file systems become dirty, one is encrypted.
-fn spoil(directory: &Path) {
-    let run = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        let output = command.args(arguments).current_dir(directory).output();
-        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-        assert!(output.status.success(), "{program}: {output:?}");
+#[test]
+fn values_and_what_becomes_of_them() {
+    let test = "values_and_what_becomes_of_them";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let vm = quick("values", meeting.path());
+    for value in ["", " ", "off"] {
+        assert_eq!(
+            without_appliance(&vm, value),
+            (Some(0), String::new()),
+            "{value:?}"
+        );
+    }
+    for value in [
+        "vda,vda",
+        "vda,vda:root",
+        "vda:",
+        "vda:/root",
+        "vda:a/b/c",
+        "vda1",
+        "VDA",
+        "must",
+        ",must",
+        "vda,must,vdb",
+        "vda,MUST",
+        "off,must",
+        "auto,vda",
+        "vda,",
+        "/dev/vda",
+        "vda:-x",
+        "vda:root@snap",
+        "vda:50%",
+        "xvda",
+        "vdaaaa",
+    ] {
+        let (status, said) = without_appliance(&vm, value);
+        assert_eq!(status, Some(2), "{value}: {said}");
+        let named = said.starts_with("growdisk: ") && said.contains("growdisk=");
+        assert!(
+            named && said.contains("expected") && said.lines().count() == 1,
+            "{value}: {said}"
+        );
+    }
+    // A name that no disk has.
+    for (value, expected) in [
+        ("vdb", 0),
+        ("vdb,must", 2),
+        ("sda:cl/root", 0),
+        ("hdc:root", 0),
+    ] {
+        let (status, said) = without_appliance(&vm, value);
+        assert_eq!(status, Some(expected), "{value}: {said}");
+        let name = value.split([',', ':']).next().unwrap();
+        assert!(
+            said.starts_with(&format!("growdisk: {name}: ")),
+            "{value}: {said}"
+        );
+        assert!(said.ends_with("; not grown\n"), "{value}: {said}");
+    }
+    vm.set_host_file("enabled = no\n");
+    for value in ["vda", "vda,must"] {
+        assert_eq!(without_appliance(&vm, value), (Some(0), String::new()));
+    }
+    for text in ["enabled = maybe\n", "speed = 9\n", "prepare_timeout = 0\n"] {
+        vm.set_host_file(text);
+        for (value, expected) in [("vda", 0), ("vda,must", 2)] {
+            let (status, said) = without_appliance(&vm, value);
+            assert_eq!(status, Some(expected), "{text}: {said}");
+            assert_refused(&said, "/etc/vdsm-hooks/growdisk", text);
+        }
+    }
+    vm.set_host_file(PATIENT);
+    let mut command = vm.command_on("vda", "<domain><devices>");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.starts_with("growdisk: ") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!(vm.calls(), [Value::Null; 0]);
+    // A host without guestfish.
+    vm.remove_guestfish();
+    for (value, expected) in [("vda", 0), ("vda,must", 2), ("auto,must", 2)] {
+        let (status, said) = without_appliance(&vm, value);
+        assert_eq!(status, Some(expected), "{value}: {said}");
+        assert_refused(&said, "guestfish", value);
+    }
+}
+
+#[test]
+fn disks_that_are_no_vms_own_are_left_alone() {
+    let test = "disks_that_are_no_vms_own_are_left_alone";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let mut vm = quick("disks", meeting.path());
+    let path = vm.disks[0].path.clone();
+    let file = "<disk type='file' device='disk' snapshot='no'>";
+    let raw = "type='raw'";
+    for (case, from, to) in [
+        ("readonly", "</disk>", "<readonly/></disk>"),
+        ("shareable", "</disk>", "<shareable/></disk>"),
+        ("transient", "</disk>", "<transient/></disk>"),
+        (
+            "encryption",
+            "</disk>",
+            "<encryption format='luks'/></disk>",
+        ),
+        (
+            "mirror",
+            "</disk>",
+            "<mirror type='file' file='/x'/></disk>",
+        ),
+        (
+            "4096",
+            "</disk>",
+            "<blockio logical_block_size='4096' physical_block_size='4096'/></disk>",
+        ),
+        ("cdrom", "device='disk'", "device='cdrom'"),
+        ("lun", "device='disk'", "device='lun'"),
+        ("no device", "device='disk' ", ""),
+        ("network", "type='file' ", "type='network' "),
+        ("volume", "type='file' ", "type='volume' "),
+        ("qed", raw, "type='qed'"),
+        ("no format", raw, ""),
+        ("direct LUN", &*path, "/dev/mapper/3600a098000aa"),
+        (
+            "managed",
+            &*path,
+            "/run/vdsm/managedvolumes/f1a0e6d2-21c8-4d2f-9a7e-3b6a5c4d2e10",
+        ),
+        ("local copy", &*path, "/var/lib/vdsm/transient/a-b.c"),
+        (
+            "hosted engine",
+            "/rhev/data-center/mnt/nas.example.com:_data/",
+            "/run/vdsm/storage/",
+        ),
+        ("somewhere", &*path, "/var/lib/libvirt/images/a.img"),
+        ("no source", &*format!("<source file='{path}'/>"), ""),
+    ] {
+        let document = vm.document().replace(from, to);
+        assert_ne!(document, vm.document(), "{case}");
+        for (value, expected) in [("vda", 0), ("vda,must", 2), ("auto,must", 0)] {
+            let output = vm.command_on(value, &document).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(expected),
+                "{case}: {value}: {said}"
+            );
+            match value {
+                "auto,must" => assert_eq!(said, "", "{case}"),
+                _ => assert_refused(&said, "", case),
+            }
+            assert_eq!(vm.calls(), [Value::Null; 0], "{case}: {value}");
+        }
+    }
+    assert!(vm.document().contains(file));
+    // What `qemu-img info` tells.
+    vm.convert();
+    let directory = vm.image().parent().unwrap().to_owned();
+    let name = vm.disks[0].volume.clone();
+    let remake = |options: &[&str]| {
+        fs::remove_file(vm.image()).unwrap();
+        run(
+            "qemu-img",
+            &[&["create", "-q", "-f", "qcow2"], options].concat(),
+            &directory,
+        );
+        vm.own();
     };
-    let partition = |image: &str| format!("{image}?offset={MIB}");
-    let journal = "feature needs_recovery";
-    run("debugfs", &["-w", "-R", journal, &partition("dirty-ext4")]);
-    let state = "set_super_value state 0";
-    run("debugfs", &["-w", "-R", state, &partition("unclean-ext4")]);
-    let secret = ["--object", "secret,id=s,data=secret"];
-    let format = ["-f", "luks", "-o", "key-secret=s,iter-time=10"];
-    let create = [
-        &["create", "-q"],
-        &secret[..],
-        &format,
-        &["encrypted", "16M"],
-    ];
-    run("qemu-img", &create.concat());
-    let copy = ["if=encrypted", "of=luks", "bs=1M", "seek=1", "conv=notrunc"];
-    run("dd", &copy);
-    fs::remove_file(directory.join("encrypted")).unwrap();
+    let patch = |offset: u64, bytes: &[u8]| {
+        let file = File::options().write(true).open(vm.image()).unwrap();
+        file.write_all_at(bytes, offset).unwrap();
+    };
+    run("truncate", &["-s", "8M", "base"], &directory);
+    for case in ["data-file", "corrupt", "no backing format", "not qcow2"] {
+        match case {
+            "data-file" => remake(&["-o", "data_file=data,data_file_raw=on", &name, "8M"]),
+            "corrupt" => {
+                remake(&[&name, "8M"]);
+                // Bit 1 of the incompatible features (qemu, docs/interop/qcow2.txt).
+                patch(79, &[2]);
+            }
+            "no backing format" => {
+                remake(&["-F", "raw", "-b", "base", &name, "8M"]);
+                let bytes = fs::read(vm.image()).unwrap();
+                let mark = 0xE279_2ACA_u32.to_be_bytes();
+                let at = bytes.windows(4).position(|four| four == mark).unwrap();
+                // An extension that nobody knows.
+                patch(at.try_into().unwrap(), &[0x11, 0x22, 0x33, 0x44]);
+            }
+            _ => patch(0, b"none"),
+        }
+        for (value, expected) in [("vda", 0), ("vda,must", 2)] {
+            let (status, said) = without_appliance(&vm, value);
+            assert_eq!(status, Some(expected), "{case}: {value}: {said}");
+            assert_refused(&said, "", case);
+        }
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha1::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
+#[test]
+fn who_waits_for_a_lock_or_a_place_gives_up() {
+    let test = "who_waits_for_a_lock_or_a_place_gives_up";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let vm = quick("locks", meeting.path());
+    vm.set_host_file("backend_settings = force_tcg\nprepare_timeout = 1\nparallel = 1\n");
+    let directory = vm.at("/run/vdsm/hooks/growdisk");
+    fs::create_dir_all(&directory).unwrap();
+    let lock = format!("{}.lock", vm.disks[0].volume);
+    for names in [&[&*lock][..], &["slot.0", "slot.1"]] {
+        let held: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let file = File::create(directory.join(name)).unwrap();
+                Flock::lock(file, FlockArg::LockExclusive).unwrap()
+            })
+            .collect();
+        vm.own();
+        for (value, expected) in [("vda", 0), ("vda,must", 2)] {
+            let (status, said) = vm.start(value);
+            assert_eq!(status, Some(expected), "{names:?}: {said}");
+            assert_refused(&said, "", names[0]);
+            assert_eq!(vm.calls(), [Value::Null; 0], "{names:?}");
+        }
+        drop(held);
+    }
 }
 
-/// A copy of a layout's image, enlarged.
-fn enlarged(directory: &TempDir, name: &str, copy: &str) -> PathBuf {
-    let image = directory.path().join(copy);
-    let copied = Command::new("cp")
-        .arg("--sparse=always")
-        .args([&images().join(name), &image])
-        .status();
-    assert!(copied.unwrap().success());
-    let file = File::options().write(true).open(&image).unwrap();
-    file.set_len(AFTER).unwrap();
-    image
+#[test]
+fn an_image_in_use_is_left_to_who_has_it() {
+    let test = "an_image_in_use_is_left_to_who_has_it";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    for format in ["raw", "qcow2"] {
+        let mut vm = quick(format, meeting.path());
+        if format == "qcow2" {
+            vm.convert();
+        }
+        let before = sum(vm.image());
+        let qemu = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-S", "-display", "none", "-nodefaults"])
+            .args(["-qmp", "stdio", "-drive"])
+            .arg(format!(
+                "if=virtio,format={format},file={}",
+                vm.image().display()
+            ))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut qemu = match qemu {
+            Err(error) => return not_run(test, &format!("qemu-system-x86_64: {error}")),
+            Ok(qemu) => qemu,
+        };
+        // It may greet before it has opened its disks, and answers after that.
+        let mut input = qemu.stdin.take().unwrap();
+        input
+            .write_all(b"{\"execute\": \"qmp_capabilities\"}\n")
+            .unwrap();
+        let mut output = BufReader::new(qemu.stdout.take().unwrap());
+        for _greeting_and_answer in 0..2 {
+            output.read_line(&mut String::new()).unwrap();
+        }
+        let answers =
+            [("vda", 0), ("vda,must", 2)].map(|(value, status)| (vm.start(value), status));
+        let tool = vm.tool(&[]);
+        qemu.kill().unwrap();
+        qemu.wait().unwrap();
+        for ((status, said), expected) in answers {
+            assert_eq!(status, Some(expected), "{format}: {said}");
+            assert_refused(&said, "in use", format);
+        }
+        assert_eq!(tool.status.code(), Some(1), "{tool:?}");
+        assert_eq!(vm.calls(), [Value::Null; 0], "{format}");
+        assert_eq!(sum(vm.image()), before, "{format}");
+    }
 }
 
-fn scratch() -> TempDir {
-    TempDir::new_in("/var/tmp").unwrap()
+#[test]
+fn the_tool_tells_what_it_cannot_do() {
+    let test = "the_tool_tells_what_it_cannot_do";
+    if let Err(why) = private_host() {
+        return not_run(test, why);
+    }
+    let meeting = scratch();
+    let vm = quick("tool", meeting.path());
+    let meta = vm.image().with_extension("meta");
+    for (case, arguments, expected) in [
+        ("another format", &["--format", "vmdk"][..], 64),
+        ("an unknown option", &["--force"], 64),
+        ("no name of a volume", &["--lv", "cl/-x"], 64),
+    ] {
+        let output = vm.tool(arguments);
+        assert_eq!(output.status.code(), Some(expected), "{case}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{case}: {output:?}");
+    }
+    vm.remove_guestfish();
+    let output = vm.tool(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("guestfish") && said.contains("not grown"),
+        "{said}"
+    );
+    // The format is never probed.
+    fs::remove_file(meta).unwrap();
+    let output = vm.tool(&["--plan"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("--format"), "{said}");
+    assert_eq!(vm.calls(), [Value::Null; 0]);
 }
 
-/// What tells one content of an image from another.
-fn sum(path: &Path) -> String {
-    let output = Command::new("sha1sum").arg(path).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
+/// How often `killed_at_any_moment` kills; 100 by hand now and then.
+const KILLS: &str = "GROWDISK_KILLS";
 
-/// `/data` as it was written.
-fn data_sum() -> String {
-    let data = vec![86; 3_000_000];
-    hex(&data)
-}
-
-fn tool(arguments: &[&str], image: &Path) -> Output {
-    Command::new(program("vdsm-hooks"))
-        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
-        .args(["grow-disk", "--timeout", LONG])
-        .args(arguments)
-        .arg(image)
-        .output()
-        .unwrap()
+#[test]
+fn killed_at_any_moment_the_next_run_finishes() {
+    let test = "killed_at_any_moment_the_next_run_finishes";
+    let images = images_or_return!(test);
+    let kills = std::env::var(KILLS).map_or(1, |number| number.parse().unwrap());
+    let meeting = scratch();
+    let numbers: Vec<usize> = (0..kills).collect();
+    two_at_a_time(&numbers, |number| {
+        let case = format!("kill {number}");
+        let vm = Vm::new(&case, meeting.path(), &[(&images.join("gpt-lvm"), 1600)]);
+        let before = sum(vm.image());
+        // Which call of guestfish, and when in it.
+        let nanoseconds = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .subsec_nanos();
+        let wait = f64::from(nanoseconds % 997) / 997.0 * 15.0;
+        let writes = nanoseconds % 5 > 0;
+        let case = format!("{case}: {wait:.1} s from the start, writes: {writes}");
+        vm.set_guestfish(json!({
+            "at": {"step": "add-drive", "writes": writes, "wait": wait, "act": "kill", "later": true},
+        }));
+        let (status, said) = vm.start("vda");
+        assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
+        match status {
+            Some(2) => assert!(vm.journal().exists(), "{case}: {said}"),
+            Some(0) if said.ends_with("; not grown\n") => {
+                assert!(!vm.journal().exists(), "{case}: {said}");
+                assert_eq!(sum(vm.image()), before, "{case}: {said}");
+            }
+            _ => assert_eq!(status, Some(0), "{case}: {said}"),
+        }
+        vm.set_guestfish(json!({}));
+        let (status, said) = vm.start("vda,must");
+        let why = said.contains("not grown") || said.contains("failed: ");
+        assert!(
+            status == Some(0) || (status == Some(2) && why),
+            "{case}: {status:?} {said}"
+        );
+        assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
+        if status == Some(0) {
+            let path = vm.image().to_str().unwrap();
+            let table = run("sfdisk", &["-d", path], Path::new("/"));
+            assert!(
+                table.contains("start=      204800, size=     3071967,"),
+                "{case}: {table}"
+            );
+            assert!(!vm.journal().exists(), "{case}");
+        }
+    });
 }
 
 /// Runs `work` on all of these, two at a time.
@@ -340,504 +1929,118 @@ fn two_at_a_time<T: Sync>(things: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// Looks into grown disks, in one appliance: the data is there, the file system is sound and as
-/// large as it should be. `mended`: after the check that a guest's start would make.
-fn assert_sound(disks: &[(&str, PathBuf)], options: &[&str], wanted: u64, mended: bool) {
-    let mut script = "run\n".to_owned();
-    for (index, (layout, _)) in disks.iter().enumerate() {
-        let (_, _, system) = GROWING.iter().find(|(name, _, _)| name == layout).unwrap();
-        let raw = filled(&system.replacen('@', "#-part", 1), index, layout);
-        let raw = raw.strip_suffix("-part").unwrap_or(&raw);
-        let system = filled(system, index, layout);
-        let check = match *layout {
-            // These read their logs when they are mounted.
-            "xfs" | "xfs-on-lvm" | "btrfs" if mended => String::new(),
-            "btrfs" => format!("btrfs-fsck {system}"),
-            "xfs" | "xfs-on-lvm" => format!("xfs-repair {system} nomodify:true"),
-            // Windows is asked to check it, and mounting is the check of everybody else.
-            "ntfs" => String::new(),
-            _ if mended => format!("debug sh \"e2fsck -fy {raw} >/dev/null 2>&1; true\""),
-            _ => format!("debug sh \"e2fsck -fn {raw}\""),
-        };
-        writeln!(
-            script,
-            "echo == {layout}\n{check}\nmount-ro {system} /\nchecksum sha1 /data\nstatvfs /\numount /"
-        )
-        .unwrap();
-    }
-    let images: Vec<PathBuf> = disks.iter().map(|(_, image)| image.clone()).collect();
-    let answer = ask_guestfish(&images, &[&["--ro"], options].concat(), &script);
-    let parts: Vec<&str> = answer.split("== ").skip(1).collect();
-    assert_eq!(parts.len(), disks.len(), "{answer}");
-    for part in parts {
-        assert!(part.contains(&data_sum()), "the data is gone: {part}");
-        let field = |name: &str| -> u64 {
-            let mut lines = part.lines();
-            let found = lines.find_map(|line| line.strip_prefix(name));
-            found.unwrap().trim().parse().unwrap()
-        };
-        let size = field("blocks:") * field("frsize:");
-        assert!(size >= wanted, "{size} of {wanted} bytes: {part}");
-        if part.starts_with("xfs") && !mended {
-            assert!(part.lines().nth(1) == Some("0"), "{part}");
-        }
-    }
-}
+/// What a guest's first program does here: it shows its disks, and mounts one of them.
+const INIT: &str = "#!/bin/sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mkdir -p /proc /dev /mnt
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+for module in virtio_pci virtio_blk ext4; do modprobe $module; done
+while ! [ -e /dev/vdb2 ]; do sleep 1; done
+cat /proc/partitions
+mount -r -t ext4 /dev/vdb2 /mnt && echo mounted
+cat /proc/mounts
+echo end
+";
 
-#[test]
-fn every_layout_grows() {
-    if let Some(why) = why_not() {
-        return not_run("every_layout_grows", why);
-    }
-    let directory = scratch();
-    let mut disks: Vec<(&str, PathBuf)> = Vec::new();
-    for (name, _, _) in &GROWING {
-        disks.push((name, enlarged(&directory, name, name)));
-    }
-    two_at_a_time(&disks, |(name, image)| {
-        let before = sum(image);
-        let planned = (*name == "gpt-lvm-ext4").then(|| tool(&["--plan"], image));
-        assert_eq!(sum(image), before, "{name}: --plan writes");
-        let grown = tool(&[], image);
-        assert_eq!(grown.status.code(), Some(0), "{name}: {grown:?}");
-        assert!(grown.stderr.is_empty(), "{name}: {grown:?}");
-        assert!(!grown.stdout.is_empty(), "{name}: nothing was grown");
-        if let Some(planned) = planned {
-            assert_eq!(planned.status.code(), Some(0), "{name}: {planned:?}");
-            assert_eq!(grown.stdout, planned.stdout, "{name}");
-        }
-    });
-    assert_sound(&disks, &["--format=raw"], GROWN, false);
-    // There is nothing left to grow.
-    let two = disks
-        .iter()
-        .filter(|(name, _)| ["gpt-lvm-ext4", "whole-ext4"].contains(name));
-    two_at_a_time(&two.collect::<Vec<_>>(), |(name, image)| {
-        let before = sum(image);
-        let again = tool(&[], image);
-        assert_eq!(again.status.code(), Some(0), "{name}: {again:?}");
-        assert!(
-            again.stdout.is_empty() && again.stderr.is_empty(),
-            "{name}: {again:?}"
-        );
-        assert_eq!(sum(image), before, "{name}");
-    });
-}
-
-#[test]
-fn what_is_refused_keeps_every_byte() {
-    if let Some(why) = why_not() {
-        return not_run("what_is_refused_keeps_every_byte", why);
-    }
-    let directory = scratch();
-    two_at_a_time(&REFUSED, |(name, _, why)| {
-        let image = enlarged(&directory, name, name);
-        let before = sum(&image);
-        let refused = tool(&[], &image);
-        let said = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{name}: {said}");
-        assert!(said.contains(why), "{name}: {said}");
-        assert_eq!(said.lines().count(), 1, "{name}: {said}");
-        assert_eq!(sum(&image), before, "{name}");
-    });
-}
-
-#[test]
-fn a_snapshot_keeps_what_lies_below() {
-    let test = "a_snapshot_keeps_what_lies_below";
-    if let Some(why) = why_not() {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    let base = directory.path().join("base");
-    fs::copy(images().join("gpt-ext4"), &base).unwrap();
-    let overlay = directory.path().join("overlay");
-    let made = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw"])
-        .args(["overlay", "700M"])
-        .current_dir(directory.path())
-        .status();
-    assert!(made.unwrap().success());
-    let before = sum(&base);
-    let grown = tool(&["--format", "qcow2"], &overlay);
-    let said = String::from_utf8_lossy(&grown.stderr);
-    assert_eq!(grown.status.code(), Some(0), "{said}");
-    assert!(said.contains("brings the old size back"), "{said}");
-    assert_eq!(sum(&base), before, "the base is written to");
-    assert_sound(&[("gpt-ext4", overlay)], &["--format=qcow2"], GROWN, false);
-}
-
-#[test]
-fn an_image_in_use_is_left_to_who_has_it() {
-    let test = "an_image_in_use_is_left_to_who_has_it";
-    let directory = scratch();
-    let image = directory.path().join("disk");
-    File::create(&image).unwrap().set_len(BEFORE).unwrap();
-    let qemu = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg", "-S", "-display", "none", "-nodefaults"])
-        .args(["-qmp", "stdio", "-drive"])
-        .arg(format!("if=virtio,format=raw,file={}", image.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut qemu = match qemu {
-        Err(error) => return not_run(test, &format!("qemu-system-x86_64: {error}")),
-        Ok(qemu) => qemu,
+/// Boots a kernel with copies of these disks, emulated, and looks at what it finds there. An error:
+/// there is no guest on this machine.
+fn boots(images: [&Path; 2]) -> Result<(), String> {
+    let newest = |start: &str| -> Result<PathBuf, String> {
+        let entries = fs::read_dir("/boot").map_err(|error| format!("/boot: {error}"))?;
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut found: Vec<_> = paths
+            .filter(|path| path.to_str().unwrap().starts_with(start))
+            .collect();
+        found.sort();
+        found.pop().ok_or_else(|| format!("there is no {start}*"))
     };
-    // It may greet before it has opened its disks, and answers after that.
-    let mut input = qemu.stdin.take().unwrap();
-    input
-        .write_all(b"{\"execute\": \"qmp_capabilities\"}\n")
-        .unwrap();
-    let mut output = BufReader::new(qemu.stdout.take().unwrap());
-    for _greeting_and_answer in 0..2 {
-        output.read_line(&mut String::new()).unwrap();
+    let (kernel, initrd) = (newest("/boot/vmlinuz-")?, newest("/boot/initrd.img-")?);
+    let directory = scratch();
+    // The kernel takes an archive behind another one, in which a file takes the place of an earlier.
+    let mut all = fs::read(initrd).unwrap();
+    all.resize(all.len().next_multiple_of(4), 0);
+    all.extend(archive("init", INIT.as_bytes()));
+    fs::write(directory.path().join("initrd"), all).unwrap();
+    let mut qemu = Command::new("qemu-system-x86_64");
+    for (number, image) in images.iter().enumerate() {
+        let name = format!("disk{number}");
+        let mib = fs::metadata(image).unwrap().len() / MIB;
+        copy(image, &directory.path().join(&name), mib);
+        qemu.args(["-drive", &format!("if=virtio,format=raw,file={name}")]);
     }
-    let refused = tool(&[], &image);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    let who = format!("in use by qemu-system-x86 (process {})", qemu.id());
+    let mut qemu = qemu
+        .args([
+            "-accel", "tcg", "-cpu", "max", "-m", "512", "-display", "none",
+        ])
+        .args(["-nodefaults", "-no-reboot", "-serial", "stdio"])
+        .args([
+            "-append",
+            "console=ttyS0 panic=-1 quiet",
+            "-initrd",
+            "initrd",
+            "-kernel",
+        ])
+        .arg(kernel)
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("qemu-system-x86_64: {error}"))?;
+    // A kernel that gives up ends its QEMU and so its output.
+    let mut said = String::new();
+    for line in BufReader::new(qemu.stdout.take().unwrap()).split(b'\n') {
+        let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
+        said = said + line.trim_end() + "\n";
+        if line.trim_end() == "end" {
+            break;
+        }
+    }
     qemu.kill().unwrap();
     qemu.wait().unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains(&who), "{said}: {who}");
-    assert_eq!(
-        fs::read(&image).unwrap(),
-        vec![0; usize::try_from(BEFORE).unwrap()]
-    );
-}
-
-#[test]
-fn qcow2_on_a_block_device_needs_free_room() {
-    let test = "qcow2_on_a_block_device_needs_free_room";
-    if let Some(why) = why_not() {
-        return not_run(test, why);
-    }
-    if !is_root() {
-        return not_run(test, "needs root for a loop device");
-    }
-    let directory = scratch();
-    let image = directory.path().join("volume");
-    let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        output
-            .map_err(|error| format!("{program}: {error}"))
-            .and_then(|output| {
-                let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                let said = String::from_utf8_lossy(&output.stderr);
-                output
-                    .status
-                    .success()
-                    .then_some(text)
-                    .ok_or(format!("{program}: {said}"))
-            })
+    let blocks = |name: &str| {
+        let mut lines = said
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|words| words.last() == Some(&name));
+        line.and_then(|words| words[2].parse::<u64>().ok())
     };
-    let path = image.to_str().unwrap();
-    let source = images().join("gpt-ext4");
-    let source = source.to_str().unwrap();
-    run(
-        "qemu-img",
-        &["convert", "-f", "raw", "-O", "qcow2", source, path],
-    )
-    .unwrap();
-    run("qemu-img", &["resize", "-q", "-f", "qcow2", path, "2G"]).unwrap();
-    for (size, status) in [(200 * MIB, 1), (1024 * MIB, 0)] {
-        File::options()
-            .write(true)
-            .open(&image)
-            .unwrap()
-            .set_len(size)
-            .unwrap();
-        let device = match run("losetup", &["--find", "--show", path]) {
-            Err(why) => return not_run(test, why.trim()),
-            Ok(device) => device,
-        };
-        let planned = tool(&["--plan", "--format", "qcow2"], Path::new(&device));
-        run("losetup", &["--detach", &device]).unwrap();
-        let said = String::from_utf8_lossy(&planned.stderr);
-        assert_eq!(planned.status.code(), Some(status), "{said}");
-        assert!(status == 0 || said.contains("MiB are free"), "{said}");
+    // In KiB; the last 34 sectors are the table's copy.
+    assert_eq!(blocks("vda"), Some(1600 << 10), "{said}");
+    assert_eq!(blocks("vda2"), Some((1500 << 10) - 17), "{said}");
+    assert_eq!(blocks("vdb2"), Some((798 << 10) - 17), "{said}");
+    assert!(said.contains("\nmounted\n"), "{said}");
+    Ok(())
+}
+
+/// An archive with one program, in the kernel's format (Documentation/driver-api/early-userspace/
+/// buffer-format.rst).
+fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for (number, (name, content)) in [(name, content), ("TRAILER!!!", &[][..])]
+        .iter()
+        .enumerate()
+    {
+        let fields = [
+            number + 1,
+            0o100_755,
+            0,
+            0,
+            1,
+            0,
+            content.len(),
+            0,
+            0,
+            0,
+            0,
+            name.len() + 1,
+            0,
+        ];
+        let fields: String = fields.iter().map(|field| format!("{field:08x}")).collect();
+        all.extend(format!("070701{fields}{name}\0").into_bytes());
+        all.resize(all.len().next_multiple_of(4), 0);
+        all.extend_from_slice(content);
+        all.resize(all.len().next_multiple_of(4), 0);
     }
-}
-
-/// A cold start of a VM with one disk.
-fn start(image: &Path, value: &str) -> Firing {
-    start_on("", image, value)
-}
-
-/// [`start`] on a host that these commands have prepared.
-fn start_on(prepare: &str, image: &Path, value: &str) -> Firing {
-    let document = format!(
-        "<domain><name>a</name><devices><disk type='file' device='disk'>\
-         <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda'/></disk>\
-         </devices></domain>",
-        image.display()
-    );
-    let host = format!(
-        "mount -t tmpfs tmpfs /run; mkdir -p /run/vdsm/{VM_ID}; \
-         echo 0 >/run/vdsm/{VM_ID}/launchflags; {prepare}exec \"$@\""
-    );
-    Firing::new("growdisk", "before_vm_start", document.as_bytes())
-        .variable("growdisk", value)
-        .variable("growdisk_timeout", LONG)
-        .variable("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
-        .inside(&["unshare", "--mount", "sh", "-ec", &host, "sh"])
-}
-
-/// The process groups of guestfish with this image.
-fn appliances(image: &Path) -> Vec<Pid> {
-    let image = image.to_str().unwrap();
-    let processes = fs::read_dir("/proc").unwrap();
-    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    ids.filter(|id: &i32| {
-        let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        command.starts_with("/usr/bin/guestfish") && command.contains(image)
-    })
-    .filter_map(|id| nix::unistd::getpgid(Some(Pid::from_raw(id))).ok())
-    .collect()
-}
-
-/// Starts the hook and calls `act` when it has sent `step` to an appliance that may write (a look
-/// has other commands). The rest of what it says, and its status.
-fn at_step(firing: &Firing, step: &str, act: impl FnOnce(Pid)) -> (String, Option<i32>) {
-    let mut hook = firing
-        .command()
-        .env("VDSM_HOOK_LOG", "debug")
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut act = Some(act);
-    let mut said = String::new();
-    for line in BufReader::new(hook.stderr.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.contains(&format!("guestfish: {step}")) {
-            if let Some(act) = act.take() {
-                act(Pid::from_raw(i32::try_from(hook.id()).unwrap()));
-            }
-        }
-        said += &line;
-        said.push('\n');
-    }
-    let status = hook.wait().unwrap();
-    assert!(act.is_none(), "no step '{step}': {said}");
-    (said, status.code())
-}
-
-fn wait_for(what: &str, holds: impl Fn() -> bool) {
-    // Far longer than it takes; a limit only so that a failure ends.
-    for _ in 0..600 {
-        if holds() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    panic!("{what}");
-}
-
-#[test]
-fn a_start_grows_the_disk_and_leaves_the_document() {
-    let test = "a_start_grows_the_disk_and_leaves_the_document";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    let image = enlarged(&directory, "mbr-ext4", "disk");
-    let outcome: Outcome = start(&image, "vda,must").run();
-    assert_eq!(
-        (outcome.status, &*outcome.stderr),
-        (Some(0), ""),
-        "{outcome:?}"
-    );
-    assert!(!outcome.touched, "{outcome:?}");
-    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], GROWN, false);
-}
-
-#[test]
-fn at_the_deadline_nothing_is_written_and_nobody_left() {
-    let test = "at_the_deadline_nothing_is_written_and_nobody_left";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    for (value, status) in [("vda", 0), ("vda,must", 2)] {
-        let image = enlarged(&directory, "mbr-ext4", "disk");
-        let before = sum(&image);
-        let firing = start(&image, value).variable("growdisk_timeout", "10");
-        let (said, code) = at_step(&firing, "run", |_| {
-            for group in appliances(&image) {
-                killpg(group, Signal::SIGSTOP).unwrap();
-            }
-        });
-        assert_eq!(code, Some(status), "{said}");
-        assert!(said.contains("disk vda: not grown"), "{said}");
-        assert!(said.contains("given up at the deadline"), "{said}");
-        assert_eq!(sum(&image), before, "{said}");
-        wait_for("an appliance is left", || appliances(&image).is_empty());
-    }
-}
-
-#[test]
-fn at_the_deadline_after_the_first_write_the_step_is_named() {
-    let test = "at_the_deadline_after_the_first_write_the_step_is_named";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    // The partition is larger already.
-    let image = enlarged(&directory, "mbr-ext4", "disk");
-    let before = sum(&image);
-    // Long enough to come there: the look has a time of its own.
-    let firing = start(&image, "vda").variable("growdisk_timeout", "150");
-    let (said, code) = at_step(&firing, "resize2fs", |_| {
-        for group in appliances(&image) {
-            killpg(group, Signal::SIGSTOP).unwrap();
-        }
-    });
-    assert_eq!(code, Some(2), "{said}");
-    let says = "disk vda: growing failed half way: step 'resize2fs";
-    assert!(said.contains(says), "{said}");
-    assert_ne!(sum(&image), before, "{said}");
-    wait_for("an appliance is left", || appliances(&image).is_empty());
-    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], BEFORE / 2, false);
-}
-
-/// On storage that does not answer, on a host that `prepare` has made, nothing costs more than its
-/// time, and all end with `says` and nobody left.
-fn assert_given_up(test: &str, prepare: &str, says: &str) {
-    if !is_root() {
-        return not_run(test, "needs root for a mount");
-    }
-    let directory = scratch();
-    let dead = match DeadMount::on(directory.path()) {
-        Ok(dead) => dead,
-        Err(reason) => return not_run(test, &reason),
-    };
-    let image = directory.path().join("disk");
-    for (value, status) in [("vda", 0), ("vda,must", 2)] {
-        let outcome = start_on(prepare, &image, value)
-            .variable("growdisk_timeout", "10")
-            .run();
-        let said = &outcome.stderr;
-        assert_eq!(outcome.status, Some(status), "{said}");
-        assert!(
-            said.contains(&format!("disk vda: not grown: {says}")),
-            "{said}"
-        );
-        assert_eq!(said.lines().count(), 1, "{said}");
-    }
-    let prepare = format!("{prepare}exec \"$@\"");
-    let mut tool = Command::new("unshare");
-    tool.args(["--mount", "sh", "-ec", &prepare, "sh"]);
-    tool.arg(program("vdsm-hooks"));
-    tool.args(["grow-disk", "--timeout", "10", "--format", "raw"]);
-    let output = tool.arg(&image).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("not grown: {says}")), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    drop(dead);
-    assert_nobody_works_on(directory.path());
-}
-
-#[test]
-fn storage_that_does_not_answer_costs_no_more_than_the_time() {
-    let test = "storage_that_does_not_answer_costs_no_more_than_the_time";
-    assert_given_up(test, "", "qemu-img: gave up");
-}
-
-#[test]
-fn storage_that_dies_after_qemu_img_costs_no_more_than_the_time() {
-    let test = "storage_that_dies_after_qemu_img_costs_no_more_than_the_time";
-    // Answers without the storage, so that our own look is the first to touch it.
-    let host = scratch();
-    let stand_in = host.path().join("qemu-img");
-    let facts = r#"[{"filename":"disk","format":"raw"}]"#;
-    fs::write(&stand_in, format!("#!/bin/sh\necho '{facts}'\n")).unwrap();
-    fs::set_permissions(&stand_in, Permissions::from_mode(0o755)).unwrap();
-    let prepare = format!("mount --bind {} /usr/bin/qemu-img; ", stand_in.display());
-    let says = "its storage did not answer before the deadline";
-    assert_given_up(test, &prepare, says);
-}
-
-/// Waits for the first write to an image that a step makes. Some steps write nothing before their
-/// end, so the wait is short.
-fn wait_for_write(image: &Path) {
-    let written = || fs::metadata(image).unwrap().modified().unwrap();
-    let before = written();
-    for _ in 0..200 {
-        if written() != before {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn killed_in_every_step_the_data_is_there() {
-    let test = "killed_in_every_step_the_data_is_there";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let steps = [
-        ("part-expand-gpt", "gpt-ext4"),
-        ("part-resize", "first-lies-last"),
-        ("pvresize", "gpt-lvm-ext4"),
-        ("lvresize-free", "whole-pv"),
-        ("e2fsck", "mbr-ext4"),
-        ("resize2fs", "whole-ext4"),
-        ("xfs-growfs", "xfs"),
-        ("btrfs-filesystem-resize", "btrfs"),
-        ("ntfsresize", "ntfs"),
-    ];
-    let directory = scratch();
-    two_at_a_time(&steps, |(step, layout)| {
-        let image = enlarged(&directory, layout, layout);
-        // The hook dies, and the host under the appliance as well.
-        at_step(&start(&image, "all"), &format!("{step} "), |hook| {
-            wait_for_write(&image);
-            for group in appliances(&image) {
-                killpg(group, Signal::SIGKILL).unwrap();
-            }
-            let _ = killpg(hook, Signal::SIGKILL);
-        });
-        wait_for("an appliance is left", || appliances(&image).is_empty());
-    });
-    let disks = steps.map(|(_, layout)| (layout, directory.path().join(layout)));
-    // What was cut short is finished by the next run, or it is left to the guest's own check.
-    let (grown, left) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-    two_at_a_time(&disks, |(layout, image)| {
-        let before = sum(image);
-        let again = tool(&[], image);
-        let said = String::from_utf8_lossy(&again.stderr);
-        let disk = (*layout, image.clone());
-        if again.status.success() {
-            return grown.lock().unwrap().push(disk);
-        }
-        assert_eq!(again.status.code(), Some(1), "{layout}: {said}");
-        assert!(said.contains("dirty"), "{layout}: {said}");
-        assert_eq!(sum(image), before, "{layout}: {said}");
-        left.lock().unwrap().push(disk);
-    });
-    let (grown, left) = (grown.into_inner().unwrap(), left.into_inner().unwrap());
-    assert!(!grown.is_empty());
-    assert_sound(&grown, &["--format=raw"], 0, false);
-    if !left.is_empty() {
-        assert_sound(&left, &["--format=raw"], 0, true);
-    }
-}
-
-#[test]
-fn a_hook_that_dies_leaves_no_appliance() {
-    let test = "a_hook_that_dies_leaves_no_appliance";
-    if let Some(why) = why_not().or((!is_root()).then_some("needs root for a mount")) {
-        return not_run(test, why);
-    }
-    let directory = scratch();
-    let image = enlarged(&directory, "mbr-ext4", "disk");
-    at_step(&start(&image, "all"), "resize2fs", |hook| {
-        killpg(hook, Signal::SIGKILL).unwrap();
-    });
-    wait_for("an appliance is left", || appliances(&image).is_empty());
-    // It has brought the step to its end, or has never got it.
-    assert_sound(&[("mbr-ext4", image)], &["--format=raw"], BEFORE / 2, false);
+    all
 }

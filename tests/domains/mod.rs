@@ -236,10 +236,12 @@ pub(crate) fn hand_over(path: &Path) {
     let text = ["metadata", "ovf", "meta", "iso"].map(Some);
     let is_text =
         path.ends_with("metadata") || text.contains(&path.extension().and_then(OsStr::to_str));
-    let mode = match found.is_dir() {
-        true => 0o755,
-        false if is_text => 0o644,
-        false => 0o660,
+    let mode = if found.is_dir() {
+        0o755
+    } else if is_text {
+        0o644
+    } else {
+        0o660
     };
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     if found.is_dir() {

@@ -169,13 +169,17 @@ impl Root {
 
     /// Makes a file or directory of the machine visible under its own path.
     pub fn show(&mut self, path: &Path) {
-        let name = path.to_str().unwrap().to_owned();
+        self.show_at(path, path.to_str().unwrap());
+    }
+
+    /// The same under another path.
+    pub fn show_at(&mut self, path: &Path, name: &str) {
         if path.is_dir() {
-            fs::create_dir_all(self.at(&name)).unwrap();
+            fs::create_dir_all(self.at(name)).unwrap();
         } else {
-            fs::write(self.make_way(&name), "").unwrap();
+            fs::write(self.make_way(name), "").unwrap();
         }
-        self.binds.push((path.to_owned(), name));
+        self.binds.push((path.to_owned(), name.to_owned()));
     }
 
     /// The words in front of a command that is to run in the root directory.

@@ -20,8 +20,10 @@ use vdsm_hooks::vdsm::events::{self, Environment};
 
 use host::{Host, Root};
 
+pub mod appliance;
 pub mod beside;
 pub mod chain;
+pub mod guests;
 pub mod host;
 pub mod libvirt;
 pub mod random;
@@ -209,6 +211,12 @@ impl Firing {
         root.show(self.directory.path());
         root.show(program(&self.hook).parent().unwrap());
         self.root = Some(root);
+        self
+    }
+
+    /// Shows a directory of the machine on the host of [`Firing::on`].
+    pub fn showing(mut self, source: &Path, target: &str) -> Firing {
+        self.root.as_mut().unwrap().show_at(source, target);
         self
     }
 
