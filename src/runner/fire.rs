@@ -51,7 +51,9 @@ impl Firing<'_> {
             return Ok(outcome);
         }
         let start = Instant::now();
-        (outcome.end, outcome.stderr) = self.execute(&hook.path)?;
+        let (end, stderr) = self.execute(&hook.path)?;
+        outcome.end = end;
+        outcome.stderr = stderr;
         outcome.time = start.elapsed();
         self.data = match self.data_file.symlink_metadata() {
             // A pipe, for example, could not be read to its end.
