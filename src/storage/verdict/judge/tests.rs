@@ -349,9 +349,17 @@ fn no_text_and_no_file() {
 
 #[test]
 fn every_character_that_splits_a_line() {
-    for c in [
-        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
-        '\u{2029}',
+    for (c, name) in [
+        ('\n', ""),
+        ('\r', " (carriage return) in"),
+        ('\u{b}', " (vertical tab) in"),
+        ('\u{c}', " (form feed) in"),
+        ('\u{1c}', " in"),
+        ('\u{1d}', " in"),
+        ('\u{1e}', " in"),
+        ('\u{85}', " (next line) in"),
+        ('\u{2028}', " (line separator) in"),
+        ('\u{2029}', " (paragraph separator) in"),
     ] {
         let (metadata, _) = Metadata::read(&format!("A=1{c}B=2{c}"));
         assert_eq!(metadata.get("A"), Some("1"), "{c:?}");
@@ -368,7 +376,7 @@ fn every_character_that_splits_a_line() {
             continue;
         }
         let cause = judgement.cause.unwrap_or_default();
-        let named = format!("U+{:04X}", u32::from(c));
+        let named = format!("U+{:04X}{name}", u32::from(c));
         assert!(
             cause.contains(&named) && cause.contains("DESCRIPTION"),
             "{cause}"
@@ -404,6 +412,17 @@ fn likely_causes() {
     let stripped = {
         let metadata = changed(EXPORT, &[("DESCRIPTION", Some("Export "))]);
         EXPORT.replace(EXPORT_SEAL, &seal(&metadata))
+    };
+    let two_blanks = line("=Export\n", "=Export \n").replace("=Regular\n", "=Regular\t\n");
+    let one_of_two = {
+        let metadata = changed(EXPORT, &[("DESCRIPTION", Some("Export "))]);
+        two_blanks.replace(EXPORT_SEAL, &seal(&metadata))
+    };
+    let unsorted_with_ends = {
+        let lines: Vec<&str> = ends.lines().rev().collect();
+        let lines = lines.join("\n") + "\n";
+        let made = digest(&lines);
+        format!("{lines}_SHA_CKSUM={made}\n")
     };
     for (text, cause) in [
         (
@@ -447,6 +466,31 @@ fn likely_causes() {
         ),
         (with_ends, "the digest was made over the line ends too"),
         (
+            unsorted_with_ends,
+            "the digest was made over the line ends too",
+        ),
+        (
+            two_blanks,
+            "a stray U+0020 (blank) at the end of the value of DESCRIPTION and a stray U+0009 (tab) at the end of the value of ROLE",
+        ),
+        (
+            one_of_two,
+            "a stray U+0009 (tab) at the end of the value of ROLE",
+        ),
+        (
+            line("=Export\n", "=Export\u{a0}\n"),
+            "a stray U+00A0 (no-break space) at the end of the value of DESCRIPTION",
+        ),
+        (
+            line("=Export\n", "=Exporf\n").replace("ROLE", "VERSION=0\nROLE"),
+            "the line of DESCRIPTION was edited: it says \"Exporf\", the seal is that of \"Export\"",
+        ),
+        (
+            line("192.168.1.108:/home/nfs_exports", "nas:/somewhere/else")
+                .replace("DESCRIPTION", "a\u{b}note\nDESCRIPTION"),
+            "U+000B (vertical tab) in line 2 splits the line for VDSM 4.4 and later, or an edited line",
+        ),
+        (
             utf8,
             "the digest was made over UTF-8 and not over character references",
         ),
@@ -466,6 +510,15 @@ fn likely_causes() {
             "U+000C (form feed) in REMOTE_PATH splits the line for VDSM 4.4 and later, or an edited line",
         ),
         (
+            // Ends of lines are no stray characters.
+            line(
+                "192.168.1.108:/home/nfs_exports",
+                "nas:/somewhere\u{c}/else",
+            )
+            .replace('\n', "\r\n"),
+            "U+000C (form feed) in REMOTE_PATH splits the line for VDSM 4.4 and later, or an edited line",
+        ),
+        (
             // Too large to try anything.
             format!("X={}\u{2029}\n{EXPORT}", "x".repeat(20_000)),
             "U+2029 (paragraph separator) in X splits the line for VDSM 4.4 and later",
@@ -474,6 +527,16 @@ fn likely_causes() {
         let judgement = judged(&text);
         assert_eq!(judgement.reading.verdict, Verdict::Broken, "{text}");
         assert_eq!(judgement.cause.as_deref(), Some(cause), "{text}");
+    }
+    // As large as may be, to be tried.
+    let filled = |size: usize| format!("{}X={}\n", EXPORT, "x".repeat(size - EXPORT.len() - 3));
+    for (size, is_tried) in [(8 << 10, true), ((8 << 10) + 1, false)] {
+        let cause = judged(&filled(size)).cause.unwrap_or_default();
+        assert_eq!(
+            cause.ends_with("was added after sealing"),
+            is_tried,
+            "{cause}"
+        );
     }
 }
 
