@@ -103,3 +103,18 @@ pub fn check_file_name(name: &str) -> Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files() {
+        for fine in ["a", "VM 1: \"test\"", "..", &"a".repeat(MAX_NAME_BYTES)] {
+            assert_eq!(check_file_name(fine), Ok(()), "{fine}");
+        }
+        for wrong in ["", " ", "a/b", "a\nb", &"a".repeat(MAX_NAME_BYTES + 1)] {
+            assert!(check_file_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -321,6 +321,13 @@ mod tests {
         if all().any(|node| engines_label(node).is_some()) {
             problems.push("a label".to_owned());
         }
+        let mut texts = document
+            .root_element()
+            .children()
+            .filter_map(|node| node.text());
+        if texts.any(|text| text.contains("wrong")) {
+            problems.push("a text".to_owned());
+        }
         for name in ["once", "memory"] {
             if all().filter(|node| xml::is(*node, name)).count() > 1 {
                 problems.push(format!("two {name}"));
@@ -356,6 +363,7 @@ mod tests {
                 ("<once/>", "<once/><once/>", "two once"),
                 ("<memory>1", "<memory>1</memory><memory>2", "two memory"),
                 ("<name>a</name>", "", "no name"),
+                ("<name>a</name>", "wrong<name>a</name>", "a text"),
                 ("type='kvm'", "type='wrong'", "an attribute"),
                 ("<devices>", "<devices a='wrong'>", "an attribute"),
                 (
@@ -374,6 +382,57 @@ mod tests {
                 let after = before.replacen(old, edited, 1);
                 assert_eq!(new(&before, &after)?, [""; 0], "{before}: {edited}");
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_wrong_only_as_a_whole_is_found() -> Result {
+        let judge = |text: &str| -> Result<Vec<String>> {
+            let document = xml::parse(text)?;
+            let has = |name| document.descendants().any(|node| xml::is(node, name));
+            let mut problems = Vec::new();
+            if has("nic") && has("rng") {
+                problems.push("both".to_owned());
+            }
+            if has("seclabel") {
+                problems.push("a label".to_owned());
+            }
+            Ok(problems)
+        };
+        for label in ["", LABEL] {
+            let disk = format!("<disk><source>{label}</source></disk>");
+            let before = domain("", &format!("{disk}<nic/>"));
+            let after = domain("", &format!("{disk}<nic/><rng/>"));
+            let found = Comparison::new(&before, &after)?.new_problems(judge)?;
+            assert_eq!(found, ["both"], "{label}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_missing_is_no_problem_once_it_is_there() -> Result {
+        let after = domain("<other a='wrong'/>", "");
+        let before = after.replace("<memory>1</memory>", "");
+        assert_eq!(new(&before, &after)?, [""; 0]);
+        Ok(())
+    }
+
+    #[test]
+    fn other_seclabels_are_not_the_engines() -> Result {
+        let is_known = |devices: &str| labels(&domain("", devices)).map(|all| !all.is_empty());
+        assert_eq!(
+            is_known(&format!("<disk><source>{LABEL}</source></disk>")),
+            Ok(true)
+        );
+        for other in [
+            "<disk><source><seclabel type='static'/></source></disk>",
+            "<disk><source><label type='none'/></source></disk>",
+            "<disk><source><seclabel type='none'><label/></seclabel></source></disk>",
+            "<disk><seclabel type='none'/></disk>",
+            "<hostdev><source><seclabel type='none'/></source></hostdev>",
+        ] {
+            assert_eq!(is_known(other), Ok(false), "{other}");
         }
         Ok(())
     }

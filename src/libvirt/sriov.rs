@@ -154,3 +154,63 @@ fn source_address(device: Node<'_, '_>) -> Option<[u32; 4]> {
         number("function")?,
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::Edits;
+
+    #[test]
+    fn whose_work_a_device_is() -> crate::Result {
+        let own = Mac::parse("52:54:00:00:00:01");
+        let function = |mac| VirtualFunction {
+            name: "vf0".to_owned(),
+            pci: [0, 5, 2, 3],
+            mac,
+        };
+        let domain = |devices: &str| format!("<domain><devices>{devices}</devices></domain>");
+        let nic = |mac| -> crate::Result<String> {
+            let empty = domain("");
+            let document = xml::parse(&empty)?;
+            let mut edits = Edits::new(&document);
+            edits.append(
+                crate::libvirt::domain::devices(&document)?,
+                &function(mac).nic(),
+            );
+            let text = edits.finish()?.unwrap_or_default();
+            let text = text.split("devices>").nth(1).unwrap_or_default();
+            Ok(text.trim_end_matches("</").to_owned())
+        };
+        let (made, drawn) = (nic(own)?, nic(None)?);
+        let other = made.replace("00:01\"", "00:02\"");
+        let elsewhere = made.replace("function=\"0x3\"", "function=\"0x4\"");
+        let emulated = made.replace(" type=\"hostdev\"", " type=\"network\"");
+        let unmanaged = made.replace("managed=\"yes\"", "managed=\"no\"");
+        let xen = made.replace("vfio", "xen");
+        let hostdev = made
+            .replace("<interface", "<hostdev")
+            .replace("</interface", "</hostdev")
+            .replace(" type=\"hostdev\"", " type=\"pci\"");
+        let twice = format!("{made}{made}");
+        for (mac, devices, expected) in [
+            (own, "", Presence::Absent),
+            (own, &elsewhere, Presence::Absent),
+            (own, &emulated, Presence::Absent),
+            (own, &made, Presence::OwnNic),
+            (None, &drawn, Presence::OwnNic),
+            // libvirt has drawn one since.
+            (None, &made, Presence::OwnNic),
+            (own, &other, Presence::NotOurs),
+            (own, &drawn, Presence::NotOurs),
+            (own, &unmanaged, Presence::NotOurs),
+            (own, &xen, Presence::NotOurs),
+            (own, &hostdev, Presence::NotOurs),
+            (own, &twice, Presence::NotOurs),
+        ] {
+            let text = domain(devices);
+            let document = xml::parse(&text)?;
+            assert_eq!(function(mac).presence(&document), expected, "{devices}");
+        }
+        Ok(())
+    }
+}

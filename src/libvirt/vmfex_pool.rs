@@ -281,3 +281,24 @@ fn private_file(content: &str) -> Result<(File, String)> {
     let name = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok((file, name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_has_the_functions_as_members() {
+        let nics = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let start = format!("<network><name>{NETWORK}</name><forward mode='passthrough'");
+        let members = "<interface dev=\"enp6s0\"/><interface dev=\"enp7s0\"/>";
+        for (names, rest) in [
+            (&[][..], "/></network>".to_owned()),
+            (
+                &["enp7s0", "enp6s0"],
+                format!(">{members}</forward></network>"),
+            ),
+        ] {
+            assert_eq!(definition(&nics(names)), Ok(format!("{start}{rest}")));
+        }
+    }
+}
