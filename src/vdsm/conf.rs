@@ -371,7 +371,11 @@ mod tests {
             assert_eq!(seen()?.as_deref(), Some(value), "{path}");
         }
         put("etc/vdsm/vdsm.conf.d/40.conf.rpmnew", "/no")?;
-        put("etc/vdsm/vdsm.conf.d/.50.conf", "/no")?;
+        // A hidden one would be the first, and beaten.
+        fs::write(
+            root.path().join("etc/vdsm/vdsm.conf.d/.50.conf"),
+            "nonsense",
+        )?;
         assert_eq!(seen()?.as_deref(), Some("/usr-30"));
         fs::write(root.path().join("etc/vdsm/vdsm.conf.d/40.conf"), "nonsense")?;
         let error = seen()

@@ -150,3 +150,27 @@ pub fn bind_host(plugins: &[&str], id: &str) -> Result {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_of_this_id_and_no_more() -> Result {
+        let port = |kind: &str, inside: &str| format!("<virtualport{kind}>{inside}</virtualport>");
+        let (kind, id) = (" type='openvswitch'", "<parameters interfaceid='a'/>");
+        for (text, expected) in [
+            (port(kind, id), true),
+            (port("", id), false),
+            (port(" type='midonet'", id), false),
+            (port(kind, ""), false),
+            (port(kind, &id.repeat(2)), false),
+            (port(kind, &id.replace("/>", " profileid='b'/>")), false),
+            (port(kind, &id.replace("'a'", "'b'")), false),
+        ] {
+            let document = xml::parse(&text)?;
+            assert_eq!(is_port(document.root_element(), "a"), expected, "{text}");
+        }
+        Ok(())
+    }
+}

@@ -314,3 +314,18 @@ pub fn is_interface(name: &str) -> bool {
         && !name.starts_with(['-', '.'])
         && !name.contains(breaks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_network_devices() {
+        for name in ["e", "eth0", "br-int", "a.b", "fifteen-bytes.."] {
+            assert!(is_interface(name), "{name}");
+        }
+        for name in ["", ".", "-e", "a/b", "a b", "a\u{7f}b", "sixteen-bytes..."] {
+            assert!(!is_interface(name), "{name:?}");
+        }
+    }
+}
