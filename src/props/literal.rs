@@ -48,17 +48,6 @@ impl Literal {
         }
     }
 
-    /// What the literal is, for errors.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Literal::Text(_) => "a string",
-            Literal::Integer(_) => "a number",
-            Literal::Other(_) => "neither a string nor a whole number",
-            Literal::List(_) => "a list",
-            Literal::Dict(_) => "a dictionary",
-        }
-    }
-
     /// The string's text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -336,6 +325,7 @@ mod tests {
             (r"'\U0001F680'", r#""🚀""#),
             ("u'x' 'y'", r#""xy""#),
             ("-5", "-5"),
+            ("00", "00"),
             ("1.5", "<1.5>"),
             ("1abc", "at character 1: not a number"),
             ("-", "at character 1: not a number"),
@@ -343,6 +333,7 @@ mod tests {
             ("'生产'", r#""生产""#),
             ("{'a': 'b'} x", "at character 12: expected the end"),
             ("{mac:br0}", "at character 2: expected a string in quotes"),
+            ("{u: 1}", "at character 2: expected a string in quotes"),
             ("{'a' 'b'}", "at character 9: expected ':' after the key"),
             (
                 "{'a': 'b' 'c': 'd'}",
@@ -371,9 +362,15 @@ mod tests {
                 "[[[[[[[[[[1]]]]]]]]]]",
                 "at character 10: nested too deeply",
             ),
+            ("{{{{{{{{{{1", "at character 10: nested too deeply"),
         ] {
             assert_eq!(shown(text), meaning, "{text}");
         }
+        let dicts = "{'a':".repeat(10);
+        assert_eq!(shown(&dicts), "at character 42: nested too deeply");
+        let text = |size: usize| format!("'{}'", "x".repeat(size - 2));
+        assert!(shown(&text(65_536)).starts_with("\"xx"));
+        assert_eq!(shown(&text(65_537)), "longer than 65536 bytes");
         assert_eq!(shown(&"[".repeat(70_000)), "longer than 65536 bytes");
     }
 
