@@ -119,4 +119,37 @@ mod tests {
             })
         );
     }
+
+    /// An error with a cause.
+    #[derive(Debug)]
+    struct Failed(&'static str, Option<Box<Failed>>);
+
+    impl fmt::Display for Failed {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Failed {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let disk = || Box::new(Failed("disk full", None));
+        for (error, message) in [
+            (
+                Failed("cannot write", Some(disk())),
+                "cannot write: disk full",
+            ),
+            (
+                Failed("cannot write (disk full", Some(disk())),
+                "cannot write (disk full",
+            ),
+        ] {
+            assert_eq!(Error::from(error).to_string(), message);
+        }
+    }
 }

@@ -394,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_written_with_escapes() -> Result {
+        let new = edited(r#"{"vm\u0049d": 1, "n\"": 2}"#, |object, edits| {
+            assert_eq!(object.get("n\"").map(Node::source), Some("2"));
+            edits.set(object, "vmId", &json!(3))
+        })?;
+        assert_eq!(new.as_deref(), Some(r#"{"vm\u0049d": 3, "n\"": 2}"#));
+        Ok(())
+    }
+
+    #[test]
     fn kinds_are_told_apart() -> Result {
         let node = Node::parse(r#"[{"a": "x"}, "y", 1, null]"#)?;
         let items = node.array().unwrap_or_default();

@@ -393,6 +393,18 @@ mod tests {
         let error = parse_with_dtd(&entity).err().map(|error| error.to_string());
         let expected = "cannot parse XML: line 2: declares an entity, expected none";
         assert_eq!(error.as_deref(), Some(expected));
+        // Behind other declarations, and only what is one.
+        let several = "<!DOCTYPE d [<!ELEMENT d ANY><!ELEMENT e ANY>";
+        for (rest, is_said) in [
+            ("<!ENTITY e 'x'>]><d/>", true),
+            ("<!FOO e 'x'>]><d/>", false),
+        ] {
+            let error = parse_with_dtd(&format!("{several}{rest}")).err();
+            let says = |error: Error| error.to_string().contains("declares an entity");
+            assert_eq!(error.map(says), Some(is_said), "{rest}");
+        }
+        // Where no DTD may be, what is in it is not looked at.
+        assert!(!refusal(&entity).contains("entity"));
     }
 
     /// Whether the scan came to the end of what it takes for a well-formed document.
