@@ -11,8 +11,11 @@ check "without launch flags nothing is grown, and the VM starts" started -p grow
 check "its disks are what they were" sha256sum --check --quiet "$work/sums"
 
 mkdir -p "$flags"
+mkdir -p /etc/vdsm
+printf '[irs]\nrepository = %s\n' "$repository" >/etc/vdsm/vdsm.conf
 echo 0 >"$flags/launchflags"
 check "a disk of the running VM is refused" refused 'vda: the image is in use by qemu' -p growdisk=vda,must
 check "its disks are still what they were" sha256sum --check --quiet "$work/sums"
+rm /etc/vdsm/vdsm.conf
 stop_vm
 rm -r /run/vdsm

@@ -325,7 +325,7 @@ mod tests {
             .root_element()
             .children()
             .filter_map(|node| node.text());
-        if texts.any(|text| text.contains("wrong")) {
+        if texts.any(|found| found.contains("wrong")) {
             problems.push("a text".to_owned());
         }
         for name in ["once", "memory"] {

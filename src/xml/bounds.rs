@@ -399,9 +399,9 @@ mod tests {
             ("<!ENTITY e 'x'>]><d/>", true),
             ("<!FOO e 'x'>]><d/>", false),
         ] {
-            let error = parse_with_dtd(&format!("{several}{rest}")).err();
-            let says = |error: Error| error.to_string().contains("declares an entity");
-            assert_eq!(error.map(says), Some(is_said), "{rest}");
+            let refused = parse_with_dtd(&format!("{several}{rest}")).err();
+            let says = |why: Error| why.to_string().contains("declares an entity");
+            assert_eq!(refused.map(says), Some(is_said), "{rest}");
         }
         // Where no DTD may be, what is in it is not looked at.
         assert!(!refusal(&entity).contains("entity"));
