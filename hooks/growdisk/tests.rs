@@ -769,8 +769,20 @@ static REFUSED: [(&str, &str, u64, &str, &str); 20] = [
     ),
     ("thin", "thin", 800, "vda,must", "thin"),
     ("lv-snapshot", "lv-snapshot", 800, "vda", "snapped"),
-    ("half-vg", "half-vg", 800, "vda,must", "physical volumes"),
-    ("two-pvs", "two-pvs", 800, "vda", "physical volumes"),
+    (
+        "half-vg",
+        "half-vg",
+        800,
+        "vda,must",
+        "the volume group split has 2 physical volumes",
+    ),
+    (
+        "two-pvs",
+        "two-pvs",
+        800,
+        "vda",
+        "the volume group pair has 2 physical volumes",
+    ),
     ("mac", "mac-table", 80, "vda,must", "partition table mac"),
     ("extended", "empty-extended", 160, "vda", ""),
     (

@@ -272,7 +272,7 @@ impl Appliance {
     pub fn overlay_size(&mut self) -> Result<u64> {
         self.ask("umount-all")?;
         self.ask("sync")?;
-        // libguestfs 1.48, lib/drives.c: TMPDIR/libguestfsXXXXXX/overlayN.qcow2.
+        // The overlay is TMPDIR/libguestfs…/overlay1.qcow2, as the trace of libguestfs 1.48 says.
         for name in files::entries(&self.workshop.path)? {
             let directory = self.workshop.path.join(&name);
             if !directory.is_dir() {
@@ -373,7 +373,7 @@ fn gave_up() -> Error {
     Error::new("the appliance was given up at the deadline")
 }
 
-/// The program at the priority of everybody else: VDSM, and so its hooks, run at -20 (vdsm 4.50,
+/// The program at the priority of everybody else: VDSM, and so its hooks, run at -20 (vdsm's
 /// static/usr/lib/systemd/system/vdsmd.service.in: `Nice=-20`).
 fn with_usual_priority(program: &Path) -> Command {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

@@ -59,7 +59,7 @@ pub(super) fn mount(appliance: &mut Appliance, found: &mut Found) -> Result {
         return Ok(());
     }
     if system.kind == Kind::Xfs {
-        // The kernel says so of an XFS that was not unmounted (Linux 6.1, fs/xfs/xfs_log_recover.c).
+        // The kernel says so of an XFS that was not unmounted.
         if appliance.ask("dmesg")?.contains("Starting recovery") {
             system.trouble = Some(DIRTY.to_owned());
         }

@@ -18,9 +18,8 @@ const GPT_END: u32 = 34;
 /// The disk in the appliance.
 pub(super) const DISK: &str = "/dev/sda";
 
-/// Types of GPT's partitions that are somebody's in particular, whatever is in them. From the UEFI
-/// specification 2.10 (5.3.3), Microsoft's documentation of `PARTITION_INFORMATION_GPT`, and systemd's
-/// Discoverable Partitions Specification.
+/// Types of GPT's partitions that are somebody's in particular, whatever is in them, by their numbers in
+/// `sfdisk --list-types --label gpt` (util-linux 2.38).
 const GPT_RESERVED: [(&str, &str); 9] = [
     ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EFI system"),
     ("21686148-6449-6E6F-744E-656564454649", "BIOS boot"),
@@ -35,7 +34,8 @@ const GPT_RESERVED: [(&str, &str); 9] = [
     ("A19D880F-05FC-4D3B-A006-743F0F84911E", "RAID"),
     ("0657FD6D-A4AB-43C4-84E5-0933C84B4F4F", "swap"),
 ];
-/// The same of an MBR, by their numbers in `sfdisk --list-types`.
+/// The same of an MBR, by their numbers in `sfdisk --list-types --label dos`; what stands there as SFS is
+/// Windows' dynamic disk as well.
 const MBR_RESERVED: [(&str, &str); 7] = [
     ("0x12", "Compaq diagnostics"),
     ("0x27", "Windows recovery"),

@@ -27,8 +27,8 @@ pub struct Settings {
     pub prepare: Duration,
     /// How long it may take from there on.
     pub write: Duration,
-    /// How many appliances run at once, each with 1.25 GiB of memory (libguestfs 1.48, lib/guestfs-internal.h,
-    /// `DEFAULT_MEMSIZE`).
+    /// How many appliances run at once, each with 1.25 GiB of memory (`guestfish get-memsize`, libguestfs
+    /// 1.48).
     pub parallel: usize,
     /// libguestfs' own settings: none, `force_tcg` or `force_kvm`.
     pub backend: Option<&'static str>,
