@@ -27,7 +27,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// More would be as good as no limit; the clock cannot count to just any number.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 const SECONDS_PER_GIB: f64 = 0.02;
-/// What `qemu-img check` ends with.
+/// What `qemu-img check` ends with (qemu-img(1), QEMU 10.0).
 const CORRUPT: i32 = 2;
 const LEAKS: i32 = 3;
 

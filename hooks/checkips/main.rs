@@ -27,7 +27,8 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 /// A watched network.
 struct Network {
     name: String,
-    /// The interface below it, whose state the engine looks at.
+    /// The interface below it, whose state the engine looks at (ovirt-engine 4.5
+    /// …/monitoring/NetworkMonitoringHelper.java: `isBaseInterfaceDown`).
     device: Option<String>,
 }
 

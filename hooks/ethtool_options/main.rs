@@ -18,8 +18,8 @@ use vdsm_hooks::{Error, Result, hook, program};
 const PROPERTY: &str = "ethtool_opts";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Options that set how packets go. All others are refused: some write firmware, some take the NIC
-/// down or never end.
+/// Options that set how packets go. All others are refused: some write firmware (ethtool(8): `-E`),
+/// some take the NIC down (`-t`) or never end.
 const ALLOWED: [&str; 25] = [
     "-A",
     "--pause",

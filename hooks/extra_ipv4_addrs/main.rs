@@ -18,7 +18,8 @@ use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "ipv4_addrs";
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// What ip says of an address that is there already, the second since iproute 6.
+/// What ip says of an address that is there already. The second is newer kernels' own text (Linux
+/// net/ipv4/devinet.c: `inet_rtm_newaddr`).
 const IS_THERE: [&str; 2] = ["File exists", "Address already assigned"];
 
 fn main() -> ExitCode {

@@ -47,7 +47,9 @@ pub(crate) fn emulate(document: &Document<'_>, edits: &mut Edits<'_>, guest: &Gu
     }
     if let Some(kib) = guest.memory {
         memory::set(domain, edits, kib).context("fake_kvm_memory")?;
-        // QEMU wants more than what is there, the engine asks for four times as much.
+        // QEMU wants more than what is there (hw/core/machine.c: machine_set_mem), the engine asks
+        // for four times as much (ovirt-engine 4.5 …/utils/VmCommonUtils.java:
+        // getMaxMemorySizeDefault).
         new_most = match new_most {
             Some(too_little) if too_little <= kib => Some(kib.saturating_mul(4)),
             enough => enough,

@@ -26,13 +26,13 @@ const TEMPLATE: &str = "/etc/fcoe/cfg-ethx";
 const MAX_BYTES: u64 = 1 << 20;
 const HEADER: &str =
     "# Written by the hook fcoe of vdsm-hooks: change the property of the network.\n";
-/// Keys of the property, and variables of the file.
+/// Keys of the property, and variables of the file (fcoemon(8)).
 const KEYS: [(&str, &str); 3] = [
     ("enable", "FCOE_ENABLE"),
     ("dcb", "DCB_REQUIRED"),
     ("auto_vlan", "AUTO_VLAN"),
 ];
-/// In the order in which they have to come up.
+/// In the order in which they have to come up (fcoe-utils QUICKSTART, "Example Configuration").
 const SERVICES: [&str; 2] = ["lldpad", "fcoe"];
 /// The record that they are to be restarted, kept from before the files change.
 const RESTART: &str = "restart";
@@ -154,7 +154,7 @@ fn parse(network: &Network<'_>) -> Result<Settings> {
         .collect()
 }
 
-/// The assignments of the file that comes with the FCoE services.
+/// The assignments of the file that comes with the FCoE services (fcoe-utils etc/cfg-ethx).
 fn template() -> Result<Settings> {
     let text = files::read_file(Path::new(TEMPLATE), MAX_BYTES)
         .context("install fcoe-utils, which brings the defaults of FCoE ports")?;

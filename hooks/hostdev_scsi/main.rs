@@ -22,7 +22,8 @@ mod scsi_bus;
 use scsi_bus::ScsiBus;
 
 const PROPERTY: &str = "hostdev_scsi";
-/// What the engine writes, and nothing beside it.
+/// What the engine writes, and nothing beside it (ovirt-engine 4.5
+/// …/vminfo/LibvirtVmXmlBuilder.java: `writeScsiHostDevice`).
 const ATTRIBUTES: [(&str, &str); 4] = [
     ("managed", "no"),
     ("mode", "subsystem"),

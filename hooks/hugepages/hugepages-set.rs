@@ -36,7 +36,8 @@ fn set(arguments: &[String]) -> Result {
     write(pool, count)
 }
 
-/// Asks the kernel for this many pages, as root. It may find fewer: [`Pool::count`] tells.
+/// Asks the kernel for this many pages, as root. It may find fewer (Linux 6.1
+/// Documentation/admin-guide/mm/hugetlbpage.rst): [`Pool::count`] tells.
 fn write(pool: Pool, count: u64) -> Result {
     let path = pool.file();
     // A file that is not there is not made.

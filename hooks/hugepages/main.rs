@@ -102,7 +102,8 @@ fn huge_pages_of<'a, 'i>(backing: Node<'a, 'i>) -> Option<Node<'a, 'i>> {
     xml::child(backing, "hugepages")
 }
 
-/// The engine names a page size, this hook none.
+/// The engine names a page size (ovirt-engine 4.5 …/vminfo/LibvirtVmXmlBuilder.java:
+/// `writeMemoryBacking`), this hook none.
 fn has_page(pages: Node<'_, '_>) -> bool {
     xml::child(pages, "page").is_some()
 }

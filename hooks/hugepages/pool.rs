@@ -23,7 +23,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The kernel's file with the number of pages.
+    /// The kernel's file with the number of pages (Linux 6.1
+    /// Documentation/admin-guide/mm/hugetlbpage.rst).
     pub(crate) fn file(self) -> PathBuf {
         Path::new(POOLS)
             .join(format!("hugepages-{}kB", self.kib))

@@ -45,7 +45,7 @@ pub(crate) fn is_mounted(pool: Pool) -> Result<bool> {
     }))
 }
 
-/// `2M` in KiB.
+/// `2M` in KiB: how the kernel shows the size (Linux 6.1 fs/hugetlbfs/inode.c).
 fn kib(size: &str) -> Option<u64> {
     let digits = size.trim_end_matches(['K', 'M', 'G']);
     let shift = match &size[digits.len()..] {

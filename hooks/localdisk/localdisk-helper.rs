@@ -27,7 +27,7 @@ const PARENT: &str = "PU_00000000-0000-0000-0000-000000000000";
 /// The administrator's list of the group's disks, if there is one.
 const DEVICES_FILE: &str = "ovirt-local.devices";
 /// Without it all disks are looked at: the host's own list has those that it has mounted itself,
-/// and would hide the group.
+/// and would hide the group (lvmdevices(8), LVM 2.03.16).
 const ALL_DEVICES: &str = r#"devices { filter=["a|.*|"] use_devicesfile=0 hints="none" }"#;
 /// Making a volume wipes what was on it, on a disk that copies keep busy.
 const LVM_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -141,7 +141,7 @@ fn look(lv: &str) -> Result<Value> {
 
 fn lvm(command: &str, words: &[&str]) -> Result<Vec<u8>> {
     let has_file = Path::new("/etc/lvm/devices").join(DEVICES_FILE).exists();
-    // LVM takes one --config.
+    // LVM takes one --config (2.03.16 tools/args.h: config_ARG is not groupable).
     let all_devices = format!("{ALL_DEVICES} {PLAIN_REPORT}");
     let options: &[&str] = if has_file {
         &["--devicesfile", DEVICES_FILE, "--config", PLAIN_REPORT]

@@ -44,7 +44,8 @@ fn require(document: &Document<'_>, edits: &mut Edits<'_>, feature: &str) -> Res
     Ok(())
 }
 
-/// Whether the module is loaded and lets guests nest.
+/// Whether the module is loaded and lets guests nest (Linux 6.1
+/// Documentation/virt/kvm/x86/running-nested-guests.rst).
 fn is_nested(module: &str) -> bool {
     let path = PathBuf::from(format!("/sys/module/{module}/parameters/nested"));
     match fs::read(&path) {

@@ -19,7 +19,8 @@ use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "noipspoof";
 const EXAMPLE: &str = "192.0.2.9,192.0.2.10";
-/// libvirt's own: one MAC address, the IPv4 addresses of its parameters, ARP, and nothing else.
+/// libvirt's own (src/nwfilter/xml/clean-traffic.xml): one MAC address, the IPv4 addresses of its
+/// parameters, ARP, and nothing else.
 const FILTER: &str = "clean-traffic";
 const ADDRESS: &str = "IP";
 /// More than one machine needs. Every NIC gets them all, and libvirt a rule of each.

@@ -82,7 +82,8 @@ fn parse(value: &str) -> Result<(&str, &str)> {
     if mode == "preferred" && set.len() > 1 {
         return Err(Error::new("the mode preferred takes exactly one node"));
     }
-    // A kernel without NUMA has no such file, and libvirt then knows node 0 alone.
+    // A kernel without NUMA has no such file, and libvirt then knows node 0 alone
+    // (src/conf/capabilities.c: virCapabilitiesHostNUMAInitFake).
     let online = if Path::new(ONLINE).exists() {
         IdSet::of_file(ONLINE)?
     } else {

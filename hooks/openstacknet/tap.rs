@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to [`MAX_NAME_BYTES`].
+//! What Neutron's agents know a vNIC's tap by: [`START`], and the port's id, cut to
+//! [`MAX_NAME_BYTES`] (Neutron 21.0 neutron/plugins/ml2/drivers/linuxbridge/agent/common/utils.py:
+//! `get_tap_device_name`).
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ const UNFILTERED: Unfiltered = Unfiltered {
     port: "OVN port",
     instead: "take the vNIC off OVN's networks",
 };
-/// Open vSwitch's socket: there while it runs.
+/// Open vSwitch's socket: there while it runs (ovs-ctl(8), 3.1).
 const SOCKET: &str = "/run/openvswitch/db.sock";
 
 fn main() -> ExitCode {

@@ -152,7 +152,8 @@ fn ask(words: &[&str]) -> Result<Value> {
     }
 }
 
-/// Names of ports, and the address of the NIC that is in use.
+/// Names of ports, and the address of the NIC that is in use (ovs-vswitchd.conf.db(5), 3.1:
+/// `bond_active_slave`).
 fn active_nics() -> Result<Vec<(String, String)>> {
     let output = openvswitch::VSCTL
         .run(&PORTS, openvswitch::TIMEOUT)?

@@ -146,7 +146,8 @@ fn is_there(link: &str) -> bool {
     network_device(link).exists()
 }
 
-/// A number that sysfs has for a link; flags are in hexadecimal.
+/// A number that sysfs has for a link; flags are in hexadecimal (Linux 6.1
+/// Documentation/ABI/testing/sysfs-class-net).
 fn number(link: &str, name: &str) -> Option<u32> {
     let text = fs::read_to_string(network_device(link).join(name)).ok()?;
     let text = text.trim();

@@ -34,7 +34,7 @@ use request::{Configured, Request};
 const HOOK: &str = "ovs";
 /// The record at [`CUT_OFF`].
 const STATE: &str = "setup";
-/// ovs-vsctl waits until the switch has done it.
+/// ovs-vsctl waits until the switch has done it (ovs-vsctl(8), 3.1: `--no-wait`).
 const OWN_TIMEOUT: &str = "--timeout=30";
 const TIMEOUT: Duration = Duration::from_secs(40);
 

@@ -15,7 +15,8 @@ pub(crate) struct Switch {
     pub(crate) bonds: BTreeMap<String, Bond>,
 }
 
-/// A network. One with a tag has a bridge of its own within the bridge.
+/// A network. One with a tag has a bridge of its own within the bridge (ovs-vsctl(8), 3.1: a "fake
+/// bridge").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OvsNetwork {
     /// The NIC or bond below it.

@@ -26,7 +26,7 @@ const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
 /// What the record of a device can say.
 const CLSACT: &str = "clsact";
 const PROMISC: &str = "promisc";
-/// The kernel's flag of a device that takes all packets.
+/// The kernel's flag of a device that takes all packets (Linux 6.1 include/uapi/linux/if.h).
 const IFF_PROMISC: u32 = 0x100;
 
 pub(crate) struct Traffic<'a> {
@@ -99,7 +99,8 @@ impl<'a> Traffic<'a> {
             words.extend(["protocol", "all", "u32", "match", "u8", "0", "0"]);
             words.extend(["action", "mirred", "egress", &mode, "dev", target]);
             if pair.mode == Mode::Mirror {
-                // Else the search ends here, and a second sensor gets nothing.
+                // Else the search ends here (tc-actions(8), iproute2 6.1), and a second sensor gets
+                // nothing.
                 words.push("continue");
             }
             tc(&words)?;

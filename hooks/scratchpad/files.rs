@@ -138,8 +138,9 @@ impl Identity {
     }
 
     /// None where nobody can tell. The numbers of devices are given out anew at each boot, for
-    /// network storage, btrfs, overlays and logical volumes in the order in which they are mounted.
-    /// So they say no more than that a file is the same while they are.
+    /// network storage, btrfs, overlays (Linux 6.1 fs/super.c: `get_anon_bdev`) and logical volumes
+    /// in the order in which they are mounted. So they say no more than that a file is the same
+    /// while they are.
     fn is(&self, file: &Metadata) -> Option<bool> {
         if self.is_planned() {
             return Some(file.is_file());

@@ -130,8 +130,9 @@ fn disk_on<'a>(document: &'a Document<'_>, path: &str) -> Option<Node<'a, 'a>> {
     })
 }
 
-/// Whether it is like the disks of this hook and of VDSM's own: the engine's have a serial number,
-/// those of other hooks another cache.
+/// Whether it is like the disks of this hook and of VDSM's own: the engine's have a serial number
+/// (ovirt-engine 4.5 …/vminfo/LibvirtVmXmlBuilder.java: `writeDisk`), those of other hooks
+/// another cache.
 fn is_scratch(disk: Node<'_, '_>) -> bool {
     let driver = |name| xml::child(disk, "driver").and_then(|driver| xml::attr(driver, name));
     xml::attr(disk, "type") == Some("file")

@@ -14,8 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks VDSM for its VMs, and looks at each but `own`.
 ///
-/// An older VDSM tells the custom properties as well. Today's tells id and status only, and the
-/// domain has to be looked at.
+/// An older VDSM tells the custom properties as well. Today's tells id and status only (VDSM 4.50
+/// lib/vdsm/virt/vm.py: `status`), and the domain has to be looked at.
 ///
 /// # Errors
 /// No answer, or one that cannot be understood.
