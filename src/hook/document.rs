@@ -2,9 +2,10 @@
 
 //! The data file of an event: read, handed on, and replaced if it changes.
 //!
-//! It lies in `/tmp`, as VDSM's other data files. A hook that is killed while it replaces one leaves
-//! `.NAME.RANDOM.new` there, which systemd-tmpfiles removes like the data file of a killed VDSM: no later
-//! start comes by that name, and to look for others in `/tmp` costs every start.
+//! It lies in `/tmp`, as VDSM's other data files. A hook that is killed while it replaces one
+//! leaves `.NAME.RANDOM.new` there, which systemd-tmpfiles removes (systemd 252
+//! tmpfiles.d/tmp.conf) like the data file of a killed VDSM: no later start comes by that name, and
+//! to look for others in `/tmp` costs every start.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -51,7 +51,8 @@ impl Device {
         Ok(is_it.then_some(device))
     }
 
-    /// Whether this is a map of multipath.
+    /// Whether this is a map of multipath (multipath-tools 0.9 libmultipath/devmapper.h:
+    /// `UUID_PREFIX`).
     pub fn is_multipath(&self) -> bool {
         self.text("dm/uuid").starts_with("mpath-")
     }
@@ -116,7 +117,8 @@ impl Device {
         Ok(users)
     }
 
-    /// Partitions of a map are maps themselves.
+    /// Partitions of a map are maps themselves (multipath-tools 0.9 kpartx/devmapper.c:
+    /// `UUID_PREFIX`).
     fn is_partition_map(&self) -> bool {
         let uuid = self.text("dm/uuid");
         let number = uuid
@@ -158,7 +160,7 @@ fn table(path: &str) -> Result<String> {
 }
 
 /// Where a device is mounted. Some file systems show a number of their own instead of the
-/// device's, and then its node.
+/// device's (Linux 6.1 fs/super.c: `get_anon_bdev`), and then its node.
 fn mount_points<'a>(
     mountinfo: &'a str,
     number: &'a str,

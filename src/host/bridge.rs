@@ -9,7 +9,8 @@ use crate::{Error, Result};
 
 /// The kernel's directory of network devices (sysfs(5)).
 pub const NET_DEVICES: &str = "/sys/class/net";
-/// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL.
+/// The longest name of a network device: the kernel's IFNAMSIZ without the closing NUL (Linux 6.1
+/// include/uapi/linux/if.h).
 pub const MAX_IFNAME_BYTES: usize = 15;
 
 /// What a bridge is made of.
@@ -85,7 +86,8 @@ impl Bridges {
 }
 
 /// Only Open vSwitch itself knows its bridges: with the userspace datapath they look like any tap
-/// device. The command is fixed to the word, so that sudoers can be.
+/// device (Open vSwitch 3.1 Documentation/intro/install/userspace.rst). The command is fixed to the
+/// word, so that sudoers can be.
 fn list_ovs() -> Result<Vec<String>> {
     let output = VSCTL.run(&[OWN_TIMEOUT, "list-br"], TIMEOUT)?.checked()?;
     Ok(String::from_utf8_lossy(&output.stdout)

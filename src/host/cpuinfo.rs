@@ -11,7 +11,7 @@ use crate::{Context, Result};
 const CPUINFO: &str = "/proc/cpuinfo";
 
 /// libvirt's name of the host's architecture, which is the one that the program was built for.
-/// The kernel would tell another one under setarch.
+/// The kernel would tell another one under setarch(8).
 pub fn architecture() -> &'static str {
     match consts::ARCH {
         "powerpc64" if cfg!(target_endian = "little") => "ppc64le",

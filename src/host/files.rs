@@ -39,7 +39,8 @@ fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
             return Ok(bytes);
         }
     }
-    // A file of /proc has no size, one of /sys a page, and another may be growing.
+    // A file of /proc has no size, one of /sys a page (Linux 6.1
+    // Documentation/filesystems/sysfs.rst), and another may be growing.
     bytes.reserve(PAGE_BYTES);
     file.take(limit - bytes.len() as u64)
         .read_to_end(&mut bytes)?;

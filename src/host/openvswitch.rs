@@ -8,7 +8,7 @@ use super::sudo::Program;
 
 /// ovs-vsctl, which VDSM's user may only run as root.
 pub const VSCTL: Program<'_> = Program::of_host("/usr/bin/ovs-vsctl", &[TIMEOUT.as_secs()]);
-/// After five seconds ovs-vsctl ends by itself.
+/// After five seconds ovs-vsctl ends by itself (ovs-vsctl(8), 3.1).
 pub const OWN_TIMEOUT: &str = "--timeout=5";
 /// More than that, should it not even do so. In sudoers too.
 pub const TIMEOUT: Duration = Duration::from_secs(8);

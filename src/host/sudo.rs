@@ -29,7 +29,8 @@ use crate::{Error, Result};
 
 const TIMEOUT: &str = "/usr/bin/timeout";
 /// What a shell makes of SIGKILL, by which `timeout` ends together with its group, from coreutils
-/// 8.30 to 9.7; a sudo that does not end in the same way as its command says so too.
+/// 8.30 to 9.7 (src/timeout.c: `cleanup`); a sudo that does not end in the same way as its command
+/// says so too.
 const KILLED: i32 = 128 + Signal::SIGKILL as i32;
 /// What fits in a pipe before a write blocks: see pipe(7).
 const MAX_INPUT_BYTES: usize = 16 << 10;
@@ -74,7 +75,7 @@ impl<'a> Program<'a> {
         arguments: &[S],
         deadline: Duration,
     ) -> Result<Output> {
-        // Of the open files, sudo hands on only the first three.
+        // Of the open files, sudo hands on only the first three (sudo(8), 1.9.13: -C).
         self.wait(arguments, Input::Open(lock.share()?), deadline)
     }
 
@@ -141,7 +142,8 @@ impl<'a> Program<'a> {
     }
 }
 
-/// A command line of `sudo` of a `hook.json` as sudoers wants it: there these characters mean something else.
+/// A command line of `sudo` of a `hook.json` as sudoers wants it: there these characters mean
+/// something else (sudoers(5), 1.9.13).
 pub fn in_sudoers(command: &str) -> String {
     let mut text = String::with_capacity(command.len());
     for c in command.chars() {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::vdsm::events::{Environment, Event};
 use crate::{Context as _, Error, Result};
 
-/// systemd's search path for services.
+/// systemd's search path for services, as it is where `/bin` is not `/usr/bin`: else it ends before
+/// `/sbin` (systemd.exec(5), 252: `$PATH`).
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Names and values.
@@ -77,7 +78,7 @@ pub fn build(layers: &Layers<'_>) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-/// The host's locale, which systemd gives to every service.
+/// The host's locale, which systemd gives to every service (systemd.exec(5), 252: `$LANG`).
 fn locale() -> Variables {
     let text = fs::read_to_string("/etc/locale.conf").unwrap_or_default();
     let mut settings = assignments(&text);
