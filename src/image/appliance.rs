@@ -206,6 +206,15 @@ impl Appliance {
     /// # Errors
     /// libguestfs' message, or that there is no answer until the appliance's end.
     pub fn ask(&mut self, command: &str) -> Result<String> {
+        let answer = self.ask_bytes(command)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// [`Appliance::ask`] of what is not text.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn ask_bytes(&mut self, command: &str) -> Result<Vec<u8>> {
         // With the dash guestfish goes on after an error.
         self.tell("-", command)
     }
@@ -218,7 +227,7 @@ impl Appliance {
         self.tell("", command).map(drop)
     }
 
-    fn tell(&mut self, dash: &str, command: &str) -> Result<String> {
+    fn tell(&mut self, dash: &str, command: &str) -> Result<Vec<u8>> {
         log::debug!("guestfish: {command}");
         let name = command.split(' ').next().unwrap_or_default();
         let lines = format!("{dash}{command}\necho {}", self.mark);
@@ -296,7 +305,7 @@ impl Appliance {
 
     /// Reads until the mark, or until guestfish closes its output: the answer, what was said on
     /// standard error meanwhile, and whether the mark came.
-    fn listen(&mut self) -> Result<(String, String, bool)> {
+    fn listen(&mut self) -> Result<(Vec<u8>, String, bool)> {
         let mut kept = [Vec::new(), Vec::new()];
         let mut open = [true, true];
         let is_whole = |streams: &[Vec<u8>; 2]| streams[0].ends_with(self.mark.as_bytes());
@@ -347,9 +356,12 @@ impl Appliance {
             }
         }
         let is_whole = is_whole(&kept);
-        let [answer, errors] = kept.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let answer = answer.strip_suffix(&self.mark).unwrap_or(&answer);
-        Ok((answer.to_owned(), errors, is_whole))
+        let [mut answer, errors] = kept;
+        if is_whole {
+            answer.truncate(answer.len() - self.mark.len());
+        }
+        let errors = String::from_utf8_lossy(&errors).into_owned();
+        Ok((answer, errors, is_whole))
     }
 
     fn wait_until(&mut self, end: Instant) {

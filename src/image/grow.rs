@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use self::image::Facts;
-use self::journal::Journal;
+use self::journal::{HOOK, Journal};
 use self::plan::{Found, Plan};
 use crate::host::state::{self, Lock};
 use crate::host::{interrupt, worker};
@@ -40,8 +40,6 @@ pub fn serve() -> Option<ExitCode> {
 pub const SNAPSHOT: &str =
     "grown above a snapshot: reverting to the snapshot brings the old size back";
 
-/// Of locks and records.
-const HOOK: &str = "growdisk";
 /// How much of what guestfish says is kept of a failure.
 const LAST_LINES: usize = 20;
 const MIB: u64 = 1 << 20;

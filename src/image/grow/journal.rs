@@ -11,7 +11,8 @@ use crate::host::state::Records;
 use crate::json::Node;
 use crate::{Context as _, Error, Result};
 
-const HOOK: &str = "growdisk";
+/// Whose locks and records they are.
+pub(super) const HOOK: &str = "growdisk";
 const SEEN: &str = "growdisk/seen";
 
 /// The journal of a growth.

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::plan::{
-    Choice, Content, DISK, FileSystem, Found, Group, Kind, Lvm, Partition, Role, Table, Volume,
-    WORTH, last, system,
+    Choice, Content, DISK, FileSystem, Found, GPT_MARGIN, Group, Kind, Lvm, Partition, Role, Table,
+    Volume, WORTH, last, system,
 };
 use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
@@ -79,10 +79,29 @@ fn table(appliance: &mut Appliance) -> Result<Table> {
         kind => kind?,
     };
     Ok(match kind.trim() {
-        "gpt" => Table::Gpt,
+        "gpt" => Table::Gpt {
+            margin: margin(appliance)?,
+        },
         "msdos" => Table::Mbr,
         other => Table::Other(other.to_owned()),
     })
+}
+
+/// What a GPT leaves unused at the end: see [`Table::Gpt`]. libguestfs has no call for it.
+fn margin(appliance: &mut Appliance) -> Result<u32> {
+    // UEFI 2.10, table 5.5: the header is the second sector; it begins with the signature, and at byte
+    // 40 stands the first usable sector.
+    let mut header = |byte| appliance.ask_bytes(&format!("pread-device {DISK} 8 {byte}"));
+    if header(512)? != b"EFI PART" {
+        // Damaged, so that parted has read the other one: the rehearsal will tell.
+        return Ok(GPT_MARGIN);
+    }
+    let first: [u8; 8] = (header(512 + 40)?.try_into())
+        .map_err(|_| Error::new("the appliance cannot read the GPT"))?;
+    let first = u64::from_le_bytes(first);
+    let first = u32::try_from(first)
+        .map_err(|_| Error::new(format!("the GPT has its first usable sector at {first}")))?;
+    Ok(first.max(GPT_MARGIN))
 }
 
 fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>> {
@@ -95,7 +114,7 @@ fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>
         let wanted: u32 = part.number("part_num")?;
         let mut ask = |what: &str| appliance.ask(&format!("{what} {DISK} {wanted}"));
         let (role, kind) = match table {
-            Table::Gpt => (Role::Primary, ask("part-get-gpt-type")?),
+            Table::Gpt { .. } => (Role::Primary, ask("part-get-gpt-type")?),
             Table::Mbr => {
                 let role = match ask("part-get-mbr-part-type")?.trim() {
                     "extended" => Role::Extended,

@@ -12,9 +12,8 @@ const MIB: u64 = 1 << 20;
 const SECTOR: u64 = 512;
 /// An MBR counts sectors in 32 bits: the last one that it can name.
 const MBR_LAST_SECTOR: u32 = u32::MAX;
-/// The sectors behind the last usable one of a GPT, and that one itself: where parted has a partition
-/// end.
-const GPT_END: u32 = 34;
+/// The sectors that a GPT takes at the end of a disk, and the last usable one: UEFI 2.10, 5.3.
+pub(super) const GPT_MARGIN: u32 = 34;
 /// The disk in the appliance.
 pub(super) const DISK: &str = "/dev/sda";
 
@@ -60,7 +59,12 @@ pub(super) struct Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Table {
     None,
-    Gpt,
+    Gpt {
+        /// The last usable sector, counted from the end of the disk, once the table is moved there:
+        /// `sgdisk -e` leaves as many sectors there as lie before the first usable one (run with 1.0.9).
+        /// 34, or 2048 as fdisk makes it.
+        margin: u32,
+    },
     Mbr,
     /// Another one, by parted's name.
     Other(String),
@@ -71,7 +75,7 @@ impl Table {
     pub(super) fn name(&self) -> &str {
         match self {
             Table::None => "no partition table",
-            Table::Gpt => "gpt",
+            Table::Gpt { .. } => "gpt",
             Table::Mbr => "msdos",
             Table::Other(name) => name,
         }
@@ -301,7 +305,7 @@ fn is_unknown_disk(found: &Found) -> bool {
 /// The byte behind the last one that a partition can have.
 fn usable_end(found: &Found) -> u64 {
     match found.table {
-        Table::Gpt => found.size.saturating_sub(u64::from(GPT_END) * SECTOR),
+        Table::Gpt { margin } => found.size.saturating_sub(u64::from(margin) * SECTOR),
         Table::Mbr => found.size.min((u64::from(MBR_LAST_SECTOR) + 1) * SECTOR),
         _ => found.size,
     }
@@ -492,9 +496,9 @@ fn table_steps(found: &Found, last: &Partition, steps: &mut Vec<Step>) -> Option
     let mut resize = |number, end| {
         steps.push(Step::new(DISK, Action::ResizePartition { number, end }));
     };
-    if found.table == Table::Gpt {
+    if let Table::Gpt { margin } = found.table {
         steps.push(Step::new(DISK, Action::ExpandGpt));
-        let end = -i64::from(GPT_END);
+        let end = -i64::from(margin);
         let number = last.number;
         steps.push(Step::new(DISK, Action::ResizePartition { number, end }));
         return None;

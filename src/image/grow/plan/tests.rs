@@ -44,7 +44,7 @@ fn full(name: &str) -> FileSystem {
 fn gpt(content: Content) -> Found {
     Found {
         size: NEW,
-        table: Table::Gpt,
+        table: Table::Gpt { margin: 34 },
         partitions: only(LINUX),
         content: Some(content),
     }
@@ -198,6 +198,33 @@ fn file_systems_of_a_partition() {
         let steps = [&["part-resize /dev/sda 1 -1"][..], commands].concat();
         assert_grows(&mbr(content), &steps);
     }
+}
+
+#[test]
+fn a_gpt_keeps_its_margin() {
+    // As fdisk makes it.
+    let fdisk = |partitions, size| Found {
+        size,
+        table: Table::Gpt { margin: 2048 },
+        partitions,
+        ..gpt(ext())
+    };
+    assert_grows(
+        &fdisk(only(LINUX), NEW),
+        &[
+            "part-expand-gpt /dev/sda",
+            "part-resize /dev/sda 1 -2048",
+            "e2fsck /dev/sda1 correct:true",
+            "resize2fs /dev/sda1",
+        ],
+    );
+    // Up to the old end at first, to the margin later on.
+    assert_nothing(&fdisk(only(LINUX), OLD));
+    let grown = vec![partition(1, MIB, OLD - MIB, Role::Primary, LINUX)];
+    assert_nothing(&fdisk(grown.clone(), OLD));
+    assert_nothing(&fdisk(grown.clone(), OLD + WORTH - SECTOR));
+    let commands = verdict(&fdisk(grown, OLD + WORTH), NAMED);
+    assert!(commands.starts_with("part-expand-gpt"), "{commands}");
 }
 
 #[test]
