@@ -374,11 +374,13 @@ impl Job<'_> {
         let mut steps = Vec::new();
         for (index, step) in journal.steps.iter().enumerate() {
             let is_done = match step.action {
-                // Older LVM calls a size that it has already an error.
+                // Older LVM calls a size that it has already an error (up to 2.03.16,
+                // lib/metadata/lv_manip.c).
                 Action::ResizeLv { mib } => {
                     look::size_of(&mut appliance, &step.device)? / MIB >= mib
                 }
-                // Windows is to check a volume that has grown, and until then it cannot grow again.
+                // Windows is to check a volume that has grown, and until then it cannot grow again
+                // (guestfish(1), "ntfsresize").
                 Action::ResizeNtfs => look::fills_device(&mut appliance, &step.device)?,
                 _ => false,
             };

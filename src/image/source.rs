@@ -27,7 +27,8 @@ use crate::{Error, Result};
 const TOPIC: &str = "allowed-paths";
 /// How long to wait for the storage of one image.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// So much of an image tells what it is: the fixed part of the header of qcow2's version 3.
+/// So much of an image tells what it is: the fixed part of the header of qcow2's version 3 (QEMU
+/// 7.2 docs/interop/qcow2.txt).
 const HEADER: u64 = 104;
 const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
 /// File systems that several hosts see at the same time, as the kernel calls them.
@@ -269,7 +270,7 @@ fn file_system(mountinfo: &str, device: u64) -> Option<&str> {
     let line = mountinfo
         .lines()
         .find(|line| line.split(' ').nth(2) == Some(&device))?;
-    // A mount has any number of optional fields, and a dash after them.
+    // A mount has any number of optional fields, and a dash after them (proc(5), "mountinfo").
     line.split_once(" - ")?.1.split(' ').next()
 }
 

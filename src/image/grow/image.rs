@@ -277,7 +277,7 @@ fn answer(output: Output) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// QEMU and its tools lock an image that they write.
+/// QEMU and its tools lock an image that they write (block/file-posix.c: `raw_handle_perm_lock`).
 fn is_locked(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
     said.contains("lock") && said.contains("Is another process using the image")

@@ -16,7 +16,7 @@ use super::plan::{
 use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
-/// What libguestfs and parted say of a disk without partitions.
+/// What libguestfs and parted say of a disk without partitions (libguestfs 1.48 daemon/parted.ml).
 const NO_TABLE: [&str; 2] = ["unrecognised disk label", "not a partitioned device"];
 const DIRTY: &str = "not unmounted cleanly: start the guest without growing and shut it down";
 
@@ -59,7 +59,7 @@ pub(super) fn mount(appliance: &mut Appliance, found: &mut Found) -> Result {
         return Ok(());
     }
     if system.kind == Kind::Xfs {
-        // The kernel says so of an XFS that was not unmounted.
+        // The kernel says so of an XFS that was not unmounted (Linux 6.1 fs/xfs/xfs_log_recover.c).
         if appliance.ask("dmesg")?.contains("Starting recovery") {
             system.trouble = Some(DIRTY.to_owned());
         }

@@ -21,7 +21,8 @@ pub struct Step {
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Moves the backup of a GPT to the end of the disk. Without it parted refuses the next step.
+    /// Moves the backup of a GPT to the end of the disk (guestfish(1), "part-expand-gpt"). Without
+    /// it parted refuses the next step.
     ExpandGpt,
     /// Moves the end of a partition: to a sector, or so many before the end of the disk.
     ResizePartition {
@@ -37,8 +38,8 @@ pub enum Action {
         /// In MiB.
         mib: u64,
     },
-    /// Checks an ext file system and mends only what is safe. `resize2fs` by itself would answer yes to
-    /// everything.
+    /// Checks an ext file system and mends only what is safe. `resize2fs` by itself would answer
+    /// yes to everything (libguestfs 1.48 daemon/ext2.c: `if_not_mounted_run_e2fsck`).
     CheckExt,
     /// Gives an ext file system all of its device.
     ResizeExt,
@@ -50,7 +51,8 @@ pub enum Action {
     GrowBtrfs,
     /// Ends the mount.
     Unmount,
-    /// Gives an NTFS all of its device. Windows checks it at its next boot.
+    /// Gives an NTFS all of its device. Windows checks it at its next boot (guestfish(1),
+    /// "ntfsresize").
     ResizeNtfs,
 }
 
