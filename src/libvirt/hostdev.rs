@@ -110,8 +110,9 @@ pub fn usb_devices() -> Result<Vec<UsbDevice>> {
     Ok(devices)
 }
 
-/// Bus and device number of the USB device with the kernel's name `bus-port.port...`. The device
-/// number changes with every plugging, so only sysfs can tell it.
+/// Bus and device number of the USB device with the kernel's name `bus-port.port...` (Linux 6.1
+/// drivers/usb/core/usb.c: `usb_alloc_dev`). The device number changes with every plugging, so only
+/// sysfs can tell it.
 fn plugged_in(kernel_name: &str) -> Option<Address> {
     let number = |file| usb_number(kernel_name, file, 10);
     Some(Address::Usb([number("busnum")?, number("devnum")?]))

@@ -154,7 +154,8 @@ pub fn as_domain(text: &str) -> Result<String> {
 /// What an engine's seclabel says, however it is written.
 type Label = Vec<(String, String)>;
 
-/// The engine writes a seclabel with `type="none"` below a disk's source, which no schema takes.
+/// The engine writes a seclabel with `type="none"` below a disk's source (ovirt-engine 4.5
+/// …/vminfo/LibvirtVmXmlBuilder.java: `writeSeclabel`), which no schema takes.
 fn engines_label(node: Node<'_, '_>) -> Option<Label> {
     let is_below = |name| node.ancestors().skip(1).any(|above| xml::is(above, name));
     let is_label = xml::is(node, "seclabel")

@@ -16,7 +16,8 @@ use crate::xml::{self, Document, Element};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A virtual function of the host.
+/// A virtual function of the host: its PCI device has a `physfn` (Linux 6.1
+/// Documentation/ABI/testing/sysfs-bus-pci).
 pub struct VirtualFunction {
     /// The name of its network interface.
     pub name: String,

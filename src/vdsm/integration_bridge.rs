@@ -14,9 +14,11 @@ use crate::libvirt::interface;
 use crate::xml::{self, Document, Edits, Element};
 use crate::{Error, Result, hook};
 
-/// The bridge that OVN and Neutron's agents wire.
+/// The bridge that OVN and Neutron's agents wire (ovn-controller(8); Neutron 21.0
+/// neutron/conf/plugins/ml2/drivers/ovs_conf.py: `integration_bridge`).
 pub const INTEGRATION_BRIDGE: &str = "br-int";
-/// Where the engine looks for the host's ids.
+/// Where the engine looks for the host's ids (ovirt-engine 4.5 …/vdsbroker/VdsProperties.java:
+/// `OPENSTACK_BINDING_HOST_IDS`).
 const BINDINGS: &str = "openstack_binding_host_ids";
 const PORT: &str = "openvswitch";
 

@@ -16,7 +16,8 @@ const OF_A_VNIC: [&str; 2] = ["equivnets", "extnet"];
 const OF_THE_VM: [&str; 2] = ["macbind", VMFEX];
 /// Also a property of a vNIC, and then no dictionary.
 const VMFEX: &str = "vmfex";
-/// What the engine sets for vNICs of external providers: the property of a choice.
+/// What the engine sets for vNICs of external providers: the property of a choice (ovirt-engine 4.5
+/// …/openstack/BaseNetworkProviderProxy.java: `createPortAllocationRuntimeProperties`).
 pub const PROVIDER: &str = "provider_type";
 /// The providers that hooks wire the vNIC for, and the plugin where the hook wants a certain one.
 const PROVIDERS: [(&str, Option<&str>); 2] = [
