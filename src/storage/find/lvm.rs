@@ -277,7 +277,8 @@ fn value<'s>(strings: &'s [String], name: &str) -> Option<&'s str> {
     strings.get(2 * at + 1).map(String::as_str)
 }
 
-/// Takes a string whose first quote is gone off `rest`. LVM escapes quotes and backslashes.
+/// Takes a string whose first quote is gone off `rest`. LVM escapes quotes, and backslashes
+/// from 2.03.33 on (device_mapper/libdm-report.c).
 fn string(rest: &mut &str) -> Option<String> {
     let mut text = String::new();
     let mut escaped = false;

@@ -6,9 +6,10 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::props::quoted;
 
-/// Size of safelease's record in bytes; it is read with O_DIRECT.
+/// Size of safelease's record in bytes; it is read with O_DIRECT (safelease 1.0 src/safelease.c:
+/// `readtag`).
 pub const RECORD: usize = 512;
-/// What begins the record of a lock that nobody holds.
+/// What begins the record of a lock that nobody holds (`freetag` there).
 const FREE: &[u8; 32] = b"------FREE------0000000000000000";
 
 /// safelease's record of a lock that nobody holds, as it lies in the file `leases`.
@@ -30,7 +31,7 @@ pub enum Safelease {
         /// When it was last renewed: microseconds since 1970.
         since: u64,
     },
-    /// NULs only: never used. safelease takes such a lock, after a long wait.
+    /// NULs only: never used. safelease takes such a lock, after a long wait (`acquire` there).
     Blank,
     /// Neither of these.
     Unknown,
@@ -77,7 +78,7 @@ impl Display for Safelease {
     }
 }
 
-/// What sanlock wrote into the first sector of a lock.
+/// What sanlock wrote into the first sector of a lock (sanlock 3.8 src/leader.h: `leader_record`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sanlock {
     /// What kind of record it is.
@@ -88,14 +89,15 @@ pub struct Sanlock {
     pub resource: String,
     /// The host that holds it.
     pub owner: u64,
-    /// Not 0 while it is held. Seconds of the owner's own clock, which begins at its boot.
+    /// Not 0 while it is held (`LEASE_FREE` there). Seconds of the owner's own clock, which begins
+    /// at its boot (sanlock 3.8 src/monotime.c).
     pub timestamp: u64,
 }
 
 /// The two kinds of sanlock's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A host's place in a lockspace.
+    /// A host's place in a lockspace (sanlock 3.8 src/delta_lease.c).
     Host,
     /// A resource.
     Resource,
@@ -122,14 +124,16 @@ impl Sanlock {
     }
 }
 
-/// The lockspace in the index of `xleases`; none if it is no index.
+/// The lockspace in the index of `xleases` (VDSM 4.50 lib/vdsm/storage/xlease.py: `META_STRUCT`);
+/// none if it is no index.
 pub fn xleases(header: &[u8]) -> Option<String> {
     let header = header.get(..512)?;
     let sound = header.starts_with(b"\x12\x15\x20\x16\x000001\0") && header[511] == b'\n';
     sound.then(|| name(&header[10..58]))
 }
 
-/// The leases in the index of `xleases`, each with its number, but for those that are being made.
+/// The leases in the index of `xleases` (VDSM 4.50 lib/vdsm/storage/xlease.py: `RECORD_STRUCT`),
+/// each with its number, but for those that are being made.
 pub fn external(index: &[u8]) -> Vec<(usize, String)> {
     let records = index.get(512..).unwrap_or_default().chunks_exact(64);
     let made = |record: &&[u8]| record[0] != 0 && record[61] != b'u';

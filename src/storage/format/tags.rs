@@ -8,12 +8,13 @@ use super::metadata::{CHECKSUM, Metadata, ends_line};
 use super::seal::seal;
 use crate::{Error, Result, props};
 
-/// The tag that makes a volume group a storage domain.
+/// The tag that makes a volume group a storage domain (VDSM 4.50 lib/vdsm/storage/blockSD.py:
+/// `STORAGE_DOMAIN_TAG`).
 pub const DOMAIN: &str = "RHAT_storage_domain";
 /// The tag of a domain that VDSM has not finished making (VDSM 4.50 lib/vdsm/storage/blockSD.py:
 /// `STORAGE_UNREADY_DOMAIN_TAG`).
 pub const UNREADY: &str = "RHAT_storage_domain_UNREADY";
-/// What the tag of a metadata line begins with.
+/// What the tag of a metadata line begins with (`METADATA_TAG_PREFIX` there).
 const LINE: &str = "MDT_";
 
 /// The tag for a line of the metadata. What LVM does not allow in a tag is written as `&NNNN&`

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::report::Surveyor;
 use crate::storage::find::dir::{Dir, Entry};
 
-/// The directory of an ISO domain's files, below `images`.
+/// The directory of an ISO domain's files, below `images` (VDSM 4.50 lib/vdsm/storage/sd.py:
+/// `ISO_IMAGE_UUID`).
 pub(super) const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";
 /// How VDSM marks an image that it deletes (VDSM 4.50 lib/vdsm/storage/constants.py:
 /// `REMOVED_IMAGE_PREFIX`).
@@ -47,7 +48,8 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
     }
 }
 
-/// Whether VMs are offered the files of an ISO domain.
+/// Whether VMs are offered the files of an ISO domain (VDSM 4.50 lib/vdsm/storage/fileUtils.py:
+/// `validateQemuReadable`).
 fn iso_files(surveyor: &mut Surveyor, dir: &Dir, depth: usize, count: &mut usize) {
     for name in surveyor.names(dir) {
         let about = dir.name.join(&name);
@@ -82,9 +84,9 @@ fn is_offered(entry: &Entry) -> bool {
 }
 
 /// The directories of exported VMs and templates: one without its OVF makes the engine fail to list
-/// any of them.
+/// any of them (VDSM 4.50 lib/vdsm/storage/sd.py: `getVMsInfo`).
 fn exported(surveyor: &mut Surveyor, domain: &Dir) {
-    // VDSM makes them when it activates the domain.
+    // VDSM makes them when it activates the domain (VDSM 4.50 lib/vdsm/storage/sd.py: activate).
     let Ok(Some(_)) = domain.look("master") else {
         return;
     };

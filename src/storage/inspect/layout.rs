@@ -9,19 +9,23 @@ use crate::storage::find::dir::{Dir, Entry};
 use crate::storage::format::locks::{self, Kind, Safelease, Sanlock};
 use crate::storage::format::name::looks_like_domain;
 
-/// The numbers of the user vdsm and the group kvm. File servers do not know the names.
+/// The numbers of the user vdsm (VDSM 4.50 vdsm.spec.in) and the group kvm. File servers do not
+/// know the names.
 pub(super) const OWNER: (u32, u32) = (36, 36);
-/// The mode of the files for locks and mails.
+/// The mode of the files for locks and mails (VDSM 4.50 lib/vdsm/storage/fileSD.py:
+/// `METADATA_PERMISSIONS`).
 pub(in crate::storage) const FILE_MODE: u32 = 0o660;
 /// The mode of the metadata.
 pub(in crate::storage) const METADATA_MODE: u32 = 0o644;
 /// The mode of directories; old VDSM made some 0775.
 pub(in crate::storage) const DIRECTORY_MODE: u32 = 0o755;
-/// The size of a mailbox in bytes.
+/// The size of a mailbox in bytes (VDSM 4.50 lib/vdsm/storage/sd.py: `SPECIAL_VOLUME_SIZES_MIB`).
 pub(in crate::storage) const MAILBOX: u64 = 16 << 20;
-/// How many hosts a data centre can have.
+/// How many hosts a data centre can have (VDSM 4.50 lib/vdsm/storage/clusterlock.py:
+/// `MAX_HOST_ID`).
 const HOSTS: usize = 250;
-/// What an empty `xleases` has behind its first unit.
+/// What an empty `xleases` has behind its first unit (VDSM 4.50 lib/vdsm/storage/xlease.py:
+/// `INDEX_SIZE`).
 const XLEASES_INDEX: u64 = 62 * 4096;
 
 /// Looks at the directory and at everything in `dom_md`.
@@ -225,7 +229,8 @@ fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> O
     let Geometry {
         sector, alignment, ..
     } = geometry;
-    // sanlock takes a colon in a path for the end of it.
+    // sanlock takes a colon in a path for the end of it (sanlock 3.8 src/client.c:
+    // sanlock_str_to_res).
     let here = format!("cd {}", surveyor.path("dom_md"));
     let sectors = format!("-Z {sector} -A {}M", alignment >> 20);
     let id = &surveyor.id;
@@ -287,7 +292,8 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
     Ok(())
 }
 
-/// The lock of a local domain, which a process of this host holds.
+/// The lock of a local domain, which a process of this host holds (VDSM 4.50
+/// lib/vdsm/storage/clusterlock.py: `LocalLock`).
 fn local(surveyor: &mut Surveyor, ids: &Entry) -> std::io::Result<()> {
     let table = std::fs::read_to_string("/proc/locks")?;
     let words = match locks::flock(&table, ids.device(), ids.inode()) {
@@ -435,7 +441,8 @@ pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
     let Geometry {
         sanlock, sector, ..
     } = geometry(surveyor);
-    // VDSM makes none where sanlock is not used.
+    // VDSM makes none where sanlock is not used (VDSM 4.50 lib/vdsm/storage/sd.py:
+    // hasVolumeLeases).
     if !sanlock || !matches!(image.look(&name), Ok(Some(_))) {
         return;
     }

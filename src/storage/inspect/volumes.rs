@@ -11,7 +11,8 @@ use crate::props::is_uuid;
 use crate::storage::find::dir::Dir;
 use crate::storage::format::volume::{MAX_META_BYTES, Volume};
 
-/// The first bytes of a qcow2 file, and where its incompatible features are.
+/// The first bytes of a qcow2 file, and where its incompatible features are (QEMU 7.2
+/// docs/interop/qcow2.txt).
 const QCOW2: &[u8] = b"QFI\xfb";
 const FEATURES: std::ops::Range<usize> = 72..80;
 /// The feature of a data file of its own, which would be opened wherever it is.
@@ -115,7 +116,8 @@ fn agrees(
         of_vdsm(surveyor, dir, &format!("{id}.lease"), FILE_MODE);
         layout::of_volume(surveyor, dir, id);
     }
-    // VDSM made what others build on read-only before version 3.
+    // VDSM made what others build on read-only before version 3 (VDSM 4.50
+    // lib/vdsm/storage/volume.py: setrw).
     let mode = match (dir.look(id), volume.get("VOLTYPE")) {
         (Ok(Some(entry)), Some("INTERNAL" | "SHARED")) if entry.mode() == READ_ONLY => READ_ONLY,
         _ => FILE_MODE,

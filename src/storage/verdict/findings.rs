@@ -43,7 +43,8 @@ const LEASE_NUMBERS: [(&str, i64); 4] = [
     ("LEASETIMESEC", 60),
     ("LOCKRENEWALINTERVALSEC", 5),
 ];
-/// The longest name of a domain on block storage.
+/// The longest name of a domain on block storage (VDSM 4.50 lib/vdsm/storage/sd.py:
+/// `MAX_DOMAIN_DESCRIPTION_SIZE`).
 const MAX_ON_BLOCK_CHARS: usize = 50;
 
 /// What is wrong with the values. `name` is the domain's directory (or volume group), if it is
@@ -213,7 +214,8 @@ impl<'m> Findings<'m> {
         else {
             return;
         };
-        // Only safelease looks at them; sanlock has its own times.
+        // Only safelease looks at them (safelease 1.0 src/safelease.c: validate_lease_params);
+        // sanlock has its own times.
         if version.is_some_and(|version| version < 3) {
             if operation < 1 {
                 self.add(
