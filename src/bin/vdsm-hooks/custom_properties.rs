@@ -5,7 +5,8 @@
 //! Two of them are `name=regex;name=regex`, the one for devices is a group of those per type:
 //! `{type=disk;prop={name=regex}};{type=interface;prop={name=regex;name=regex}}`. A regular
 //! expression holds anything but a semicolon, braces and `=` too, so the semicolons alone tell
-//! where a part ends; this is how the engine takes the lists apart as well.
+//! where a part ends; this is how the engine takes the lists apart as well (ovirt-engine 4.5
+//! …/customprop/CustomPropertiesUtils.java and DevicePropertiesUtils.java).
 
 use std::fmt;
 
@@ -32,7 +33,8 @@ impl Key {
     }
 }
 
-/// Properties that are predefined in the engine, which refuses a second definition.
+/// Properties that are predefined in the engine (ovirt-engine 4.5
+/// packaging/dbscripts/upgrade/pre_upgrade/0000_config.sql), which refuses a second definition.
 pub(crate) const PREDEFINED: [&str; 10] = [
     "sap_agent",
     "sndbuf",
@@ -136,7 +138,7 @@ impl List {
     /// Adds `wanted`. One with another regular expression stays, unless `replace`.
     pub(crate) fn define(&mut self, wanted: &Definition, replace: bool) -> Found {
         let entries = self.entries_of(wanted.device);
-        // Of two the engine takes the last.
+        // Of two the engine takes the last (…/CustomPropertiesUtils.java: parsePropertiesRegex).
         let found = entries
             .iter_mut()
             .rev()
@@ -161,7 +163,8 @@ impl List {
     fn entries_of(&mut self, device: Option<&str>) -> &mut Vec<Entry> {
         let place = |group: &Group| group.device.as_deref() == device;
         let at = self.groups.iter().position(place).unwrap_or_else(|| {
-            // engine-config wants the types in its own order, which begins with disk, interface.
+            // engine-config wants the types in its own order, which begins with disk, interface
+            // (ovirt-engine 4.5 …/businessentities/VmDeviceGeneralType.java).
             let first = self
                 .groups
                 .first()

@@ -277,7 +277,8 @@ impl Host<'_> {
         }
     }
 
-    /// Whether sudo lets user vdsm: another file may take back what this one gives.
+    /// Whether sudo lets user vdsm: another file may take back what this one gives, since the last
+    /// rule that matches counts (sudoers(5), 1.9.13).
     fn effective(&mut self, hook: &Manifest, command: &str) {
         // A static program cannot load what knows the users; and that may hang.
         let asked = command::run("getent", &["passwd", "vdsm"], TIMEOUT);

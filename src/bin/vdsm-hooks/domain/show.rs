@@ -133,7 +133,8 @@ fn kind(metadata: &Metadata) -> String {
     }
 }
 
-/// The engine counts its versions otherwise than the disk.
+/// The engine counts its versions otherwise than the disk (ovirt-engine 4.5
+/// …/businessentities/StorageFormatType.java).
 fn format(metadata: &Metadata) -> String {
     let version = value(metadata, "VERSION");
     let engine = match version.trim() {

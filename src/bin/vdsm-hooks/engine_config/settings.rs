@@ -14,7 +14,8 @@ use crate::custom_properties::{Definition, Key, List};
 /// The level of today's clusters.
 pub(crate) const LEVEL: &str = "4.7";
 
-/// The engine reads its lists when it starts.
+/// The engine reads its lists when it starts (ovirt-engine 4.5
+/// …/bll/InitBackendServicesOnStartupBean.java).
 pub(crate) const RESTART: &str = "systemctl restart ovirt-engine";
 
 /// What the hooks need defined, by key. Each property once, although hooks share some.

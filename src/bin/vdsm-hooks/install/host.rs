@@ -17,7 +17,8 @@ use vdsm_hooks::{Context as _, Error, Result};
 
 use super::tree::Tree;
 
-/// A service may take systemd's 90 seconds to stop.
+/// A service may take systemd's 90 seconds to stop (systemd-system.conf(5), 252:
+/// `DefaultTimeoutStopSec`).
 const TIMEOUT: Duration = Duration::from_secs(120);
 const UNITS: &str = "usr/lib/systemd/system/";
 const UDEV_RULES: &str = "usr/lib/udev/rules.d/";
@@ -50,7 +51,8 @@ pub(super) fn check_allowed(tree: &Tree) -> Result {
     Ok(())
 }
 
-/// A syntax error in one file makes sudo refuse everything on the host.
+/// A syntax error in one file makes a sudo before 1.9.3 refuse everything on the host; later ones
+/// drop the rest of the line (sudoers(5), 1.9.13: `error_recovery`).
 pub(super) fn check_sudoers(rules: &[u8]) -> Result {
     if find("visudo").is_none() {
         return Ok(());
