@@ -113,6 +113,10 @@ impl Appliance {
             );
             assert_eq!(appliance.ask(&line), (String::new(), String::new()));
         }
+        if drives.is_empty() {
+            // It does not start without one.
+            appliance.do_all("add-drive-scratch 1048576");
+        }
         let began = Instant::now();
         let (_, error) = appliance.ask("run");
         assert_eq!(error, "", "no appliance");
@@ -257,6 +261,8 @@ pub struct Shared {
     sharers: Vec<Sharer>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether the host of those that write crashes in the end.
+    crashes: bool,
 }
 
 impl Shared {
@@ -273,7 +279,14 @@ impl Shared {
             sharers,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            crashes: false,
         }
+    }
+
+    /// The appliance that writes ends with a crash, and so does everybody's disk.
+    pub fn crashing(mut self) -> Shared {
+        self.crashes = true;
+        self
     }
 
     /// Where `directory` has the socket.
@@ -438,7 +451,11 @@ impl Shared {
                 state.answers.insert(sharer.case.clone(), answer);
             }
         }
-        appliance.shut_down();
+        if writes && self.crashes {
+            appliance.crash();
+        } else {
+            appliance.shut_down();
+        }
         // Not before, so that the images are theirs again.
         for (call, status) in calls.iter_mut().zip(statuses) {
             let _ = writeln!(call.lines.get_mut(), "x {status}");
@@ -565,6 +582,18 @@ impl<'a> Session<'a> {
             .ask(&renamed(command, "/dev/sda", &self.device));
         let answer = match command {
             "dmesg" => answer.rsplit(&self.begin).next().unwrap().to_owned(),
+            "list-partitions" => {
+                // Of all drives.
+                let own = |line: &&str| {
+                    let rest = line.strip_prefix(&self.device);
+                    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                };
+                answer
+                    .lines()
+                    .filter(own)
+                    .map(|line| format!("{line}\n"))
+                    .collect()
+            }
             _ => answer,
         };
         let texts = [answer, error].map(|text| renamed(&text, &self.device, "/dev/sda"));

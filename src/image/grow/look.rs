@@ -10,30 +10,39 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::plan::{
-    Choice, Content, DISK, FileSystem, Found, GPT_MARGIN, Group, Kind, Lvm, Partition, Role, Table,
-    Volume, WORTH, last, system,
+    Choice, Content, DISK, FileSystem, Found, GPT_MARGIN, Group, Kind, Lvm, Partition, Role,
+    SECTOR, Table, Volume, WORTH, last, system,
 };
 use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
-/// What libguestfs and parted say of a disk without partitions (libguestfs 1.48 daemon/parted.ml).
-const NO_TABLE: [&str; 2] = ["unrecognised disk label", "not a partitioned device"];
 const DIRTY: &str = "not unmounted cleanly: start the guest without growing and shut it down";
 
 /// Looks at the whole disk, without a mount: what two looks at one disk tell alike.
 pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Found> {
     let size = number(&appliance.ask(&format!("blockdev-getsize64 {DISK}"))?)?;
-    let table = table(appliance)?;
-    let partitions = partitions(appliance, &table)?;
-    let content = match (&table, last(&partitions)) {
-        (Table::None, _) => Some(content(appliance, DISK, choice)?),
-        // Its partitions may have no devices here, and it is refused whatever is in them.
-        (Table::Other(_), _) => None,
-        (_, Some(last)) => {
-            let device = format!("{DISK}{}", last.number);
-            Some(content(appliance, &device, choice)?)
+    let disk = appliance.ask(&format!("blkid {DISK}"))?;
+    let table = table(appliance, &disk)?;
+    let (partitions, content) = match table {
+        Table::None => {
+            let name = field(&disk, "TYPE:").unwrap_or_default();
+            (Vec::new(), Some(content(appliance, DISK, name, choice)?))
         }
-        (_, None) => None,
+        // It is refused whatever is in its partitions, which may have no devices here.
+        Table::Other(_) => (other_partitions(appliance)?, None),
+        Table::Gpt { .. } | Table::Mbr => {
+            let (partitions, names): (Vec<_>, Vec<_>) = partitions(appliance)?.into_iter().unzip();
+            let place =
+                last(&partitions).and_then(|last| partitions.iter().position(|one| one == last));
+            let content = match place {
+                Some(place) => {
+                    let device = format!("{DISK}{}", partitions[place].number);
+                    Some(content(appliance, &device, &names[place], choice)?)
+                }
+                None => None,
+            };
+            (partitions, content)
+        }
     };
     Ok(Found {
         size,
@@ -70,20 +79,16 @@ pub(super) fn mount(appliance: &mut Appliance, found: &mut Found) -> Result {
     Ok(())
 }
 
-fn table(appliance: &mut Appliance) -> Result<Table> {
-    let kind = match appliance.ask(&format!("part-get-parttype {DISK}")) {
+/// The kind of table, from what libblkid says of the disk.
+fn table(appliance: &mut Appliance, disk: &str) -> Result<Table> {
+    Ok(match field(disk, "PTTYPE:") {
         // A disk that is empty; a file system without partitions.
-        Err(error) if NO_TABLE.iter().any(|text| error.to_string().contains(text)) => {
-            return Ok(Table::None);
-        }
-        kind => kind?,
-    };
-    Ok(match kind.trim() {
-        "gpt" => Table::Gpt {
+        Err(_) => Table::None,
+        Ok("gpt") => Table::Gpt {
             margin: margin(appliance)?,
         },
-        "msdos" => Table::Mbr,
-        other => Table::Other(other.to_owned()),
+        Ok("dos") => Table::Mbr,
+        Ok(other) => Table::Other(other.to_owned()),
     })
 }
 
@@ -104,47 +109,83 @@ fn margin(appliance: &mut Appliance) -> Result<u32> {
     Ok(first.max(GPT_MARGIN))
 }
 
-fn partitions(appliance: &mut Appliance, table: &Table) -> Result<Vec<Partition>> {
-    if *table == Table::None {
-        return Ok(Vec::new());
-    }
-    let listing = appliance.ask(&format!("part-list {DISK}"))?;
+/// A partition, and libblkid's name of what it holds.
+type Held = (Partition, String);
+
+/// The partitions of a GPT or an MBR: those that the kernel knows, by their entries in the table. parted
+/// would tell the same, but the appliance takes seconds for each of its answers: udev looks at the whole
+/// disk once more after every one, and libguestfs waits for it (1.48 daemon/parted.c: udev_settle).
+fn partitions(appliance: &mut Appliance) -> Result<Vec<Held>> {
     let mut partitions = Vec::new();
-    for part in structures(&listing) {
-        let wanted: u32 = part.number("part_num")?;
-        let mut ask = |what: &str| appliance.ask(&format!("{what} {DISK} {wanted}"));
-        let (role, kind) = match table {
-            Table::Gpt { .. } => (Role::Primary, ask("part-get-gpt-type")?),
-            Table::Mbr => {
-                let role = match ask("part-get-mbr-part-type")?.trim() {
-                    "extended" => Role::Extended,
-                    "logical" => Role::Logical,
-                    _ => Role::Primary,
-                };
-                (role, ask("part-get-mbr-id")?)
+    for device in appliance.ask("list-partitions")?.lines() {
+        let number = device.trim().strip_prefix(DISK).map(str::parse::<u32>);
+        let Some(Ok(wanted)) = number else { continue };
+        let facts = appliance.ask(&format!("blkid {DISK}{wanted}"))?;
+        let entry = |name| field(&facts, name);
+        let kind = entry("PART_ENTRY_TYPE:")?;
+        let role = match (entry("PART_ENTRY_SCHEME:")?, kind) {
+            // Linux 6.1, include/linux/msdos_partition.h.
+            ("dos", "0x5" | "0xf" | "0x85") => Role::Extended,
+            ("dos", _) if wanted > 4 => Role::Logical,
+            ("dos" | "gpt", _) => Role::Primary,
+            // Such as the slices of a BSD.
+            (other, _) => {
+                return Err(Error::new(format!(
+                    "partition {wanted} is of another partition table, {other}"
+                )));
             }
-            _ => (Role::Primary, String::new()),
         };
-        partitions.push(Partition {
+        let start = number_of_sectors(entry("PART_ENTRY_OFFSET:")?)?;
+        let size = number_of_sectors(entry("PART_ENTRY_SIZE:")?)?;
+        let partition = Partition {
             number: wanted,
-            start: part.number("part_start")?,
-            end: part.number::<u64>("part_end")?.saturating_add(1),
+            start,
+            end: start.saturating_add(size),
             role,
-            kind: kind.trim().to_owned(),
-        });
+            kind: kind.to_owned(),
+        };
+        let content = entry("TYPE:").unwrap_or_default().to_owned();
+        partitions.push((partition, content));
     }
     Ok(partitions)
 }
 
+/// The bytes of so many sectors, which libblkid counts in 512 whatever the disk has (util-linux 2.38
+/// misc-utils/blkid.8.adoc).
+fn number_of_sectors(text: &str) -> Result<u64> {
+    let sectors: u64 = number(text)?;
+    Ok(sectors.saturating_mul(SECTOR))
+}
+
+/// The partitions of another table, of which only the ends are of interest.
+fn other_partitions(appliance: &mut Appliance) -> Result<Vec<Partition>> {
+    let listing = appliance.ask(&format!("part-list {DISK}"))?;
+    structures(&listing)
+        .map(|part| {
+            Ok(Partition {
+                number: part.number("part_num")?,
+                start: part.number("part_start")?,
+                end: part.number::<u64>("part_end")?.saturating_add(1),
+                role: Role::Primary,
+                kind: String::new(),
+            })
+        })
+        .collect()
+}
+
 /// What lies on the disk or on a partition.
-fn content(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Content> {
-    let name = type_of(appliance, device)?;
+fn content(
+    appliance: &mut Appliance,
+    device: &str,
+    name: &str,
+    choice: Choice<'_>,
+) -> Result<Content> {
     if name == "LVM2_member" {
         return Ok(Content::Lvm(lvm(appliance, device, choice)?));
     }
-    Ok(match Kind::named(&name) {
-        Some(kind) => Content::FileSystem(file_system(appliance, device, kind, name)?),
-        None => Content::Other(name),
+    Ok(match Kind::named(name) {
+        Some(kind) => Content::FileSystem(file_system(appliance, device, kind, name.to_owned())?),
+        None => Content::Other(name.to_owned()),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Less than this is not worth a step: the ends of tables, groups and extents leave as much.
 pub(super) const WORTH: u64 = 16 << 20;
 const MIB: u64 = 1 << 20;
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 /// An MBR counts sectors in 32 bits: the last one that it can name.
 const MBR_LAST_SECTOR: u32 = u32::MAX;
 /// The sectors that a GPT takes at the end of a disk, and the last usable one: UEFI 2.10, 5.3.
