@@ -119,10 +119,11 @@ fn is_cold_start(document: &Document<'_>) -> bool {
         return false;
     };
     let written = flags.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    // What lies a little in the future is the clock's business.
-    let age = SystemTime::now().duration_since(written);
+    // What lies a second in the future is the clock's business, and more of it tells nothing.
+    let now = SystemTime::now() + Duration::from_secs(1);
+    let age = now.duration_since(written);
     // The hook of such a vNIC writes the flags at a resume too.
     flags.is_file()
-        && age.unwrap_or_default() < MAX_AGE
+        && age.is_ok_and(|age| age < MAX_AGE)
         && !domain::has_vdsm_metadata(document, PROVIDER, "OPENSTACK_NETWORK")
 }

@@ -1444,6 +1444,41 @@ fn alone_as_vdsm_with_an_empty_environment() {
 }
 
 #[test]
+fn a_disk_that_plays_another_format_is_read_as_what_it_is() {
+    let test = "a_disk_that_plays_another_format_is_read_as_what_it_is";
+    let images = images_or_return!(test);
+    let meeting = scratch();
+    let blank = images.join("blank");
+    let disks: [(&Path, u64); 2] = [(&blank, 160), (&images.join("small-ext4"), 160)];
+    let vm = Vm::new(test, meeting.path(), &disks);
+    // The guest of a raw disk has written the header of a qcow2 to it, whose data are in another
+    // VM's disk.
+    let of = |disk: usize| vm.disks[disk].image.clone();
+    let other = of(1);
+    let place = other.parent().unwrap().file_name().unwrap();
+    let data = Path::new("..").join(place).join(&vm.disks[1].volume);
+    let made = scratch();
+    for name in [Path::new("evil"), Path::new(place)] {
+        fs::create_dir(made.path().join(name)).unwrap();
+    }
+    let options = format!("data_file={},data_file_raw=on", data.display());
+    let arguments = [
+        "create", "-q", "-f", "qcow2", "-o", &options, "disk", "160M",
+    ];
+    run("qemu-img", &arguments, &made.path().join("evil"));
+    copy(&made.path().join("evil/disk"), &of(0), 160);
+    vm.own();
+    let before = [sum(&of(0)), sum(&other)];
+    vm.use_guestfish_itself();
+    let (status, said) = vm.start("vda");
+    assert_eq!(status, Some(0), "{said}");
+    assert_refused(&said, "", test);
+    let plan = vm.tool(&["--plan"]);
+    assert_eq!(plan.status.code(), Some(1), "{plan:?}");
+    assert_eq!([sum(&of(0)), sum(&other)], before, "{said}");
+}
+
+#[test]
 fn an_appliance_without_room_is_given_up() {
     let test = "an_appliance_without_room_is_given_up";
     let images = images_or_return!(test);

@@ -7,6 +7,7 @@
 //! reason, that input ends: guestfish brings the command under way to its end, closes the image and
 //! goes, so that no appliance is left behind that holds the image's lock.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
@@ -79,8 +80,10 @@ pub struct Appliance {
     said: String,
     /// Whether an interrupt ends the wait for an answer.
     is_interruptible: bool,
+    /// Where the writes go if not to the image.
+    overlay: Option<PathBuf>,
     /// The temporary files of libguestfs.
-    workshop: Workshop,
+    _workshop: Workshop,
 }
 
 /// A directory that goes with its process; at the latest when the next one makes its own.
@@ -148,6 +151,10 @@ impl Appliance {
         let mark = getrandom::u64().context("the system's random source")?;
         let cache = state::cache(CACHE)?;
         let workshop = Workshop::new(&cache)?;
+        let overlay = match opening.access {
+            Access::ReadOnly => Some(make_overlay(opening, &workshop.path, end)?),
+            Access::ReadWrite => None,
+        };
         // Until the child has them. A file that another thread's child gets as well is a lock that is
         // held for longer, and no more.
         let held: Vec<File> = (opening.locks.iter())
@@ -185,16 +192,20 @@ impl Appliance {
             end,
             said: String::new(),
             is_interruptible: opening.access == Access::ReadOnly,
-            workshop,
+            overlay,
+            _workshop: workshop,
         };
-        let image = quoted(opening.image.as_os_str().as_bytes());
-        let access = match opening.access {
-            Access::ReadOnly => " readonly:true",
-            Access::ReadWrite => "",
+        let drive = match &appliance.overlay {
+            // What is in it goes with the appliance, whether or not it has reached the disk.
+            Some(there) => format!("{} format:qcow2 cachemode:unsafe", path_word(there)),
+            None => format!(
+                "{} format:{}",
+                path_word(opening.image),
+                word(opening.format)?
+            ),
         };
-        let format = word(opening.format)?;
         appliance
-            .ask(&format!("add-drive {image}{access} format:{format}"))
+            .ask(&format!("add-drive {drive}"))
             .and_then(|_| appliance.ask("run"))
             .context("the appliance does not start")?;
         Ok(appliance)
@@ -277,24 +288,14 @@ impl Appliance {
     /// in the appliance's memory is written first.
     ///
     /// # Errors
-    /// There is none.
+    /// The image itself is written.
     pub fn overlay_size(&mut self) -> Result<u64> {
         self.ask("umount-all")?;
         self.ask("sync")?;
-        // The overlay is TMPDIR/libguestfs…/overlay1.qcow2, as the trace of libguestfs 1.48 says.
-        for name in files::entries(&self.workshop.path)? {
-            let directory = self.workshop.path.join(&name);
-            if !directory.is_dir() {
-                continue;
-            }
-            for file in files::entries(&directory)? {
-                if file.starts_with("overlay") {
-                    let path = directory.join(file);
-                    return Ok(fs::metadata(&path).context(path.display())?.len());
-                }
-            }
-        }
-        Err(Error::new("libguestfs has made no overlay"))
+        let overlay = self.overlay.as_ref();
+        let overlay =
+            overlay.ok_or_else(|| Error::new("the appliance writes to the image itself"))?;
+        Ok(fs::metadata(overlay).context(overlay.display())?.len())
     }
 
     /// The last lines that guestfish has said on its standard error.
@@ -379,6 +380,31 @@ impl Drop for Appliance {
         }
         self.wait_until(Instant::now() + KILL_TIMEOUT);
     }
+}
+
+/// Makes the overlay for an image that is only to be read. libguestfs' own (`readonly:true`) does not do:
+/// QEMU is not told the format of the image below it (1.48 lib/launch-direct.c), so that a guest that
+/// writes the header of another format to its disk decides what is opened, and even written, instead.
+fn make_overlay(opening: &Opening<'_>, directory: &Path, end: Instant) -> Result<PathBuf> {
+    let overlay = directory.join("overlay.qcow2");
+    let arguments: [&OsStr; 8] = [
+        "create".as_ref(),
+        "-q".as_ref(),
+        "-f".as_ref(),
+        "qcow2".as_ref(),
+        "-F".as_ref(),
+        opening.format.as_ref(),
+        "-b".as_ref(),
+        opening.image.as_ref(),
+    ];
+    let arguments = [&arguments[..], &[overlay.as_os_str()]].concat();
+    let left = end.saturating_duration_since(Instant::now());
+    command::run("qemu-img", &arguments, left.max(Duration::from_millis(1)))?.checked()?;
+    Ok(overlay)
+}
+
+fn path_word(path: &Path) -> String {
+    quoted(path.as_os_str().as_bytes())
 }
 
 fn gave_up() -> Error {

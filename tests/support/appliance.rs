@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::panic::{self, AssertUnwindSafe};
@@ -610,11 +610,8 @@ impl<'a> Session<'a> {
             return;
         };
         let temporary = self.call.head.temporary.strip_prefix("/").unwrap();
-        let own = overlay.parent().unwrap().file_name().unwrap();
-        let place = self.sharer.root.join(temporary).join(own);
-        fs::create_dir(&place).unwrap();
-        chown(&place, Some(36), Some(36)).unwrap();
-        let link = place.join(overlay.file_name().unwrap());
+        let link = self.sharer.root.join(temporary).join("overlay.qcow2");
+        fs::remove_file(&link).unwrap();
         // It may be on another file system.
         let linked = fs::hard_link(&overlay, &link);
         linked

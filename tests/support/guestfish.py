@@ -142,7 +142,7 @@ def together(server, lines, writes):
 def main():
     note()
     lines = first_lines()
-    writes = bool(lines) and b"readonly:true" not in lines[-1]
+    writes = bool(lines) and b"/overlay.qcow2" not in lines[-1]
     if not SETTINGS.get("shared"):
         alone(lines, writes)
     server = connect(lines, writes)
