@@ -1386,6 +1386,16 @@ fn after_the_first_write_a_signal_waits_and_the_limit_does_not() {
     // hand drops it.
     let calls = still.calls().len();
     let before = sum(still.image());
+    let plan = still.tool(&["--plan", "--format", "qcow2"]);
+    assert_eq!(plan.status.code(), Some(2), "{plan:?}");
+    assert!(still.journal().exists(), "{plan:?}");
+    // As long as it is not finished the VM does not start, whatever keeps it from that.
+    let away = still.image().with_extension("away");
+    fs::rename(still.image(), &away).unwrap();
+    let (status, said) = still.start("vda");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("what was cut off is not finished"), "{said}");
+    fs::rename(&away, still.image()).unwrap();
     let forgotten = still.tool(&["--forget"]);
     assert_eq!(forgotten.status.code(), Some(0), "{forgotten:?}");
     assert!(!still.journal().exists(), "{forgotten:?}");

@@ -162,9 +162,12 @@ impl Job<'_> {
         let began = Instant::now();
         let end = began + self.settings.prepare;
         let before = Failure::Before;
-        let facts = self.image.examine(end).map_err(before)?;
-        let journal = journal::read(self.image);
-        let has_journal = journal.map_err(|error| self.fail(true, error))?.is_some();
+        let journal = journal::read(self.image)
+            .context("cannot tell whether a growth was cut off")
+            .map_err(Failure::After)?;
+        let has_journal = journal.is_some();
+        let facts = self.image.examine(end);
+        let facts = facts.map_err(|error| self.fail(has_journal, error))?;
         if writes && !has_journal && journal::is_seen(self.image, facts.size).map_err(before)? {
             return Ok(Outcome::Nothing);
         }
@@ -185,7 +188,7 @@ impl Job<'_> {
         began: Instant,
         end: Instant,
     ) -> std::result::Result<Outcome, Failure> {
-        let cut_off = self.cut_off(facts).map_err(Failure::After)?;
+        let cut_off = self.cut_off(writes, facts).map_err(Failure::After)?;
         let fail = |error| self.fail(cut_off.is_some(), error);
         if writes && cut_off.is_none() && journal::is_seen(self.image, facts.size).map_err(fail)? {
             // While this one waited.
@@ -244,12 +247,20 @@ impl Job<'_> {
         )))
     }
 
-    /// The journal of what was cut off, if it is of a disk of this size.
-    fn cut_off(&self, facts: &Facts) -> Result<Option<Journal>> {
+    /// The journal of what was cut off, if it is of a disk of this size; another one goes, unless
+    /// nothing is to be written.
+    fn cut_off(&self, writes: bool, facts: &Facts) -> Result<Option<Journal>> {
         let Some(journal) = journal::read(self.image)? else {
             return Ok(None);
         };
-        if journal.size == facts.size && journal.format == self.image.format {
+        if journal.format != self.image.format {
+            return Err(Error::new(format!(
+                "a growth was cut off when the image was {}, and now it is said to be {}",
+                journal.format.name(),
+                self.image.format.name()
+            )));
+        }
+        if journal.size == facts.size {
             return Ok(Some(journal));
         }
         log::warn!(
@@ -258,7 +269,9 @@ impl Job<'_> {
             gib(journal.size),
             gib(facts.size)
         );
-        journal::remove(self.image)?;
+        if writes {
+            journal::remove(self.image)?;
+        }
         Ok(None)
     }
 

@@ -21,6 +21,7 @@ use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::volume;
 use vdsm_hooks::{Context as _, Error, Result};
 
+use crate::diff::printable;
 use crate::print;
 use bar::Bar;
 
@@ -198,7 +199,8 @@ impl Call<'_> {
     }
 
     fn say(&self, what: &str) -> Result {
-        print(&format!("grow-disk: {}: {what}\n", self.name))
+        let line = format!("grow-disk: {}: {what}", self.name);
+        print(&format!("{}\n", printable(&line)))
     }
 
     /// Whether the planned steps are to be gone: asked at the terminal.
@@ -276,7 +278,8 @@ impl Call<'_> {
     }
 
     fn complain(&self, what: &str) {
-        let _ = writeln!(io::stderr(), "grow-disk: {}: {what}", self.name);
+        let line = format!("grow-disk: {}: {what}", self.name);
+        let _ = writeln!(io::stderr(), "{}", printable(&line));
     }
 
     fn tell_json(
