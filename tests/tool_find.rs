@@ -2,15 +2,6 @@
 
 //! `vdsm-hooks list`, `show` and `files`: what there is, and how it is switched on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs
-)]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -2,15 +2,6 @@
 
 //! Help, manual pages and completion of the tool.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs
-)]
-
 use std::fs;
 use std::process::Command;
 

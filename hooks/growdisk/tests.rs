@@ -1465,27 +1465,35 @@ fn a_disk_that_plays_another_format_is_read_as_what_it_is() {
     // VM's disk.
     let of = |disk: usize| vm.disks[disk].image.clone();
     let other = of(1);
-    let place = other.parent().unwrap().file_name().unwrap();
-    let data = Path::new("..").join(place).join(&vm.disks[1].volume);
     let made = scratch();
-    for name in [Path::new("evil"), Path::new(place)] {
-        fs::create_dir(made.path().join(name)).unwrap();
-    }
-    let options = format!("data_file={},data_file_raw=on", data.display());
+    // Made with a name as long as the real one, which is not there outside of the VM's host.
+    let data = &*vm.disks[1].path;
+    let name = ["x", "xx"][(data.len() + 1) % 2];
+    let name = "./".repeat((data.len() - 1) / 2) + name;
+    let options = format!("data_file={name},data_file_raw=on");
     let arguments = [
         "create", "-q", "-f", "qcow2", "-o", &options, "disk", "160M",
     ];
-    run("qemu-img", &arguments, &made.path().join("evil"));
-    copy(&made.path().join("evil/disk"), &of(0), 160);
+    run("qemu-img", &arguments, made.path());
+    copy(&made.path().join("disk"), &of(0), 160);
+    let header = fs::read(made.path().join("disk")).unwrap();
+    let at = header
+        .windows(name.len())
+        .position(|bytes| bytes == name.as_bytes());
+    let disk = File::options().write(true).open(of(0)).unwrap();
+    disk.write_all_at(data.as_bytes(), at.unwrap().try_into().unwrap())
+        .unwrap();
     vm.own();
     let before = [sum(&of(0)), sum(&other)];
     vm.use_guestfish_itself();
+    let sums = || [sum(&of(0)), sum(&other)];
     let (status, said) = vm.start("vda");
+    assert_eq!(sums(), before, "{said}");
     assert_eq!(status, Some(0), "{said}");
-    assert_refused(&said, "", test);
+    assert_refused(&said, "something unknown", test);
     let plan = vm.tool(&["--plan"]);
+    assert_eq!(sums(), before, "{plan:?}");
     assert_eq!(plan.status.code(), Some(1), "{plan:?}");
-    assert_eq!([sum(&of(0)), sum(&other)], before, "{said}");
 }
 
 #[test]
@@ -1551,6 +1559,7 @@ fn only_a_cold_start_opens_a_disk() {
     for case in [
         "no flags",
         "old flags",
+        "flags of the future",
         "a link",
         "a directory",
         "OpenStack",
@@ -1565,9 +1574,15 @@ fn only_a_cold_start_opens_a_disk() {
             let mut command = vm.command_on(value, &document);
             match case {
                 "no flags" => drop(fs::remove_file(&flags)),
-                "old flags" => {
+                "old flags" | "flags of the future" => {
                     let file = File::options().write(true).open(&flags).unwrap();
-                    let then = SystemTime::now() - Duration::from_secs(6 * 60);
+                    let now = SystemTime::now();
+                    let away = Duration::from_secs(6 * 60);
+                    let then = if case == "old flags" {
+                        now - away
+                    } else {
+                        now + away
+                    };
                     file.set_modified(then).unwrap();
                 }
                 "a link" if !flags.is_symlink() => {

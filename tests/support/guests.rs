@@ -66,7 +66,6 @@ fn partitioned(image: &Path, (_, mib, table, _, _): &Layout) {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    // As parted makes it: it asks what to do where the first sector of a GPT is another.
     let table = if table.contains("first-lba") {
         (*table).to_owned()
     } else {
@@ -147,8 +146,8 @@ pub fn images(
     Ok(images)
 }
 
-/// Makes images: file systems on this machine where it can, which is a hundred times as fast, and all
-/// others in one appliance.
+/// Makes images: file systems on this machine where it can, which is faster, and all others in
+/// one appliance.
 fn make(directory: &Path, layouts: &[Layout], crash: &str) {
     let mut drives = Vec::new();
     for layout in layouts {

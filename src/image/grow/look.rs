@@ -113,8 +113,8 @@ fn margin(appliance: &mut Appliance) -> Result<u32> {
 type Held = (Partition, String);
 
 /// The partitions of a GPT or an MBR: those that the kernel knows, by their entries in the table. parted
-/// would tell the same, but the appliance takes seconds for each of its answers: udev looks at the whole
-/// disk once more after every one, and libguestfs waits for it (1.48 daemon/parted.c: udev_settle).
+/// would tell the same, but without hardware virtualization the appliance takes three to six seconds for each
+/// of its answers, and half a second for one of libblkid (run with libguestfs 1.48).
 fn partitions(appliance: &mut Appliance) -> Result<Vec<Held>> {
     let mut partitions = Vec::new();
     for device in appliance.ask("list-partitions")?.lines() {
@@ -124,7 +124,7 @@ fn partitions(appliance: &mut Appliance) -> Result<Vec<Held>> {
         let entry = |name| field(&facts, name);
         let kind = entry("PART_ENTRY_TYPE:")?;
         let role = match (entry("PART_ENTRY_SCHEME:")?, kind) {
-            // Linux 6.1, include/linux/msdos_partition.h.
+            // Linux block/partitions/msdos.c: is_extended_partition.
             ("dos", "0x5" | "0xf" | "0x85") => Role::Extended,
             ("dos", _) if wanted > 4 => Role::Logical,
             ("dos" | "gpt", _) => Role::Primary,
@@ -150,8 +150,7 @@ fn partitions(appliance: &mut Appliance) -> Result<Vec<Held>> {
     Ok(partitions)
 }
 
-/// The bytes of so many sectors, which libblkid counts in 512 whatever the disk has (util-linux 2.38
-/// misc-utils/blkid.8.adoc).
+/// The bytes of so many sectors of a disk, of 512 bytes each as everywhere here.
 fn number_of_sectors(text: &str) -> Result<u64> {
     let sectors: u64 = number(text)?;
     Ok(sectors.saturating_mul(SECTOR))
