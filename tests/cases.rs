@@ -291,7 +291,10 @@ fn effects(run: &Run) -> Vec<String> {
     let calls = run.firing.root().map(Root::calls);
     let calls = calls.unwrap_or_default().into_iter();
     calls
-        .map(|call| without_descriptors(&call.replace(name, "DATA")))
+        .map(|call| {
+            let call = without_descriptors(&call.replace(name, "DATA"));
+            without_drawn_name(&call)
+        })
         .collect()
 }
 
@@ -304,6 +307,15 @@ fn without_descriptors(call: &str) -> String {
         text += piece.trim_start_matches(|c: char| c.is_ascii_digit());
     }
     text
+}
+
+/// The directory that an appliance works in has a name that nobody can foresee.
+fn without_drawn_name(call: &str) -> String {
+    let drawn = call.split_once("/libguestfs/run.");
+    match drawn.and_then(|(before, after)| Some((before, after.split_once('/')?))) {
+        Some((before, (_, file))) => format!("{before}/libguestfs/run.XXXXXX/{file}"),
+        None => call.to_owned(),
+    }
 }
 
 fn record(case: &mut Case, run: &Run) -> Result<(), String> {

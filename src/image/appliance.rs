@@ -258,15 +258,17 @@ impl Appliance {
         }
     }
 
-    /// Ends the appliance and closes the image.
+    /// Unmounts and writes everything, ends the appliance and closes the image.
     ///
     /// # Errors
     /// What was written may not have reached the image.
     pub fn shut_down(mut self) -> Result {
+        self.ask("umount-all")?;
+        self.ask("sync")?;
         self.finish()
     }
 
-    /// [`Appliance::shut_down`] of one that can still be asked what it has said.
+    /// [`Appliance::shut_down`] in one step, of one that can still be asked what it has said.
     ///
     /// # Errors
     /// What was written may not have reached the image.
