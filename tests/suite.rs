@@ -38,6 +38,7 @@ mod images;
 mod install;
 mod layout;
 mod left_behind;
+mod messages;
 mod pairs;
 mod rooms;
 mod scripts;
