@@ -46,5 +46,7 @@ mod strangers;
 mod tool_engine_config;
 mod tool_find;
 mod tool_papers;
+mod tool_report;
 mod tool_run;
+mod tool_start;
 mod usb_names;

@@ -103,7 +103,7 @@ fn every_dry_run_that_show_prints_can_be_typed() {
             .lines()
             .find(|line| line.starts_with("  vdsm-hooks run "))
             .unwrap();
-        let data = host.file("data.json", "{}");
+        let [_, data] = host.data(&hook.events[0].event);
         let command = line
             .replace("vdsm-hooks run", &format!("{TOOL} run --hooks-dir hooks"))
             .replace("--domain FILE", "--domain vm.xml")
