@@ -24,6 +24,7 @@ mod grow_disk;
 mod install;
 mod list;
 mod man;
+mod names;
 mod report;
 mod run;
 mod schema;
