@@ -43,6 +43,7 @@ mod pairs;
 mod rooms;
 mod scripts;
 mod strangers;
+mod tool_completion;
 mod tool_engine_config;
 mod tool_find;
 mod tool_papers;

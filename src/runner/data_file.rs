@@ -242,7 +242,7 @@ fn device_properties(domain: Node<'_, '_>, device: Node<'_, '_>) -> Variables {
 }
 
 /// MAC address, target name and alias of a device.
-fn names(device: Node<'_, '_>) -> [Option<String>; 3] {
+pub fn names(device: Node<'_, '_>) -> [Option<String>; 3] {
     [("mac", "address"), ("target", "dev"), ("alias", "name")].map(|(element, attribute)| {
         let value = xml::child(device, element).and_then(|child| xml::attr(child, attribute));
         value.map(str::to_owned)

@@ -29,8 +29,8 @@ use super::host;
 use super::tree::{
     self, BASH_COMPLETION, DOC, FISH_COMPLETION, LICENCE, MAN, TOOL, Tree, ZSH_COMPLETION, below,
 };
-use crate::catalog;
-use crate::man::{self, KnownShell};
+use crate::completion::{self, Shell};
+use crate::{catalog, man};
 
 pub(super) const LICENCE_TEXT: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE"));
@@ -156,12 +156,12 @@ impl List {
             self.add_text(&path, mark::marked(page.as_bytes(), Comment::ROFF), 0o644);
         }
         for (shell, path) in [
-            (KnownShell::Bash, BASH_COMPLETION),
-            (KnownShell::Zsh, ZSH_COMPLETION),
-            (KnownShell::Fish, FISH_COMPLETION),
+            (Shell::Bash, BASH_COMPLETION),
+            (Shell::Zsh, ZSH_COMPLETION),
+            (Shell::Fish, FISH_COMPLETION),
         ] {
-            let script = man::script(shell, tool.clone());
-            self.add_text(path, mark::marked(&script, Comment::HASH), 0o644);
+            let script = completion::script(shell).as_bytes();
+            self.add_text(path, mark::marked(script, Comment::HASH), 0o644);
         }
         let readme = mark::marked(README_TEXT, Comment::ANGLE);
         self.add_text(&format!("{DOC}/README.md"), readme, 0o644);
