@@ -194,7 +194,8 @@ impl Tree {
         self.asked.is_empty()
     }
 
-    fn is_asked(&self, hook: &str) -> bool {
+    /// Whether this hook is one of them.
+    pub(super) fn is_asked(&self, hook: &str) -> bool {
         self.is_whole() || self.asked.iter().any(|asked| asked == hook)
     }
 
