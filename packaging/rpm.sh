@@ -433,7 +433,9 @@ check_silenced() {
         } | make_package "$other" "$number"
     done
     { echo "Requires: $other" && no_files; } | make_package needs-the-other 1
+    # shellcheck disable=SC2034 # used by name, below
     first=$work/others/RPMS/noarch/$other-1-1.noarch.rpm second=$work/others/RPMS/noarch/$other-2-1.noarch.rpm
+    # shellcheck disable=SC2034 # the same
     ours=$(package_file "vdsm-hooks-$hook")
     while read -r state command; do
         eval "quietly rpm_there $command" </dev/null
