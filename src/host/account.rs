@@ -125,8 +125,8 @@ mod tests {
         let host = host()?;
         let file = host.path().join("file");
         fs::write(&file, "")?;
-        let found = fs::metadata(&file)?;
-        let (owner, group) = (found.uid(), found.gid());
+        let own = fs::metadata(&file)?;
+        let (owner, group) = (own.uid(), own.gid());
         let account = |user, groups: &[u32]| Account {
             name: String::new(),
             user,
@@ -152,8 +152,8 @@ mod tests {
             assert!(Account::superuser().may(&found, READ | EXECUTE), "{mode:o}");
         }
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
-        let found = fs::metadata(&file)?;
-        assert!(!Account::superuser().may(&found, EXECUTE) && stranger.may(&found, READ));
+        let plain = fs::metadata(&file)?;
+        assert!(!Account::superuser().may(&plain, EXECUTE) && stranger.may(&plain, READ));
         Ok(())
     }
 

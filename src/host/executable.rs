@@ -169,13 +169,13 @@ fn sections(file: &File, head: &[u8]) -> Option<Vec<Section>> {
     if head.get(4..6)? != [2, 1] || number(head, 0x3a, 2)? != HEADER_BYTES {
         return None;
     }
-    let size = HEADER_BYTES * number(head, 0x3c, 2)?;
-    let table = part(file, number(head, 0x28, 8)?, size)?;
+    let length = HEADER_BYTES * number(head, 0x3c, 2)?;
+    let table = part(file, number(head, 0x28, 8)?, length)?;
     let headers: Vec<&[u8]> = table.chunks_exact(HEADER_BYTES.try_into().ok()?).collect();
     let place = |header: &[u8]| Some((number(header, 0x18, 8)?, number(header, 0x20, 8)?));
-    let names = usize::try_from(number(head, 0x3e, 2)?).ok()?;
-    let (offset, size) = place(headers.get(names)?)?;
-    let names = part(file, offset, size)?;
+    let of_names = usize::try_from(number(head, 0x3e, 2)?).ok()?;
+    let (start_of_names, size_of_names) = place(headers.get(of_names)?)?;
+    let names = part(file, start_of_names, size_of_names)?;
     headers
         .iter()
         .map(|header| {

@@ -234,8 +234,8 @@ impl Display for Obstacle {
 
 /// What hinders a file that VDSM executes as this user, if anything does.
 pub fn obstacle(root: &Root, path: &Path, account: &Account) -> Option<Obstacle> {
-    let is_executable = |path: &str| {
-        let place = root.resolve(path);
+    let is_executable = |wanted: &str| {
+        let place = root.resolve(wanted);
         let found = place.and_then(|place| fs::metadata(place).ok());
         found.is_some_and(|found| found.is_file() && account.may(&found, EXECUTE))
     };

@@ -134,11 +134,14 @@ mod tests {
         // Wherever the words are, and whatever is around them.
         for start in 0..64 {
             for end in 0..20 {
-                let mut text = vec![b's'; start];
-                text.extend_from_slice(MARK.as_bytes());
-                text.resize(text.len() + end, b'o');
-                assert_eq!(find(&text, MARK.as_bytes()), Some(start));
-                assert_eq!(find(&text[..start + MARK.len() - 1], MARK.as_bytes()), None);
+                let mut around = vec![b's'; start];
+                around.extend_from_slice(MARK.as_bytes());
+                around.resize(around.len() + end, b'o');
+                assert_eq!(find(&around, MARK.as_bytes()), Some(start));
+                assert_eq!(
+                    find(&around[..start + MARK.len() - 1], MARK.as_bytes()),
+                    None
+                );
             }
         }
         assert_eq!(find(b"", b"x"), None);

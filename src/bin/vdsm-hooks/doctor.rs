@@ -135,7 +135,9 @@ fn text(report: &Report) -> Result<String> {
         }
     };
     for finding in &report.findings {
-        write!(text, "\n{}: {finding}\n", finding.severity)?;
+        // First lines of others' files are in such texts.
+        let shown = printable(&finding.to_string());
+        write!(text, "\n{}: {shown}\n", finding.severity)?;
         for line in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
             writeln!(text, "    {line}")?;
         }
@@ -222,16 +224,15 @@ impl<'a> Host<'a> {
         self.add(Severity::Warning, subject, what, remedy);
     }
 
-    // Names and first lines of others' files are in all of these texts.
     fn add(&mut self, severity: Severity, subject: &str, what: String, remedy: Vec<String>) {
-        let finding = Finding::new(severity, printable(subject), printable(&what));
+        let finding = Finding::new(severity, printable(subject), what);
         self.report
             .findings
-            .push(finding.with_remedy(remedies::pasteable(&remedy)));
+            .push(finding.with_remedy(remedies::pasteable(remedy)));
     }
 
     fn note(&mut self, what: String, commands: &[String]) {
-        let commands = remedies::pasteable(commands);
+        let commands = remedies::pasteable(commands.to_vec());
         self.report.notes.push(Note { what, commands });
     }
 }

@@ -294,7 +294,7 @@ impl Host {
         let by_accident = installed::by_accident(&entry.name);
         let obstacle = known
             .filter(|_| runs)
-            .and_then(|event| self.obstacle(event, entry));
+            .and_then(|known| self.obstacle(known, entry));
         let accident = if runs {
             by_accident.is_some() || obstacle.is_some()
         } else {

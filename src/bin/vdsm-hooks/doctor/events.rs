@@ -220,11 +220,11 @@ impl<'a> Host<'a> {
                 // A link, and the way to what it leads to.
                 let real = fs::canonicalize(path).unwrap_or_default();
                 let barred = seen.account.barred(self.root.path(), &real);
-                let below = barred.as_ref().and_then(|path| {
-                    let below = path.strip_prefix(self.root.path()).ok()?;
+                let below = barred.as_ref().and_then(|closed| {
+                    let below = closed.strip_prefix(self.root.path()).ok()?;
                     below.to_str()
                 });
-                remedy.extend(below.map(|path| self.chmod("a+rx", path)));
+                remedy.extend(below.map(|closed| self.chmod("a+rx", closed)));
             }
         }
         let what = format!("VDSM skips it without a message: {why}");

@@ -194,12 +194,12 @@ impl Host<'_> {
                 wanted.entry(program).or_default().push(&hook.name);
             }
         }
-        for (program, hooks) in wanted {
+        for (program, names) in wanted {
             if remedies::program_of(&self.root, program).is_some() {
                 continue;
             }
-            let verb = if hooks.len() == 1 { "runs" } else { "run" };
-            let mut what = format!("not on this host, and {} {verb} it", hooks.join(", "));
+            let verb = if names.len() == 1 { "runs" } else { "run" };
+            let mut what = format!("not on this host, and {} {verb} it", names.join(", "));
             let packaged = packages::of(program);
             let of_debian = packaged.and_then(|one| one.of_debian);
             if self.is_debian() && of_debian.is_none() {

@@ -17,10 +17,16 @@ const BOOK: &str = "var/lib/vdsm-hooks/directories";
 const DEBIAN: &str = "etc/debian_version";
 
 /// Commands, one a line; none if there are none, or if a name in them cannot be typed.
-pub(super) fn pasteable(commands: &[String]) -> Option<String> {
+pub(super) fn pasteable(commands: Vec<String>) -> Option<String> {
     let cannot_be_typed = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
-    let are_typed = commands.iter().all(|line| !line.contains(cannot_be_typed));
-    (!commands.is_empty() && are_typed).then(|| commands.join("\n"))
+    let mut lines: Vec<String> = Vec::new();
+    for line in commands {
+        if line.contains(cannot_be_typed) {
+            return None;
+        }
+        lines.push(line);
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 impl Host<'_> {
@@ -153,10 +159,10 @@ mod tests {
         let lines = |words: &[&str]| -> Vec<String> {
             words.iter().map(|word| (*word).to_owned()).collect()
         };
-        assert_eq!(pasteable(&[]), None);
-        assert_eq!(pasteable(&lines(&["a", "b"])).as_deref(), Some("a\nb"));
+        assert_eq!(pasteable(Vec::new()), None);
+        assert_eq!(pasteable(lines(&["a", "b"])).as_deref(), Some("a\nb"));
         for word in ["rm 'a\nb'", "rm '\u{1b}[2J'", "rm '\u{fffd}'"] {
-            assert_eq!(pasteable(&lines(&[word])), None, "{word:?}");
+            assert_eq!(pasteable(lines(&[word])), None, "{word:?}");
         }
     }
 }

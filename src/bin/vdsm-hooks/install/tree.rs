@@ -133,7 +133,7 @@ pub(super) struct Tree {
 impl Tree {
     /// The directory need not be there yet. Without hooks all are asked for.
     pub(super) fn new(root: Option<&Path>, hooks: &[String]) -> Result<Tree> {
-        let names = |hooks: Vec<Manifest>| hooks.into_iter().map(|hook| hook.name);
+        let names = |found: Vec<Manifest>| found.into_iter().map(|hook| hook.name);
         let known: Vec<String> = names(catalog::all()?).collect();
         let asked = match hooks {
             [] => Vec::new(),
