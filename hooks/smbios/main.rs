@@ -90,8 +90,16 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
     }
     // Without it libvirt does not hand the tables to the guest (libvirt 9.0 src/qemu/qemu_command.c:
     // qemuBuildSmbiosCommandLine).
-    if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
-        edits.append(os, &Element::new("smbios").attr("mode", "sysinfo"));
+    let Some(os) = xml::child(root, "os") else {
+        return Ok(());
+    };
+    match xml::child(os, "smbios").map(|smbios| xml::attr(smbios, "mode")) {
+        None => edits.append(os, &Element::new("smbios").attr("mode", "sysinfo")),
+        Some(Some("sysinfo")) => {}
+        Some(mode) => log::warn!(
+            "{PROPERTY}: the domain has <smbios mode={:?}>, with which the guest sees none of the fields, expected mode=\"sysinfo\"",
+            mode.unwrap_or_default()
+        ),
     }
     Ok(())
 }
