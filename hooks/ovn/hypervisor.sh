@@ -120,6 +120,6 @@ else
     check "the socket of a database that was killed stays" test -S /run/openvswitch/db.sock
     check "of that the report is silent too" caps_silent
     timeout 20 ovsdb-server "$work/ovs/conf.db" --remote=punix:/run/openvswitch/db.sock --detach --pidfile \
-        --log-file="$work/ovs/ovsdb.log"
+        --log-file="$work/ovs/ovsdb.log" >>"$work/ovs.log" 2>&1
     ovs_vsctl --no-wait remove Open_vSwitch . external_ids system-id
 fi
