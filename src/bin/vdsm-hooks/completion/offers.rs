@@ -75,7 +75,7 @@ impl Kind {
             "property" => Kind::PropertyOfVm,
             "device_property" => Kind::PropertyOfDevice,
             "device" => Kind::Device,
-            "hooks" | "drop" => Kind::Hook,
+            "hooks" | "drop" | "names" | "words" => Kind::Hook,
             _ if named("HOOK") => Kind::Hook,
             _ if !argument.get_possible_values().is_empty() => Kind::Choice,
             "format" => Kind::Format,
