@@ -34,6 +34,7 @@ mod domain_mend;
 mod domain_tool;
 mod editing;
 mod filters;
+mod four_commands;
 mod images;
 mod install;
 mod layout;

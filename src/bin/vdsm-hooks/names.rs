@@ -6,7 +6,8 @@ use std::iter;
 
 /// Names of properties that guides have taught, and what is read today.
 pub(crate) const OLD_NAMES: &[(&str, &str)] = &[
-    // oVirt and RHV 4.2, Administration Guide, appendix "VDSM and Hooks".
+    // Red Hat Virtualization 3.6 to 4.4, Administration Guide, "VDSM Hook Examples": they define it for
+    // a script that reads the other.
     ("numaset", "numa"),
 ];
 

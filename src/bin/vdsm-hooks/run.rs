@@ -26,6 +26,7 @@ use vdsm_hooks::runner::{Firing, interrupt, vdsm_log};
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure, Start};
 use vdsm_hooks::{Context as _, Error, Result};
 
+use crate::names::nearest;
 use crate::report::{Ending, Head, Look, Report};
 use crate::{catalog, diff, print, schema};
 
@@ -170,7 +171,7 @@ impl TypedValueParser for EventName {
     ) -> std::result::Result<Self::Value, clap::Error> {
         let name = value.to_string_lossy();
         events::find(&name).ok_or_else(|| {
-            let meant = unread::nearest(&name, events::EVENTS.iter().map(|event| event.name));
+            let meant = nearest(&name, events::EVENTS.iter().map(|event| event.name));
             let meant = meant.map(|meant| format!(": {meant}?")).unwrap_or_default();
             let problem = format!("VDSM has no event {name:?}{meant}\n");
             clap::Error::raw(ErrorKind::InvalidValue, problem).with_cmd(command)

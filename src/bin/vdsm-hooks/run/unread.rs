@@ -12,6 +12,8 @@ use vdsm_hooks::runner::environment::Variables;
 use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events::{Data, Event};
 
+use crate::names::{OLD_NAMES, nearest};
+
 /// Properties that the engine has by itself and VDSM or the engine reads (ovirt-engine
 /// packaging/dbscripts/upgrade/pre_upgrade/0000_config.sql: `PredefinedVMProperties`,
 /// `CustomDeviceProperties`).
@@ -25,9 +27,6 @@ const OF_THE_ENGINE: [&str; 8] = [
     "vhost",
     "viodiskcache",
 ];
-/// Names that papers give to properties, and what they are called: the Administration Guides of Red Hat
-/// Virtualization 3.6 to 4.4, "VDSM Hook Examples", define `numaset` for a script that reads `numa`.
-const OLD_NAMES: [(&str, &str); 1] = [("numaset", "numa")];
 /// So many files of an event are named where one is not found.
 const MAX_NAMED: usize = 8;
 
@@ -273,73 +272,9 @@ fn goes_by(hook: &Manifest, name: &str) -> bool {
         || hook.events.iter().any(of_file)
 }
 
-/// The name that was probably meant: the one with the fewest letters wrong, and not more than a third.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (wanted.chars().count() / 3).max(1);
-    let counted = names.map(|name| (distance(wanted, name), name));
-    let (least, name) = counted.min_by_key(|(count, _)| *count)?;
-    (least <= most).then_some(name)
-}
-
-/// How many letters have to be put in, left out, changed, or exchanged with the next, capital or not.
-fn distance(one: &str, other: &str) -> usize {
-    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
-    let (one, other) = (letters(one), letters(other));
-    // From the first letters of the one to those of the other: for two letters less, one less, and all.
-    let (mut before, mut last) = (Vec::new(), (0..=other.len()).collect::<Vec<usize>>());
-    for (row, letter) in one.iter().enumerate() {
-        let mut next = vec![row + 1];
-        for (column, wanted) in other.iter().enumerate() {
-            let changed = last[column] + usize::from(letter != wanted);
-            let mut least = changed.min(last[column + 1] + 1).min(next[column] + 1);
-            let is_exchange =
-                row > 0 && column > 0 && one[row - 1] == *wanted && other[column - 1] == *letter;
-            if is_exchange {
-                least = least.min(before[column - 1] + 1);
-            }
-            next.push(least);
-        }
-        before = last;
-        last = next;
-    }
-    last.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn letters_that_are_wrong_are_counted() {
-        for (one, other, count) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("cpuflag", "cpuflags", 1),
-            ("cpuflgas", "cpuflags", 1),
-            ("CPUFLAGS", "cpuflags", 0),
-            ("before_vm_strat", "before_vm_start", 1),
-            ("qos", "ovs", 2),
-            ("ab", "ba", 1),
-        ] {
-            assert_eq!(distance(one, other), count, "{one} {other}");
-            assert_eq!(distance(other, one), count, "{other} {one}");
-        }
-    }
-
-    #[test]
-    fn what_is_far_away_was_not_meant() {
-        let names = ["cpuflags", "qos", "ovs", "numa"];
-        for (wanted, name) in [
-            ("cpuflag", Some("cpuflags")),
-            ("cpu_flag", Some("cpuflags")),
-            ("qso", Some("qos")),
-            ("numma", Some("numa")),
-            ("color", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(wanted, names.into_iter()), name, "{wanted}");
-        }
-    }
 
     #[test]
     fn the_guides_names_lead_to_properties() {
