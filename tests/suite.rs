@@ -41,6 +41,7 @@ mod layout;
 mod left_behind;
 mod messages;
 mod pairs;
+mod regexes;
 mod rooms;
 mod scripts;
 mod strangers;
