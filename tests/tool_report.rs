@@ -162,9 +162,11 @@ fn a_property_that_nobody_reads_is_said() {
         ]
     );
     // Of another event, or of a hook that is not here.
-    let elsewhere = set(&["diskunmap=off", "qos={}", "smbios={}"]);
+    let elsewhere = set(&["diskunmap=off", "extnet=net1", "smbios={}"]);
     assert!(
-        elsewhere[0].starts_with("qos: no hook at before_vm_start reads it; qos does at before_"),
+        elsewhere[0].starts_with(
+            "extnet: no hook at before_vm_start reads it; extnet does at before_device_create, "
+        ),
         "{elsewhere:?}"
     );
     assert_eq!(
@@ -377,8 +379,8 @@ fn a_hook_is_found_by_every_name_that_it_goes_by() {
     );
 
     // What is not here says where it is, or what was meant.
-    host.run("before_vm_start", &["--hook", "qos"])
-        .fails_with("no hook \"qos\" at before_vm_start: qos is for before_");
+    host.run("before_vm_start", &["--hook", "extnet"])
+        .fails_with("no hook \"extnet\" at before_vm_start: extnet is for before_device_create, ");
     host.run("before_vm_start", &["--hook", "diskunmapp"])
         .fails_with("no hook \"diskunmapp\" at before_vm_start: diskunmap?");
     let ended = host.run("before_vm_start", &["--hook", "something else"]);
@@ -466,7 +468,7 @@ fn a_dash_is_standard_input_or_output() {
     let call = ["after_get_stats", "--data", "-", "--output", "-"];
     assert_eq!(
         piped(&host, &call, "{\"a\":1}").stdout().trim_end(),
-        "{\"a\": 1}"
+        "{\"a\":1}"
     );
     let call = ["before_vm_start", "--domain", "-"];
     piped(&host, &call, "<domain>").fails_with("standard input: cannot parse XML");
