@@ -76,7 +76,7 @@ fn a_copy_is_sealed() {
  ROLE=Regular
  SDUUID=37e0e64b-5445-4bc3-8675-ceff4637e8e3
  TYPE=NFS
-note: whether the values are as they were meant is not known; likely cause of the broken seal: a stray U+0020 (blank) at the end of the value of DESCRIPTION
+note: the values are those that were sealed; cause of the broken seal: a stray U+0020 (blank) at the end of the value of DESCRIPTION
 note: line 12, \"nonsense\", has no '=' and is left out
 note: which ROLE was meant is not known: line 11 \"Master\", line 13 \"Regular\"; the last one stays, as VDSM reads it
 note: the blanks around the value of DESCRIPTION are left out; VDSM 4.3 does not count them, VDSM 4.4 does
@@ -133,7 +133,7 @@ fn what_cannot_be_mended() {
         (
             "release",
             master.as_bytes(),
-            "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal",
+            "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal --restore",
         ),
     ] {
         fs::write(&file, content).unwrap();

@@ -373,13 +373,22 @@ fn mounts_of(repository: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     // The kernel names mounts by where they are in truth.
     let real = fs::canonicalize(repository).context(repository.display())?;
     let all = places(repository);
+    let links = links(&repository.join("mnt"));
     let is_empty = |place: &&PathBuf| {
-        let is_link = fs::symlink_metadata(place).is_ok_and(|found| found.is_symlink());
         let below = place.strip_prefix(repository).unwrap_or(place);
-        !is_link && !points.contains(&real.join(below))
+        !links.contains(place) && !points.contains(&real.join(below))
     };
     let empty = all.iter().filter(is_empty).cloned().collect();
     Ok((all, empty))
+}
+
+/// The links in a directory, as it has them itself: to look at what is mounted there may block.
+fn links(directory: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(directory).into_iter().flatten().flatten();
+    found
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Where something is mounted, as the kernel tells it (proc(5), "mountinfo").

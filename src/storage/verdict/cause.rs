@@ -20,7 +20,7 @@ const MAX_TRIED_BY_CHARACTER_BYTES: usize = 1 << 10;
 
 /// Why a seal does not fit.
 #[derive(Debug)]
-pub(super) struct Cause {
+pub(super) struct Reason {
     /// The likely cause in words.
     pub(super) words: String,
     /// The keys that the seal was made over, where trying has found them: the seal is the proof. None
@@ -28,19 +28,19 @@ pub(super) struct Cause {
     pub(super) proved: Option<Metadata>,
 }
 
-impl Cause {
+impl Reason {
     /// One that says nothing about what was sealed.
-    fn known(words: impl Into<String>) -> Cause {
-        Cause {
+    fn known(words: impl Into<String>) -> Reason {
+        Reason {
             words: words.into(),
             proved: None,
         }
     }
 
     /// One that was found because the seal fits these keys.
-    fn proved(words: impl Into<String>, metadata: Metadata) -> Cause {
+    fn proved(words: impl Into<String>, metadata: Metadata) -> Reason {
         let read_back = Metadata::read(&write(&metadata)).0;
-        Cause {
+        Reason {
             words: words.into(),
             proved: (read_back == metadata).then_some(metadata),
         }
@@ -48,23 +48,23 @@ impl Cause {
 }
 
 /// The likely cause. `text` is the whole file and `metadata` what was read from it.
-pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> Cause {
+pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> Reason {
     let trimmed = declared.trim_matches(is_blank);
     if trimmed == computed {
-        return Cause::proved("a stray blank beside the digest", metadata.clone());
+        return Reason::proved("a stray blank beside the digest", metadata.clone());
     }
     if trimmed.eq_ignore_ascii_case(computed) {
-        return Cause::proved("the digest is written in upper case", metadata.clone());
+        return Reason::proved("the digest is written in upper case", metadata.clone());
     }
     if trimmed.len() != 40 || !trimmed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Cause::known(format!(
+        return Reason::known(format!(
             "{CHECKSUM}={} is not a digest of 40 hexadecimal digits",
             props::quoted(declared)
         ));
     }
     let splitting = splitting(text);
     if text.len() > MAX_TRIED_BYTES {
-        return splitting.map_or_else(unknown, |(words, _)| Cause::known(words));
+        return splitting.map_or_else(unknown, |(words, _)| Reason::known(words));
     }
     let sealed = Sealed {
         text: without_padding(text),
@@ -77,9 +77,9 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
             let (words, without) = splitting.as_ref()?;
             let joined = Metadata::read(without).0;
             if sealed.over(&joined) {
-                return Some(Cause::proved(words, joined));
+                return Some(Reason::proved(words, joined));
             }
-            sealed.over_other_lines().then(|| Cause::known(words))
+            sealed.over_other_lines().then(|| Reason::known(words))
         })
         .or_else(|| sealed.blanks())
         .or_else(|| sealed.added_line())
@@ -93,13 +93,13 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
         .or_else(|| {
             // A file may well end its lines with CR alone, and one with the others by accident.
             let (words, _) = splitting.filter(|_| text.contains(splits_line))?;
-            Some(Cause::known(format!("{words}, or an edited line")))
+            Some(Reason::known(format!("{words}, or an edited line")))
         })
         .unwrap_or_else(unknown)
 }
 
-fn unknown() -> Cause {
-    Cause::known("a line was edited, or the file damaged, after it was sealed")
+fn unknown() -> Reason {
+    Reason::known("a line was edited, or the file damaged, after it was sealed")
 }
 
 /// Names the first character that splits a line for the judge alone, and gives the text without
@@ -140,12 +140,12 @@ impl Sealed<'_> {
     }
 
     /// The cause in words, if the seal is that of `metadata`.
-    fn proves(&self, metadata: Metadata, words: impl FnOnce() -> String) -> Option<Cause> {
+    fn proves(&self, metadata: Metadata, words: impl FnOnce() -> String) -> Option<Reason> {
         self.over(&metadata)
-            .then(|| Cause::proved(words(), metadata))
+            .then(|| Reason::proved(words(), metadata))
     }
 
-    fn byte_order_mark(&self) -> Option<Cause> {
+    fn byte_order_mark(&self) -> Option<Reason> {
         let rest = self.text.strip_prefix('\u{feff}')?;
         self.proves(Metadata::read(rest).0, || {
             "a byte order mark (U+FEFF) at the start of the file".to_owned()
@@ -160,7 +160,7 @@ impl Sealed<'_> {
     }
 
     /// Sealed over values without the blanks around them, or over one with a blank at its end.
-    fn blanks(&self) -> Option<Cause> {
+    fn blanks(&self) -> Option<Reason> {
         let padded: Vec<(&str, &str)> = self
             .metadata
             .iter()
@@ -193,7 +193,7 @@ impl Sealed<'_> {
     }
 
     /// Sealed without one of the lines, or without those that look like comments.
-    fn added_line(&self) -> Option<Cause> {
+    fn added_line(&self) -> Option<Reason> {
         let is_comment = |key: &str| key.starts_with(['#', ';']);
         let comments: Vec<_> = self
             .metadata
@@ -224,7 +224,7 @@ impl Sealed<'_> {
     }
 
     /// Sealed over an earlier one of several lines with the same key.
-    fn repeated_key(&self) -> Option<Cause> {
+    fn repeated_key(&self) -> Option<Reason> {
         let mut seen = Metadata::default();
         for line in self.text.split(ends_line) {
             let Some((key, value)) = line.split_once('=') else {
@@ -248,7 +248,7 @@ impl Sealed<'_> {
     }
 
     /// Sealed over the right lines in a wrong way.
-    fn other_rules(&self) -> Option<Cause> {
+    fn other_rules(&self) -> Option<Reason> {
         let lines: Vec<String> = self.metadata.lines().collect();
         let mut whole: Vec<&str> = lines.iter().map(String::as_str).collect();
         whole.sort_unstable();
@@ -277,11 +277,11 @@ impl Sealed<'_> {
         } else {
             return None;
         };
-        Some(Cause::known(format!("the digest was made {made}")))
+        Some(Reason::known(format!("the digest was made {made}")))
     }
 
     /// Sealed while one key had another of its usual values.
-    fn usual_value(&self) -> Option<Cause> {
+    fn usual_value(&self) -> Option<Reason> {
         let candidates = USUAL
             .iter()
             .flat_map(|(key, values)| values.iter().map(move |value| (*key, *value)));
@@ -295,7 +295,7 @@ impl Sealed<'_> {
     }
 
     /// Sealed while one value had one character more, less, or another one.
-    fn one_character(&self) -> Option<Cause> {
+    fn one_character(&self) -> Option<Reason> {
         let lines: Vec<String> = self.metadata.lines().collect();
         let mut before = Sha1::new();
         for (number, (key, value)) in self.metadata.iter().enumerate() {
@@ -308,7 +308,7 @@ impl Sealed<'_> {
             };
             if let Some(then) = neighbours(value).find(|candidate| fits(candidate)) {
                 let words = edited(key, value, &then);
-                return Some(Cause::proved(words, self.metadata.with(key, Some(then))));
+                return Some(Reason::proved(words, self.metadata.with(key, Some(then))));
             }
             before.update(hashed(&lines[number]).as_bytes());
         }
