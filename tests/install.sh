@@ -115,7 +115,7 @@ check 'says how much it did' says 'files installed, 0 updated, 0 replaced'
 complete() {
     while IFS=$tab read -r hook kind path mode file; do
         case "$kind" in
-        package) ;;
+        package | silenced) ;;
         program | helper | daemon) cmp -s "$root$path" "$programs/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
         link) cmp -s "$root$path" "$programs/$hook" || return 1 ;;
         file) head -n -1 "$root$path" | cmp -s - "$project/hooks/$hook/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;

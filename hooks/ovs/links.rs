@@ -146,7 +146,7 @@ fn links_below<'a>(switch: &'a Switch, network: &'a OvsNetwork) -> Vec<&'a str> 
     let Some(bond) = switch.bonds.get(southbound) else {
         return vec![southbound];
     };
-    let device = Some(southbound).filter(|bond| is_there(bond));
+    let device = Some(southbound).filter(|name| is_there(name));
     bond.nics.iter().map(String::as_str).chain(device).collect()
 }
 
