@@ -18,7 +18,10 @@ fn commands() -> Vec<String> {
     let page = fs::read_to_string(root().join("README.md")).unwrap();
     let (_, section) = page.split_once("\n## A wish, in four commands\n").unwrap();
     let is_typed = |line: &&str| line.starts_with("    ");
-    let typed = section.lines().skip_while(|line| !is_typed(line)).take_while(is_typed);
+    let typed = section
+        .lines()
+        .skip_while(|line| !is_typed(line))
+        .take_while(is_typed);
     typed.map(|line| line.trim().to_owned()).collect()
 }
 
@@ -39,7 +42,10 @@ fn a_wish_takes_four_commands() {
     );
     let document = root().join("tests/data/ovirt-vm.xml");
     let document = document.display();
-    program("virsh", &format!("[ \"$*\" = '-r dumpxml mail01' ] && cat {document}"));
+    program(
+        "virsh",
+        &format!("[ \"$*\" = '-r dumpxml mail01' ] && cat {document}"),
+    );
     program("ssh", "[ \"$1\" = root@engine ] && shift && exec \"$@\"");
     program(
         "engine-config",
@@ -62,7 +68,10 @@ fn a_wish_takes_four_commands() {
     assert!(text.contains("example: diskunmap=on"), "{text}");
     let text = types(&run);
     assert!(text.contains(" discard=\"unmap\""), "{text}");
-    assert!(text.contains("VDSM goes on, with what the hooks left"), "{text}");
+    assert!(
+        text.contains("VDSM goes on, with what the hooks left"),
+        "{text}"
+    );
     types(&types(&define));
     assert_eq!(known(), format!("{LIST};diskunmap=^(off|on)$"));
     types(&types(&drop));

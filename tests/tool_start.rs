@@ -82,9 +82,8 @@ fn a_dry_run_is_a_cold_start_unless_another_is_asked_for() {
     ] {
         host.file("vm.xml", document);
         // Nothing of it is seen from outside, neither as a file nor as a mount.
-        let after =
-            format!("find /run/vdsm | sort; grep -c '/run/vdsm' /proc/self/mountinfo; true");
-        let Some(ended) = on_host(&host, before, &call(&directory, event, more), &after) else {
+        let after = "find /run/vdsm | sort; grep -c '/run/vdsm' /proc/self/mountinfo; true";
+        let Some(ended) = on_host(&host, before, &call(&directory, event, more), after) else {
             return not_run(test, "needs root and mounts");
         };
         let place = format!("{event} {before} {more:?}");

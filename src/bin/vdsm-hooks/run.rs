@@ -191,10 +191,7 @@ impl TypedValueParser for EventName {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let event = arguments.event;
     check(arguments)?;
-    let log = match (&arguments.log, &arguments.vm) {
-        (Some(log), Some(vm)) => Some(vdsm_log::last_start(log, vm)?),
-        _ => None,
-    };
+    let log = log_of(arguments)?;
     let start = start_of(arguments, log.as_ref())?;
     let mut input = input_of(arguments, log.as_ref())?;
     let of_vm = input.properties.clone();
@@ -235,13 +232,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         data_file,
         data: Some(input.data.clone()),
     };
-    // What the schema has against the data; none if nobody asked.
-    let mut problems = None;
-    if arguments.wants_schema() && !input.data.is_empty() {
-        let found = schema::problems(&input.data)?;
-        report.schema_before(&found)?;
-        problems = Some(found);
-    }
+    let mut problems = problems_before(arguments, &input, &mut report)?;
     let (outcomes, changes) = fire(&mut firing, &hooks, &mut report, &mut problems)?;
 
     let vm = input.vm_name.as_deref().unwrap_or("x");
@@ -269,6 +260,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         status => status,
     };
     Ok(ExitCode::from(status))
+}
+
+/// What the schema has against the data; none if nobody asked.
+fn problems_before(
+    arguments: &Arguments,
+    input: &Input,
+    report: &mut Report<'_>,
+) -> Result<Option<Vec<String>>> {
+    if !arguments.wants_schema() || input.data.is_empty() {
+        return Ok(None);
+    }
+    let found = schema::problems(&input.data)?;
+    report.schema_before(&found)?;
+    Ok(Some(found))
 }
 
 /// Fires the hooks one after the other, and reports each.
@@ -390,6 +395,14 @@ fn check_streams(arguments: &Arguments) -> Result {
     Ok(())
 }
 
+/// The start in VDSM's log that is to be played again.
+fn log_of(arguments: &Arguments) -> Result<Option<vdsm_log::Start>> {
+    match (&arguments.log, &arguments.vm) {
+        (Some(log), Some(vm)) => vdsm_log::last_start(log, vm).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// In what way the VM starts, as far as it does at the event.
 fn start_of(arguments: &Arguments, log: Option<&vdsm_log::Start>) -> Result<Option<Start>> {
     let event = arguments.event;
@@ -403,8 +416,8 @@ fn start_of(arguments: &Arguments, log: Option<&vdsm_log::Start>) -> Result<Opti
         Some(wanted) if !possible.contains(&wanted) => {
             let others = events::EVENTS
                 .iter()
-                .filter(|event| event.starts().contains(&wanted));
-            let others: Vec<_> = others.map(|event| event.name).collect();
+                .filter(|other| other.starts().contains(&wanted));
+            let others: Vec<_> = others.map(|other| other.name).collect();
             let (name, others) = (event.name, others.join(", "));
             Err(Error::new(format!(
                 "VDSM does not fire {name} for {wanted}, but {others}"

@@ -120,8 +120,8 @@ fn lay_out(vm_id: &str, flags: Option<&str>) -> Result {
     .context(own.display())?;
     match flags {
         Some(text) => {
-            let flags = launch_flags(vm_id);
-            write(&flags, text, owner).context(flags.display())
+            let file = launch_flags(vm_id);
+            write(&file, text, owner).context(file.display())
         }
         None => Ok(()),
     }
@@ -140,8 +140,8 @@ fn write(flags: &Path, text: &str, owner: (u32, u32)) -> Result {
     if mounted.metadata()?.dev() == fs::symlink_metadata(RUN)?.dev() {
         return Err(Error::new("somebody has moved what was mounted"));
     }
-    let own = format!("/proc/self/fd/{}", mounted.as_raw_fd());
-    let mut file = File::create_new(Path::new(&own).join(name))?;
+    let there = format!("/proc/self/fd/{}", mounted.as_raw_fd());
+    let mut file = File::create_new(Path::new(&there).join(name))?;
     file.write_all(text.as_bytes())?;
     fchown(&file, Some(owner.0), Some(owner.1))?;
     Ok(())

@@ -198,15 +198,15 @@ impl Readers<'_> {
     fn unknown(&self, wanted: &str, hook: Option<&Manifest>) -> Error {
         let event = self.event.name;
         let files = || self.there.iter().map(String::as_str);
-        let of_other_events = hook.filter(|hook| self.files(hook).next().is_none());
+        let of_other_events = hook.filter(|known| self.files(known).next().is_none());
         let names = files().chain(files().map(installed::without_number));
-        let names = names.chain(self.catalog.iter().filter_map(|hook| {
-            let is_there = self.files(hook).any(|file| self.there.contains(&file));
-            is_there.then_some(hook.name.as_str())
+        let names = names.chain(self.catalog.iter().filter_map(|one| {
+            let is_there = self.files(one).any(|file| self.there.contains(&file));
+            is_there.then_some(one.name.as_str())
         }));
-        let why = if let Some(hook) = of_other_events {
-            let events: Vec<_> = hook.events.iter().map(|one| one.event.as_str()).collect();
-            format!("{} is for {}", hook.name, events.join(", "))
+        let why = if let Some(other) = of_other_events {
+            let events: Vec<_> = other.events.iter().map(|one| one.event.as_str()).collect();
+            format!("{} is for {}", other.name, events.join(", "))
         } else if let Some(near) = nearest(wanted, names) {
             format!("{near}?")
         } else {
