@@ -182,9 +182,9 @@ mod tests {
 
     #[test]
     fn what_another_lacks() {
-        let without = |one, other| {
-            let sets = IdSet::parse(one).and_then(|one| Ok((one, IdSet::parse(other)?)));
-            sets.map(|(one, other)| one.without(&other).to_string())
+        let without = |text, other_text| {
+            let other = IdSet::parse(other_text)?;
+            IdSet::parse(text).map(|set| set.without(&other).to_string())
         };
         assert_eq!(without("0-9,12", "2-3").as_deref(), Ok("0-1,4-9,12"));
         assert_eq!(without("0-3", "0-7").as_deref(), Ok(""));

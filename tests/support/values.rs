@@ -2,7 +2,7 @@
 
 //! Values that a regular expression takes, values that nearly are some, and long ones.
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassUnicodeRange, Hir, HirKind};
 
 /// Characters that do not stand on the keys of a terminal, for what takes more than ASCII. None beyond
 /// U+FFFF: JavaScript counts such a one twice, and no expression can make up for that.
@@ -123,7 +123,7 @@ fn members(class: &Class) -> Vec<char> {
     let usual = (b' '..=b'~').map(char::from).filter(|c| *c != ';');
     let members: Vec<char> = usual.chain(ODD).filter(is_in).collect();
     if members.is_empty() {
-        return class.iter().take(1).map(|range| range.start()).collect();
+        return class.iter().take(1).map(ClassUnicodeRange::start).collect();
     }
     members
 }
