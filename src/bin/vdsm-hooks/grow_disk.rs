@@ -189,8 +189,15 @@ impl Call<'_> {
             job.grow()
         };
         self.bar.clear();
-        if self.arguments.plan || self.arguments.yes || !self.is_wanted(&done)? {
+        let Ok(Outcome::Planned(planned)) = &done else {
             return self.tell(done, &image.path, Some(image));
+        };
+        if self.arguments.plan {
+            return self.tell(done, &image.path, Some(image));
+        }
+        if !self.is_wanted(planned)? {
+            self.complain("nothing was done");
+            return Ok(ExitCode::from(1));
         }
         let grown = job.grow();
         self.bar.clear();
@@ -212,10 +219,7 @@ impl Call<'_> {
     }
 
     /// Whether the planned steps are to be gone: asked at the terminal.
-    fn is_wanted(&self, planned: &std::result::Result<Outcome, Failure>) -> Result<bool> {
-        let Ok(Outcome::Planned(planned)) = planned else {
-            return Ok(false);
-        };
+    fn is_wanted(&self, planned: &Planned) -> Result<bool> {
         if !io::stdin().is_terminal() {
             return Err(Error::new(
                 "nobody can be asked here, expected --yes, or --plan to see what would be done",
@@ -223,10 +227,7 @@ impl Call<'_> {
         }
         self.say_planned(planned)?;
         print("Go these steps? [y/N] ")?;
-        match answer()?.trim() {
-            "y" | "Y" | "yes" => Ok(true),
-            _ => Err(Error::new("nothing was done")),
-        }
+        Ok(matches!(answer()?.trim(), "y" | "Y" | "yes"))
     }
 
     fn say_planned(&self, planned: &Planned) -> Result {
@@ -317,14 +318,14 @@ impl Call<'_> {
     }
 }
 
-/// A line from the terminal; an interrupt ends the wait for it.
+/// A line from the terminal; empty after an interrupt.
 fn answer() -> Result<String> {
     let stdin = io::stdin();
     loop {
         let mut waited = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let answered = poll(&mut waited, BETWEEN_LOOKS);
         if interrupt::signal().is_some() {
-            return Err(Error::new("interrupted, nothing was done"));
+            return Ok(String::new());
         }
         if matches!(answered, Ok(1..)) {
             let mut line = String::new();

@@ -46,7 +46,7 @@ impl Metadata {
         pairs.sort_by_key(|(key, _)| *key);
         let mut values: Vec<(String, String)> = Vec::with_capacity(pairs.len());
         for (number, (key, value)) in pairs.iter().enumerate() {
-            let next = pairs.get(number + 1).map(|(key, _)| key);
+            let next = pairs.get(number + 1).map(|(next, _)| next);
             if next != Some(key) {
                 values.push(((*key).to_owned(), (*value).to_owned()));
             }

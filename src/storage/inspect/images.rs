@@ -59,7 +59,7 @@ fn iso_files(surveyor: &mut Surveyor, dir: &Dir, depth: usize, count: &mut usize
         match dir.look(&name) {
             Ok(Some(entry)) if entry.is_dir() && depth < MAX_DEPTH => {
                 let below = name.to_str();
-                let below = below.and_then(|name| surveyor.open(dir, name, engine::ISO));
+                let below = below.and_then(|below| surveyor.open(dir, below, engine::ISO));
                 if let Some(below) = below {
                     iso_files(surveyor, &below, depth + 1, count);
                 }
@@ -112,7 +112,7 @@ fn exported(surveyor: &mut Surveyor, domain: &Dir) {
         }
         count += 1;
         let vm = name.to_str();
-        let vm = vm.and_then(|name| surveyor.open(&vms, name, engine::EXPORTED));
+        let vm = vm.and_then(|vm| surveyor.open(&vms, vm, engine::EXPORTED));
         let Some(vm) = vm else {
             continue;
         };

@@ -37,7 +37,7 @@ pub(super) fn look(
 ) -> io::Result<()> {
     let about = dom_md.name.join("xleases");
     let index = dom_md.read("xleases", geometry.alignment, INDEX)?;
-    let problem = match locks::xleases(&index) {
+    let lockspace = match locks::xleases(&index) {
         Some(space) if space == surveyor.id => None,
         Some(space) => Some(format!(
             "the lockspace is called {space:?}, expected {}",
@@ -45,7 +45,7 @@ pub(super) fn look(
         )),
         None => Some("no index of leases".to_owned()),
     };
-    if let Some(problem) = problem {
+    if let Some(problem) = lockspace {
         let kept = there(surveyor, dom_md, entry, geometry)?;
         let cure = written(surveyor, geometry, &kept);
         surveyor.finding(&about, problem, engine::LEASES, cure);
@@ -56,21 +56,21 @@ pub(super) fn look(
             "look again: VDSM may be at it; if it stays so, and the domain is active, on the host that is the storage pool manager: vdsm-client Lease rebuild_leases sd_id={}",
             surveyor.id
         ));
-        let problem = "the index is marked as being changed";
-        surveyor.finding(&about, problem, engine::LEASES, cure);
+        let changing = "the index is marked as being changed";
+        surveyor.finding(&about, changing, engine::LEASES, cure);
     }
     let leases = locks::external(&index);
     for (number, lease) in &leases {
         let offset = (FIRST_UNIT + *number as u64) * geometry.alignment;
         let sector = dom_md.read("xleases", offset, geometry.sector)?;
         let record = Sanlock::read(&sector).filter(|record| record.kind == Kind::Resource);
-        let problem = match &record {
+        let misnamed = match &record {
             Some(record) => record.misnamed(&surveyor.id, lease),
             None => Some(format!(
                 "no resource of sanlock at {offset}, expected {lease:?}"
             )),
         };
-        let Some(problem) = problem else {
+        let Some(problem) = misnamed else {
             continue;
         };
         let held = record.is_some_and(|record| record.timestamp != 0);
