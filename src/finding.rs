@@ -155,11 +155,11 @@ mod tests {
         assert_eq!(serde_json::to_value(&finding).unwrap(), json);
         assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), finding);
         let more = finding.with_advice("d").with_engine("e");
-        let json = serde_json::to_value(&more).unwrap();
+        let whole = serde_json::to_value(&more).unwrap();
         assert_eq!(
-            (&json["advice"], &json["engine"]),
+            (&whole["advice"], &whole["engine"]),
             (&"d".into(), &"e".into())
         );
-        assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), more);
+        assert_eq!(serde_json::from_value::<Finding>(whole).unwrap(), more);
     }
 }

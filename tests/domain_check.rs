@@ -418,7 +418,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 inside(
                     dir,
                     "printf u | dd of=dom_md/xleases bs=1 seek=1048646 conv=notrunc status=none",
-                )
+                );
             },
             "dom_md/xleases: the index is marked as being changed",
             By::Hand,

@@ -244,10 +244,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         if arguments.json {
             // Behind everything else.
             let behind = targets.len();
+            let of_copies = copies.iter();
             objects.extend(
-                copies
-                    .iter()
-                    .map(|(id, finding)| (behind, report::alone_to_json(id, finding))),
+                of_copies.map(|(id, finding)| (behind, report::alone_to_json(id, finding))),
             );
             if !warnings.is_empty() {
                 objects.push((behind, report::warnings_to_json(&warnings)));
@@ -269,18 +268,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         })
     })?;
     if arguments.json {
-        objects.sort_by_key(|(number, _)| *number);
-        let objects = objects.into_iter().map(|(_, object)| object);
-        writeln!(io::stdout(), "{:#}", Value::Array(objects.collect()))?;
+        print_json(objects)?;
     }
     if arguments.all && counts.domains == 0 && counts.troubles == 0 {
-        super::say(&Error::new(format!(
-            "no storage domain: none is mounted in {}, and no volume group that this host sees is one; is the storage connected?",
-            repository.display()
-        )));
-        return Ok(ExitCode::from(NONE));
+        return Ok(say_none(&repository));
     }
     Ok(ExitCode::from(counts.status()))
+}
+
+fn say_none(repository: &Path) -> ExitCode {
+    super::say(&Error::new(format!(
+        "no storage domain: none is mounted in {}, and no volume group that this host sees is one; is the storage connected?",
+        repository.display()
+    )));
+    ExitCode::from(NONE)
+}
+
+/// Prints the objects in the order of the targets that they are of.
+fn print_json(mut objects: Vec<(usize, Value)>) -> Result {
+    objects.sort_by_key(|(number, _)| *number);
+    let objects = objects.into_iter().map(|(_, object)| object);
+    writeln!(io::stdout(), "{:#}", Value::Array(objects.collect()))?;
+    Ok(())
 }
 
 /// How much was looked at, and what came out: the last line.

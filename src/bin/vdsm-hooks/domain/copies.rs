@@ -22,9 +22,9 @@ pub(super) fn find(identities: &[Identity]) -> Vec<(String, Finding)> {
             }
         }
     }
-    let several = places.into_iter().filter(|(_, places)| places.len() > 1);
+    let several = places.into_iter().filter(|(_, of_id)| of_id.len() > 1);
     several
-        .map(|(id, places)| (id.to_owned(), finding(&places)))
+        .map(|(id, of_id)| (id.to_owned(), finding(&of_id)))
         .collect()
 }
 

@@ -79,11 +79,7 @@ impl Report {
         let mut remedies = Vec::new();
         if judgement.reading.verdict == Verdict::Broken {
             // Where both give the same, the seal is all that is wrong.
-            let differs = |restored: &Repaired| {
-                sealed
-                    .as_ref()
-                    .is_none_or(|sealed| sealed.text != restored.text)
-            };
+            let differs = |old: &Repaired| sealed.as_ref().is_none_or(|new| new.text != old.text);
             if restored.as_ref().is_some_and(differs) {
                 remedies.push(format!("vdsm-hooks domain seal --restore {path}"));
             }
