@@ -15,7 +15,6 @@ mod plan;
 mod settings;
 mod step;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use crate::host::{interrupt, worker};
 use crate::image::appliance::{Access, Appliance, Opening};
 use crate::{Context as _, Error, Result};
 
-pub use image::{Format, Image, real_path, work};
+pub use image::{Format, Image, work};
 pub use plan::{Choice, is_volume_name};
 pub use settings::Settings;
 pub use step::{Action, Step};
@@ -43,8 +42,6 @@ pub const SNAPSHOT: &str =
 
 /// How much of what guestfish says is kept of a failure.
 const LAST_LINES: usize = 20;
-/// The lock of a disk is somebody else's.
-const BUSY: &str = "another process grows this disk";
 const MIB: u64 = 1 << 20;
 
 /// What was done, or would be.
@@ -118,9 +115,6 @@ pub struct Job<'a> {
     pub choice: Choice<'a>,
     /// What the administrator of the host has said.
     pub settings: &'a Settings,
-    /// Whether a disk is passed over that was found grown before: at every start of a VM, and not when
-    /// somebody asks at the shell.
-    pub remembers: bool,
     /// Told of every stage.
     pub progress: &'a (dyn Fn(Stage) + Sync),
 }
@@ -151,15 +145,30 @@ impl Job<'_> {
         self.run(false)
     }
 
+    /// Forgets a growth that was cut off: for an image that was mended by other means. Whether there
+    /// was one.
+    ///
+    /// # Errors
+    /// Another process grows the disk, or the journal cannot be removed.
+    pub fn forget(&self) -> Result<bool> {
+        let lock = self.lock(Instant::now())?;
+        journal::unsee(self.image)?;
+        let forgotten = journal::remove(self.image);
+        self.unlock(lock)?;
+        forgotten
+    }
+
     fn run(&self, writes: bool) -> std::result::Result<Outcome, Failure> {
         let began = Instant::now();
         let end = began + self.settings.prepare;
-        let journal = self.journal()?;
+        let before = Failure::Before;
+        let journal = journal::read(self.image)
+            .context("cannot tell whether a growth was cut off")
+            .map_err(Failure::After)?;
+        let has_journal = journal.is_some();
         let facts = self.image.examine(end);
-        let facts = facts.map_err(|error| self.fail(journal.is_some(), error))?;
-        // A copy has the journal of what it was copied from, until that is finished.
-        let has_journal = journal.is_some_and(|journal| journal.is_of(&facts));
-        if !has_journal && self.is_seen(writes, &facts).map_err(Failure::Before)? {
+        let facts = facts.map_err(|error| self.fail(has_journal, error))?;
+        if writes && !has_journal && journal::is_seen(self.image, facts.size).map_err(before)? {
             return Ok(Outcome::Nothing);
         }
         let lock = self.lock(end);
@@ -168,34 +177,6 @@ impl Job<'_> {
         // Whatever is wrong with the lock is not the disk's business any more.
         let _ = self.unlock(lock);
         done
-    }
-
-    /// The journal under the image's id.
-    fn journal(&self) -> std::result::Result<Option<Journal>, Failure> {
-        let said = "cannot tell whether a growth was cut off";
-        let records = journal::records().context(said).map_err(|error| {
-            // Where a start has to be stopped, somebody at the shell learns that nothing was done.
-            if self.remembers {
-                Failure::After(error)
-            } else {
-                Failure::Before(error)
-            }
-        })?;
-        let journal = journal::read(&records, &self.image.id).context(said);
-        journal.map_err(Failure::After)
-    }
-
-    /// Whether all was found grown when it was looked at last.
-    fn is_seen(&self, writes: bool, facts: &Facts) -> Result<bool> {
-        Ok(writes && self.remembers && journal::is_seen(self.image, facts)?)
-    }
-
-    /// Notes that all is grown.
-    fn see(&self, facts: &Facts) -> Result {
-        if self.remembers {
-            journal::see(self.image, facts)?;
-        }
-        Ok(())
     }
 
     /// With the disk's lock held.
@@ -207,10 +188,9 @@ impl Job<'_> {
         began: Instant,
         end: Instant,
     ) -> std::result::Result<Outcome, Failure> {
-        let cut_off = self.cut_off(writes, facts)?;
+        let cut_off = self.cut_off(writes, facts).map_err(Failure::After)?;
         let fail = |error| self.fail(cut_off.is_some(), error);
-        let is_own = cut_off.as_ref().is_some_and(|cut_off| cut_off.is_of(facts));
-        if !is_own && self.is_seen(writes, facts).map_err(fail)? {
+        if writes && cut_off.is_none() && journal::is_seen(self.image, facts.size).map_err(fail)? {
             // While this one waited.
             return Ok(Outcome::Nothing);
         }
@@ -223,7 +203,7 @@ impl Job<'_> {
         };
         let Some(rehearsal) = rehearsed.map_err(fail)? else {
             if writes {
-                self.see(facts).map_err(fail)?;
+                journal::see(self.image, facts.size).map_err(fail)?;
             }
             return Ok(Outcome::Nothing);
         };
@@ -241,15 +221,9 @@ impl Job<'_> {
         }
         interrupt::pending().map_err(|error| fail(error.into()))?;
         if cut_off.is_none() {
-            if self.journal()?.is_some() {
-                return Err(Failure::Before(Error::new(format!(
-                    "a growth of another image under the id {} was cut off: finish that one first",
-                    self.image.id
-                ))));
-            }
             journal::write(self.image, &rehearsal.journal).map_err(fail)?;
         }
-        self.write(&rehearsal, cut_off.as_ref(), facts, &locks)?;
+        self.write(&rehearsal, cut_off.as_ref(), &locks)?;
         let mut warnings = rehearsal.warnings;
         if facts.is_overlay {
             warnings.push(SNAPSHOT);
@@ -262,37 +236,32 @@ impl Job<'_> {
         }))
     }
 
+    /// A growth that was cut off must be finished before the guest starts.
     fn fail(&self, is_cut_off: bool, error: Error) -> Failure {
-        if is_cut_off {
-            unfinished(&self.image.path, &error)
-        } else {
-            Failure::Before(error)
+        if !is_cut_off {
+            return Failure::Before(error);
         }
+        Failure::After(Error::new(format!(
+            "what was cut off is not finished: {error}; repair or run vdsm-hooks grow-disk {}",
+            self.image.path.display()
+        )))
     }
 
     /// The journal of what was cut off, if it is of a disk of this size; another one goes, unless
     /// nothing is to be written.
-    fn cut_off(
-        &self,
-        writes: bool,
-        facts: &Facts,
-    ) -> std::result::Result<Option<Journal>, Failure> {
-        let Some(journal) = self.journal()? else {
+    fn cut_off(&self, writes: bool, facts: &Facts) -> Result<Option<Journal>> {
+        let Some(journal) = journal::read(self.image)? else {
             return Ok(None);
         };
-        let is_own = journal.is_of(facts);
-        if is_own && journal.format != self.image.format {
-            return Err(Failure::After(Error::new(format!(
+        if journal.format != self.image.format {
+            return Err(Error::new(format!(
                 "a growth was cut off when the image was {}, and now it is said to be {}",
                 journal.format.name(),
                 self.image.format.name()
-            ))));
+            )));
         }
-        if journal.size == facts.size && journal.format == self.image.format {
+        if journal.size == facts.size {
             return Ok(Some(journal));
-        }
-        if !is_own {
-            return Ok(None);
         }
         log::warn!(
             "{}: a growth to {} was cut off, and the disk has {} now: its journal is of no use any more",
@@ -301,18 +270,23 @@ impl Job<'_> {
             gib(facts.size)
         );
         if writes {
-            journal::remove(&self.image.id).map_err(Failure::After)?;
+            journal::remove(self.image)?;
         }
         Ok(None)
     }
 
+    fn lock_name(&self) -> String {
+        format!("{}.lock", self.image.id)
+    }
+
     /// The lock of this disk. Waiting counts as preparing.
     fn lock(&self, end: Instant) -> Result<Lock> {
-        self.wait_for(&[&lock_name(&self.image.id)], end, BUSY)
+        self.wait_for(&[&self.lock_name()], end)
+            .context("another process grows this disk")
     }
 
     fn unlock(&self, lock: Lock) -> Result {
-        state::remove_lock(HOOK, &lock_name(&self.image.id), lock)
+        state::remove_lock(HOOK, &self.lock_name(), lock)
     }
 
     /// One of the places of the host for an appliance.
@@ -322,17 +296,17 @@ impl Job<'_> {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let count = names.len();
-        let busy = format!("{count} other disks are being grown on this host");
-        self.wait_for(&names, end, &busy)
+        self.wait_for(&names, end)
+            .context(format!("{count} other disks are being grown on this host"))
     }
 
-    fn wait_for(&self, names: &[&str], end: Instant, busy: &str) -> Result<Lock> {
+    fn wait_for(&self, names: &[&str], end: Instant) -> Result<Lock> {
         let lock = state::lock_any(HOOK, names, || {
             (self.progress)(Stage::Waiting);
             Instant::now() < end && interrupt::signal().is_none()
         });
         interrupt::pending()?;
-        lock.context(busy)
+        lock
     }
 
     fn start(&self, access: Access, locks: &[&Lock], end: Instant) -> Result<Appliance> {
@@ -360,7 +334,6 @@ impl Job<'_> {
         self.go_steps(&mut appliance, &mut plan)?;
         let after = look::grown_size(&mut appliance, &plan.system)?;
         let journal = Journal {
-            identity: facts.identity.clone(),
             size: facts.size,
             format: self.image.format,
             found: describe(&seen, &plan),
@@ -452,7 +425,6 @@ impl Job<'_> {
         &self,
         rehearsal: &Rehearsal,
         cut_off: Option<&Journal>,
-        facts: &Facts,
         locks: &[&Lock],
     ) -> std::result::Result<(), Failure> {
         let end = Instant::now() + self.settings.write;
@@ -468,89 +440,50 @@ impl Job<'_> {
             Ok(appliance) => appliance,
             Err(error) if cut_off.is_none() => {
                 // Nothing was written: there is nothing to finish.
-                journal::remove(&self.image.id).map_err(Failure::After)?;
+                journal::remove(self.image).map_err(Failure::After)?;
                 return Err(Failure::Before(error));
             }
             Err(error) => return Err(Failure::After(error)),
         };
-        // The steps are gone from the first on when it is finished.
-        let journal = cut_off.unwrap_or(&rehearsal.journal);
         for (index, step) in steps.iter().enumerate() {
             (self.progress)(Stage::Growing(index, steps.len()));
             let command = step.command();
             if let Err(error) = appliance.step(&command) {
-                let why = format!("{} ({command}) failed: {error}", index + 1);
-                return Err(self.failed(journal, facts, &appliance, &why));
+                return Err(self.failed(rehearsal, cut_off, &appliance, index, &command, &error));
             }
         }
         if let Err(error) = appliance.finish() {
-            let why = format!("{} (shutdown) failed: {error}", steps.len() + 1);
-            return Err(self.failed(journal, facts, &appliance, &why));
+            let index = steps.len();
+            return Err(self.failed(rehearsal, cut_off, &appliance, index, "shutdown", &error));
         }
         let done = || {
-            self.see(facts)?;
-            // What another image under this id waits for stays.
-            if cut_off.is_none_or(|cut_off| cut_off.is_of(facts)) {
-                journal::remove(&self.image.id)?;
-            }
-            Ok(())
+            journal::see(self.image, rehearsal.journal.size)?;
+            journal::remove(self.image).map(drop)
         };
         done().map_err(Failure::After)
     }
 
-    /// The failure of a step. What guestfish has said goes into the journal.
+    /// The failure of a step, which goes into the journal with what guestfish has said.
     fn failed(
         &self,
-        journal: &Journal,
-        facts: &Facts,
+        rehearsal: &Rehearsal,
+        cut_off: Option<&Journal>,
         appliance: &Appliance,
-        why: &str,
+        index: usize,
+        command: &str,
+        error: &Error,
     ) -> Failure {
-        if journal.is_of(facts) {
-            let said = appliance.last_words(LAST_LINES);
-            if let Err(lost) = journal::write_failed(self.image, journal, &said) {
-                log::warn!("{lost}");
-            }
+        let said = appliance.last_words(LAST_LINES);
+        // The steps are gone from the first on when it is finished.
+        let journal = cut_off.unwrap_or(&rehearsal.journal);
+        if let Err(lost) = journal::write_failed(self.image, journal, &said) {
+            log::warn!("{lost}");
         }
         Failure::After(Error::new(format!(
-            "step {why}; repair or run vdsm-hooks grow-disk {}",
+            "step {} ({command}) failed: {error}; repair or run vdsm-hooks grow-disk {}",
+            index + 1,
             self.image.path.display()
         )))
-    }
-}
-
-/// A growth that was cut off must be finished before the guest starts.
-fn unfinished(image: &Path, error: &Error) -> Failure {
-    Failure::After(Error::new(format!(
-        "what was cut off is not finished: {error}; repair or run vdsm-hooks grow-disk {}",
-        image.display()
-    )))
-}
-
-/// Forgets a growth that was cut off: for an image that was mended by other means. Whether there was one.
-///
-/// # Errors
-/// Another process grows the disk, or the journal cannot be removed.
-pub fn forget(id: &str) -> Result<bool> {
-    let name = lock_name(id);
-    let lock = state::lock_any(HOOK, &[&name], || false).context(BUSY)?;
-    journal::unsee(id)?;
-    let forgotten = journal::remove(id);
-    state::remove_lock(HOOK, &name, lock)?;
-    forgotten
-}
-
-fn lock_name(id: &str) -> String {
-    format!("{id}.lock")
-}
-
-/// The failure of a volume of which nobody may even try to grow: only if a growth of it was cut off
-/// is it more than a word.
-pub fn left_alone(image: &Path, id: &str, error: Error) -> Failure {
-    let journal = journal::records().and_then(|records| journal::read(&records, id));
-    match journal {
-        Ok(None) => Failure::Before(error),
-        _ => unfinished(image, &error),
     }
 }
 

@@ -19,8 +19,6 @@ pub struct Judgement {
     pub metadata: Metadata,
     /// Why the seal does not fit, or which byte is not UTF-8, in words.
     pub cause: Option<String>,
-    /// The keys that a broken seal was made over, where it proves them.
-    pub proved: Option<Metadata>,
     /// What other readers make of the file, where they differ.
     pub others: Vec<(Reader, Reading)>,
 }
@@ -32,7 +30,6 @@ pub fn judge(content: Option<&[u8]>) -> Judgement {
             reading: Reading::without_digests(Verdict::Missing),
             metadata: Metadata::default(),
             cause: None,
-            proved: None,
             others: Vec::new(),
         };
     };
@@ -55,17 +52,12 @@ pub(super) fn judged(
     declared: Option<String>,
     others: impl FnOnce() -> Vec<(Reader, Reading)>,
 ) -> Judgement {
-    let mut others = others();
     if metadata.is_empty() {
-        // Whether what is no metadata should have a seal is nobody's care; that a seal is there and
-        // called wrong is worth knowing.
-        others.retain(|(_, other)| other.verdict == Verdict::Broken);
         return Judgement {
             reading: Reading::without_digests(Verdict::Empty),
             metadata,
             cause: None,
-            proved: None,
-            others,
+            others: Vec::new(),
         };
     }
     let reading = Reading::compare(declared, seal(&metadata));
@@ -75,15 +67,14 @@ pub(super) fn judged(
         }
         _ => None,
     };
+    let mut others = others();
     others.retain(|(_, other)| {
         other.verdict != reading.verdict || other.computed != reading.computed
     });
-    let (cause, proved) = cause.map(|cause| (cause.words, cause.proved)).unzip();
     Judgement {
         reading,
         metadata,
         cause,
-        proved: proved.flatten(),
         others,
     }
 }
@@ -113,7 +104,6 @@ fn not_utf8(content: &[u8]) -> Judgement {
             "byte {at}, in line {line}, is 0x{:02x}",
             content[at]
         )),
-        proved: None,
         others: Vec::new(),
     }
 }
