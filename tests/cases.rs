@@ -313,7 +313,7 @@ fn without_descriptors(call: &str) -> String {
 fn without_drawn_name(call: &str) -> String {
     let drawn = call.split_once("/libguestfs/run.");
     match drawn.and_then(|(before, after)| Some((before, after.split_once('/')?))) {
-        Some((before, (_, file))) => format!("{before}/libguestfs/run.XXXXXX/{file}"),
+        Some((before, (_, file))) => format!("{before}/libguestfs/run.DRAWN/{file}"),
         None => call.to_owned(),
     }
 }

@@ -263,6 +263,7 @@ impl Appliance {
     /// # Errors
     /// What was written may not have reached the image.
     pub fn shut_down(mut self) -> Result {
+        // `shutdown` does both, and would not tell which of them has failed.
         self.ask("umount-all")?;
         self.ask("sync")?;
         self.finish()

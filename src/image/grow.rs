@@ -162,9 +162,8 @@ impl Job<'_> {
         let began = Instant::now();
         let end = began + self.settings.prepare;
         let before = Failure::Before;
-        let journal = journal::read(self.image)
-            .context("cannot tell whether a growth was cut off")
-            .map_err(Failure::After)?;
+        // One that cannot be read stops the start too, and the way out is the same.
+        let journal = journal::read(self.image).map_err(|error| self.fail(true, error))?;
         let has_journal = journal.is_some();
         let facts = self.image.examine(end);
         let facts = facts.map_err(|error| self.fail(has_journal, error))?;
