@@ -89,6 +89,27 @@ scriptlets() {
     printf '\n%%postun %s\n%%systemd_postun_with_restart %s\n' "$1" "${units% }"
 }
 
+# Hooks of another package that the hook $1 silences: path, mode, package.
+silenced_by() { files_of "$1" | sed -n "s/^silenced$tab//p"; }
+
+# They are not executable from when the second of the two packages comes until ours goes. In a trigger,
+# $1 is how many of ours there will be, $2 how many of the other's.
+triggers() {
+    silenced_by "$1" >"$work/silenced"
+    [ -s "$work/silenced" ] || return 0
+    other=$(head -n 1 "$work/silenced" | cut -f 3)
+    printf '\n%%triggerin %s -- %s\n' "$1" "$other"
+    while IFS=$tab read -r path _; do
+        printf 'if [ -f %s ]; then chmod a-x %s; fi\n' "$path" "$path"
+    done <"$work/silenced"
+    printf '\n%%triggerun %s -- %s\n' "$1" "$other"
+    # shellcheck disable=SC2016 # expanded when it runs
+    echo 'if [ "$1" -gt 0 ] || [ "$2" -eq 0 ]; then exit 0; fi'
+    while IFS=$tab read -r path mode _; do
+        printf 'if [ -f %s ]; then chmod %s %s; fi\n' "$path" "$mode" "$path"
+    done <"$work/silenced"
+}
+
 # Is the file of the host $1 one that an administrator may change? All others are below /usr.
 is_setting() {
     case "$1" in /etc/*) return 0 ;; *) return 1 ;; esac
@@ -123,6 +144,7 @@ packages() {
         printf '%s.\n' "$summary" | sed 's/%/%%/g' | fold -s -w 79 | sed 's/ *$//'
         printf '\nA native hook for VDSM, described in vdsm-hook-%s(8).\n' "$hook"
         scriptlets "$hook"
+        triggers "$hook"
     done
     echo
 }
@@ -146,6 +168,7 @@ file_lists() {
                 if is_setting "$path"; then attribute='%config(noreplace) '; fi
                 printf '%s%%attr(%s, root, root) %s\n' "$attribute" "$mode" "$path"
                 ;;
+            silenced) ;;
             *) die "vdsm-hooks files lists a $kind" ;;
             esac
         done
@@ -199,6 +222,9 @@ check_tags() {
     if [ "$1" = vdsm-hooks ] || [ -z "$(units_of "${1#vdsm-hooks-}")" ]; then
         [ -z "$(rpm -qp --scripts "$2" 2>/dev/null)" ] || die "$1 has scripts"
     fi
+    if [ "$1" = vdsm-hooks ] || [ -z "$(silenced_by "${1#vdsm-hooks-}")" ]; then
+        [ -z "$(rpm -qp --triggers "$2" 2>/dev/null)" ] || die "$1 has triggers"
+    fi
     # Static programs need no library, of whatever release.
     [ -z "$portable" ] || ! ask "$2" '[%{REQUIRENAME}\n]' | grep -q '\.so\.' || die "$1 requires libraries"
     [ "$1" != vdsm-hooks ] || return 0
@@ -242,7 +268,7 @@ expected_files() {
     fi
     echo "-rw-r--r-- root root /usr/share/man/man8/vdsm-hook-$1.8"
     if [ -e "hooks/$1/sudoers" ]; then echo "-r--r----- root root /etc/sudoers.d/50_vdsm_hooks_$1"; fi
-    files_of "$1" | while IFS=$tab read -r kind path mode _; do
+    files_of "$1" | grep -v "^silenced$tab" | while IFS=$tab read -r kind path mode _; do
         [ "$kind" != helper ] || echo "drwxr-xr-x root root ${path%/*}"
         echo "$(permissions "$kind" "$mode") root root $path"
     done | sort -u
@@ -318,8 +344,12 @@ make_root() {
     while IFS=$tab read -r _ kind path _; do
         case "$kind" in program | link | file) mkdir -p "$work/root${path%/*}" ;; esac
     done <"$work/hooks"
-    # For the scripts of packages with services: a shell, and what they call, which notes how.
-    for file in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do install -D "$file" "$work/root$file"; done
+    # For the scripts of packages: a shell, and what they call. What is called about services notes how.
+    for program in /bin/sh "$(command -v chmod)"; do
+        for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+            [ -e "$work/root$file" ] || install -D "$file" "$work/root$file"
+        done
+    done
     install -D -m 0755 /dev/stdin "$work/root$UPDATE_HELPER" <<END
 #!/bin/sh
 echo "\$*" >>/$NOTED
@@ -383,6 +413,65 @@ check_conflicts() {
                 die "vdsm-hooks-$hook does not conflict with $other"
         done
     done <"$work/descriptions"
+}
+
+# check_silenced: a package whose hooks one of ours silences, and one that requires it as ovirt-host
+# does, go beside ours, in every order; and what was taken is given back.
+check_silenced() {
+    grep "^[^$tab]*${tab}silenced$tab" "$work/hooks" >"$work/silenced" || die 'no hook silences another'
+    hook=$(head -n 1 "$work/silenced" | cut -f 1) other=$(head -n 1 "$work/silenced" | cut -f 5)
+    for number in 1 2; do
+        {
+            printf '%%description\nx\n%%install\n'
+            while IFS=$tab read -r _ _ path mode _; do
+                printf 'mkdir -p %%{buildroot}%s\n' "${path%/*}"
+                # Another text in each version.
+                printf 'echo "# %s" >%%{buildroot}%s\nchmod %s %%{buildroot}%s\n' "$number" "$path" "$mode" "$path"
+            done <"$work/silenced"
+            echo '%files'
+            cut -f 3 "$work/silenced"
+        } | make_package "$other" "$number"
+    done
+    { echo "Requires: $other" && no_files; } | make_package needs-the-other 1
+    # shellcheck disable=SC2034 # used by name, below
+    first=$work/others/RPMS/noarch/$other-1-1.noarch.rpm second=$work/others/RPMS/noarch/$other-2-1.noarch.rpm
+    # shellcheck disable=SC2034 # the same
+    ours=$(package_file "vdsm-hooks-$hook")
+    while read -r state command; do
+        eval "quietly rpm_there $command" </dev/null
+        check_state "$state" "$command"
+    done <<'END'
+on -i $first
+off -i $ours
+off -U $second
+off -U --replacepkgs $ours
+on -e vdsm-hooks-$hook
+off -i $ours
+gone -e $other
+off -i $first
+gone -e $other vdsm-hooks-$hook
+off -i $ours $second $(other_package needs-the-other)
+on -e vdsm-hooks-$hook
+gone -e $other needs-the-other
+END
+}
+
+# check_state STATE COMMAND: whether the other package's hooks are executable then, and rpm sees only
+# that of it.
+check_state() {
+    while IFS=$tab read -r _ _ path mode _; do
+        case $1 in
+        on) expected=$mode ;;
+        off) expected=0444 ;;
+        gone) expected='' ;;
+        esac
+        same "mode of $path after rpm $2" "$(stat -c 0%a "$work/root$path" 2>/dev/null)" "$expected"
+    done <"$work/silenced"
+    [ "$1" != gone ] || return 0
+    rpm_there -V "$other" >"$work/log" 2>&1 || :
+    expected=''
+    [ "$1" = on ] || expected=$(cut -f 3 "$work/silenced" | sed 's/^/.M....... /' | sort)
+    same "rpm -V $other after rpm $2" "$(tr -s ' ' <"$work/log" | sort)" "$expected"
 }
 
 # Exactly ours and the named packages are installed, and ours are as they were built.
@@ -457,6 +546,23 @@ check_changed_files() {
     done <"$work/changed"
 }
 
+# What is linked in and no crate is named, and nothing else.
+check_licences() {
+    for package in $names; do
+        file=$work/root/usr/share/licenses/$package/LICENSE.dependencies
+        for library in "Rust's standard library" libgcc; do
+            grep -q ": $library [0-9]" "$file" || die "$package: LICENSE.dependencies lacks $library"
+        done
+        for library in glibc PCRE2; do
+            if grep -q ": $library [0-9]" "$file"; then
+                [ -n "$portable" ] || die "$package: LICENSE.dependencies has $library, which is the system's"
+            else
+                [ -z "$portable" ] || die "$package: LICENSE.dependencies lacks $library"
+            fi
+        done
+    done
+}
+
 check_programs() {
     : >"$work/programs"
     while IFS=$tab read -r hook kind path _ name; do
@@ -482,6 +588,8 @@ check_programs() {
         done
         ok "the hooks that need PCRE2 use the system's"
     fi
+    check_licences
+    ok 'the licences of what is linked in are named'
     "$work/root/usr/bin/vdsm-hooks" files >"$work/log" || die 'the tool does not run'
     cmp -s "$work/log" "$work/hooks" || die 'the packaged tool lists other hooks than the one that the packages were made with'
 }
@@ -551,6 +659,8 @@ snapshot >"$work/before"
 make_system
 check_conflicts
 ok "each hook's package conflicts with VDSM's own, and with none of ours"
+check_silenced
+ok "hooks that one of ours silences are not executable while it is there, and are again when it goes"
 check_update
 ok 'packages of hooks that VDSM has given up are replaced; rpm -V finds no difference'
 check_vdsm

@@ -59,6 +59,12 @@ pub struct Finding {
     pub text: String,
     /// What to do about it, if there is something: a command, or advice.
     pub remedy: Option<String>,
+    /// What a command cannot do: what to do before or after it, or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+    /// What the engine shows of it, where somebody would look for the cause there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 impl Finding {
@@ -79,6 +85,8 @@ impl Finding {
             subject: subject.into(),
             text: text.into(),
             remedy: None,
+            advice: None,
+            engine: None,
         }
     }
 
@@ -86,6 +94,20 @@ impl Finding {
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<Option<String>>) -> Finding {
         self.remedy = remedy.into();
+        self
+    }
+
+    /// The same with what no command does.
+    #[must_use]
+    pub fn with_advice(mut self, advice: impl Into<String>) -> Finding {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The same with what the engine shows.
+    #[must_use]
+    pub fn with_engine(mut self, engine: impl Into<String>) -> Finding {
+        self.engine = Some(engine.into());
         self
     }
 }
@@ -132,5 +154,12 @@ mod tests {
             serde_json::json!({"severity": "problem", "subject": "a", "text": "b", "remedy": "c"});
         assert_eq!(serde_json::to_value(&finding).unwrap(), json);
         assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), finding);
+        let more = finding.with_advice("d").with_engine("e");
+        let whole = serde_json::to_value(&more).unwrap();
+        assert_eq!(
+            (&whole["advice"], &whole["engine"]),
+            (&"d".into(), &"e".into())
+        );
+        assert_eq!(serde_json::from_value::<Finding>(whole).unwrap(), more);
     }
 }

@@ -16,16 +16,19 @@
 //! # }
 //! ```
 
+pub mod account;
 pub mod allowlist;
 pub mod block;
 pub mod bridge;
 pub mod command;
 pub mod cpu_set;
 pub mod cpuinfo;
+pub mod executable;
 pub mod files;
 pub mod interrupt;
 pub mod openvswitch;
 pub mod rollback;
+pub mod root;
 pub mod state;
 pub mod sudo;
 pub mod temporary;

@@ -25,5 +25,6 @@ mod fire;
 pub mod installed;
 pub mod interrupt;
 pub mod mark;
+pub mod vdsm_log;
 
 pub use fire::Firing;

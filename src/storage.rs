@@ -18,6 +18,7 @@
 //! * [`judge`]: the verdict on a metadata file, with the likely cause of a broken seal;
 //!   [`judge_tags`], that on a volume group's.
 //! * [`findings`]: what the values themselves say wrong.
+//! * [`engine`]: what the engine shows of what is wrong.
 //!
 //! `find`, where the domains are:
 //!
@@ -69,6 +70,7 @@ pub use format::reading::{Reader, Reading, Verdict};
 pub use format::seal::{seal, write};
 pub use format::{locks, tags, volume};
 pub use inspect::{group, report};
+pub use verdict::engine;
 pub use verdict::findings::findings;
 pub use verdict::judge::{Judgement, checksum, judge};
 pub use verdict::tags::judge_tags;

@@ -335,7 +335,7 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
     // The tags of the example name another group's VGUUID.
     let vguuid = |group: &str| {
         format!(
-            "  finding:      VGUUID: \"Kq2wJE-3Zk0-Tq8A-9xYb-1LmN-0pQr-StUvWx\", but that of the volume group is {}\n",
+            "  finding:      VGUUID: \"Kq2wJE-3Zk0-Tq8A-9xYb-1LmN-0pQr-StUvWx\", but that of the volume group is {}\n    advice:     find out whether the group is a copy of another domain's before a host sees both\n    engine:     nothing\n",
             id_of(group)
         )
     };
@@ -377,6 +377,7 @@ fn the_tool_judges_groups_and_prints_what_mends_them() {
         .map(|id| format!("volume group {id}"))
         .to_vec();
     expected.push("LVM of this host".to_owned());
+    expected.push("4 domains, 1 broken, 3 with findings".to_owned());
     expected.sort();
     assert_eq!(places, expected);
     assert!(
@@ -553,7 +554,7 @@ fn tool_tells(host: &Trouble, storage: &Storage, trouble: &[&str]) {
         "missing" => (
             " is missing PV ",
             format!(
-                "(last written to {last}).\n    mend:       connect this device to the host again\n"
+                "(last written to {last}).\n    advice:     connect this device to the host again\n"
             ),
         ),
         "damaged" => (
@@ -628,7 +629,7 @@ fn a_missing_device_of_a_domain_is_a_finding() {
         assert_eq!((status, stderr.as_str()), (1, ""), "{stdout}");
         let finding = format!("  finding:      LVM: VG {BLOCK_ID} is missing PV ");
         let remedy = format!(
-            "(last written to {}).\n    mend:       connect this device to the host again\n{WARNED}",
+            "(last written to {}).\n    advice:     connect this device to the host again\n{WARNED}",
             groups.path_of(device)
         );
         assert!(stdout.contains(&finding), "{stdout}");

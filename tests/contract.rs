@@ -31,9 +31,9 @@ use vdsm_hooks::json::to_ascii;
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Failure};
 
 /// A hook at one of its events.
-struct Subject<'a> {
-    hook: &'a Manifest,
-    event: &'static events::Event,
+pub(crate) struct Subject<'a> {
+    pub(crate) hook: &'a Manifest,
+    pub(crate) event: &'static events::Event,
     /// What the hook's examples need of the host: `cases/host.json`, of the same form as the
     /// member `host` of a case.
     host: Option<Host>,
@@ -50,7 +50,7 @@ impl Subject<'_> {
     }
 
     /// A document that fits the event, without any property; empty where VDSM has none.
-    fn plain_document(&self) -> Vec<u8> {
+    pub(crate) fn plain_document(&self) -> Vec<u8> {
         let name = self.event.name;
         let file = match self.event.data {
             Data::Nothing => return Vec::new(),
@@ -78,12 +78,12 @@ impl Subject<'_> {
     }
 
     /// Whether the properties stand in the document itself.
-    fn asked_by_document(&self) -> bool {
+    pub(crate) fn asked_by_document(&self) -> bool {
         self.event.name.contains("_network_setup") && self.has(Scope::Network)
     }
 
     /// The variable that names the data file here, and the one that does elsewhere.
-    fn variables(&self) -> (&'static str, &'static str) {
+    pub(crate) fn variables(&self) -> (&'static str, &'static str) {
         match data_variable(self.event) {
             json @ "_hook_json" => (json, "_hook_domxml"),
             xml => (xml, "_hook_json"),
@@ -100,7 +100,7 @@ impl Subject<'_> {
     }
 
     /// All properties with their examples.
-    fn examples(&self) -> Vec<(&Property, &str)> {
+    pub(crate) fn examples(&self) -> Vec<(&Property, &str)> {
         let properties = self.hook.properties.iter();
         properties
             .filter(|property| property.scope != Scope::Host)
@@ -109,7 +109,7 @@ impl Subject<'_> {
     }
 
     /// The hook with these properties set, but those that stand in the document.
-    fn with(&self, properties: &[(&Property, &str)], document: &[u8]) -> Firing {
+    pub(crate) fn with(&self, properties: &[(&Property, &str)], document: &[u8]) -> Firing {
         let mut firing = Firing::new(&self.hook.name, self.event.name, document);
         let mut host = self.host.clone();
         for (property, value) in properties {
@@ -132,6 +132,17 @@ impl Subject<'_> {
     /// The hook with all of its properties set to their examples, so that it has something to do.
     fn with_examples(&self, document: &[u8]) -> Firing {
         self.with(&self.examples(), document)
+    }
+
+    /// Whether the property reaches the hook here.
+    pub(crate) fn sees(&self, property: &Property) -> bool {
+        match property.scope {
+            Scope::VdsmConf | Scope::Host => true,
+            // Else it stands in VDSM's configuration of the network.
+            Scope::Network => self.asked_by_document(),
+            // Events of the host come without properties.
+            _ => self.event.environment != Environment::Bare,
+        }
     }
 
     /// Whether the hook looks at its document. It has to where VDSM goes on with the result.
@@ -171,7 +182,7 @@ impl Subject<'_> {
 }
 
 /// Sets custom properties of a network in a request.
-fn with_custom(document: &[u8], properties: &[(&Property, &str)]) -> Vec<u8> {
+pub(crate) fn with_custom(document: &[u8], properties: &[(&Property, &str)]) -> Vec<u8> {
     let mut request: Value = serde_json::from_slice(document).unwrap();
     let custom = request.pointer_mut("/request/networks/tenant/custom");
     let custom = custom.and_then(Value::as_object_mut).unwrap();
@@ -192,7 +203,7 @@ fn wanted_hooks() -> Vec<Manifest> {
 }
 
 /// Calls `check` for every hook at every event that it is installed for.
-fn for_all(check: impl Fn(&Subject<'_>)) {
+pub(crate) fn for_all(check: impl Fn(&Subject<'_>)) {
     for hook in &wanted_hooks() {
         let file = root()
             .join("hooks")
@@ -715,16 +726,7 @@ fn values_of_no_use_are_refused() {
     let silent = Mutex::new(BTreeMap::new());
     for_all(|subject| {
         for property in &subject.hook.properties {
-            // Events of the host come without properties.
-            let of_host = matches!(
-                property.scope,
-                Scope::Network | Scope::VdsmConf | Scope::Host
-            );
-            if subject.event.environment == Environment::Bare && !of_host {
-                continue;
-            }
-            // It stands in VDSM's configuration of the network.
-            if property.scope == Scope::Network && !subject.asked_by_document() {
+            if !subject.sees(property) {
                 continue;
             }
             for value in property.wrong.iter().chain(&property.refused) {

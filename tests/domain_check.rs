@@ -82,10 +82,19 @@ fn report(storage: &Storage, domain: &Path) -> Value {
     all.remove(0)
 }
 
-/// What was found, each as `about: problem`.
+/// What was found, each as `about: problem`. Every finding says what to do, and what the engine shows.
 fn found(report: &Value) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap();
     let words = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    for finding in findings {
+        let is_told = |name: &str| {
+            finding[name]
+                .as_str()
+                .is_some_and(|words| !words.is_empty())
+        };
+        assert!(is_told("remedy") || is_told("advice"), "{finding:#}");
+        assert!(is_told("engine"), "{finding:#}");
+    }
     findings
         .iter()
         .map(|finding| format!("{}: {}", words(finding, "about"), words(finding, "problem")))
@@ -94,9 +103,43 @@ fn found(report: &Value) -> Vec<String> {
 
 /// Runs a shell's command line in a directory.
 fn inside(directory: &Path, line: &str) {
-    let mut shell = Command::new("sh");
-    shell.args(["-euc", line]).current_dir(directory);
-    assert!(shell.status().unwrap().success(), "{line}");
+    run_shell("sh", directory, line);
+}
+
+fn run_shell(shell: &str, directory: &Path, line: &str) {
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new(shell)
+        .args(["-euc", line])
+        .current_dir(directory)
+        .env(
+            "PATH",
+            format!("{}:{path}", Path::new(TOOL).parent().unwrap().display()),
+        )
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}\n{stderr}");
+}
+
+/// The commands that a report prints, each to be run by itself.
+fn remedies(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap();
+    let all = [&report["remedy"]]
+        .into_iter()
+        .chain(findings.iter().map(|finding| &finding["remedy"]));
+    all.filter_map(|remedy| remedy.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Runs every command that a report on `domain` prints, as a person would who pastes them one after
+/// the other; the report after that, which prints none.
+fn mended(storage: &Storage, domain: &Path) -> Value {
+    for remedy in remedies(&report(storage, domain)) {
+        inside(Path::new("/"), &remedy);
+    }
+    let after = report(storage, domain);
+    assert_eq!(remedies(&after), [""; 0], "{after:#}");
+    after
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -154,9 +197,19 @@ fn domains_as_vdsm_makes_them() {
     }
 }
 
-/// What is changed in a whole domain, what is found then, and whether the command that is printed
-/// with it mends it.
-type Row = (&'static str, fn(&Path), &'static str, bool);
+/// What mends something.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// The command that is printed with it.
+    Command,
+    /// That, which is one of sanlock's.
+    Sanlock,
+    /// Only a person, who is told what to do.
+    Hand,
+}
+
+/// What is changed in a whole domain, what is found then, and what mends it.
+type Row = (&'static str, fn(&Path), &'static str, By);
 
 #[test]
 fn what_is_wrong_with_files_and_what_mends_it() {
@@ -167,67 +220,67 @@ fn what_is_wrong_with_files_and_what_mends_it() {
             EXPORT,
             |dir| set_mode(&dir.join("dom_md/ids"), 0o644),
             "dom_md/ids: mode 0644, expected 0660",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| set_mode(&dir.join("dom_md/metadata"), 0o600),
             "dom_md/metadata: mode 0600, expected 0644",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| set_mode(&dir.join("dom_md"), 0o700),
             "dom_md: mode 0700, expected 0755",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| set_mode(dir, 0o700),
             ".: mode 0700, expected 0755",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| inside(dir, "chown 0:0 . dom_md/inbox"),
             "owner: expected 36:36 for . (0:0), dom_md/inbox (0:0)",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| fs::remove_file(dir.join("dom_md/ids")).unwrap(),
             "dom_md/ids: missing",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| fs::remove_file(dir.join("dom_md/leases")).unwrap(),
             "dom_md/leases: missing",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| fs::remove_file(dir.join("dom_md/inbox")).unwrap(),
             "dom_md/inbox: missing",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| inside(dir, "truncate -s 1M dom_md/outbox"),
             "dom_md/outbox: 1048576 bytes, expected at least 16777216",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| inside(dir, "truncate -s 0 dom_md/leases"),
             "dom_md/leases: 0 bytes, expected at least 512",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| inside(dir, "yes | head -c 512 > dom_md/leases"),
             "dom_md/leases: no record of safelease",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
@@ -236,13 +289,13 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 make_fifo(&dir.join("dom_md/ids"));
             },
             "dom_md/ids: a FIFO, expected a file",
-            false,
+            By::Command,
         ),
         (
             EXPORT,
             |dir| fs::remove_dir_all(dir.join("images")).unwrap(),
             "images: missing",
-            false,
+            By::Command,
         ),
         (
             EXPORT,
@@ -253,7 +306,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 );
             },
             "images/_remove_me_4351c1d2-0d5e-469e-ab98-a0b31d7780e4: left over from an image that was deleted",
-            true,
+            By::Command,
         ),
         (
             EXPORT,
@@ -264,7 +317,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 );
             },
             "master/vms/4351c1d2-0d5e-469e-ab98-a0b31d7780e4/4351c1d2-0d5e-469e-ab98-a0b31d7780e4.ovf: missing or empty, so that the engine cannot list what was exported",
-            true,
+            By::Command,
         ),
         (
             ISO,
@@ -275,7 +328,7 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 );
             },
             "images/11111111-1111-1111-1111-111111111111/a.iso: mode 0600 and group 36 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
-            true,
+            By::Command,
         ),
         (
             ISO,
@@ -286,49 +339,49 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 );
             },
             "images/11111111-1111-1111-1111-111111111111/sub/a.iso: mode 0640 and group 0 keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
-            true,
+            By::Command,
         ),
         (
             ISO,
             |dir| fs::remove_dir(dir.join(ISO_FILES)).unwrap(),
             "images/11111111-1111-1111-1111-111111111111: missing",
-            false,
+            By::Command,
         ),
         (
             DATA,
             |dir| fs::remove_file(dir.join("dom_md/xleases")).unwrap(),
             "dom_md/xleases: missing",
-            false,
+            By::Command,
         ),
         (
             DATA,
             |dir| inside(dir, "truncate -s 512 dom_md/leases"),
             "dom_md/leases: 512 bytes, expected at least 2097152",
-            false,
+            By::Sanlock,
         ),
         (
             DATA,
             |dir| inside(dir, "truncate -s 0 dom_md/ids; truncate -s 1M dom_md/ids"),
             "dom_md/ids: no lockspace of sanlock",
-            false,
+            By::Sanlock,
         ),
         (
             DATA,
             |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/ids"),
             "dom_md/ids: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
-            false,
+            By::Sanlock,
         ),
         (
             DATA,
             |dir| inside(dir, "sed -i s/SDM/XDM/ dom_md/leases"),
             "dom_md/leases: the resource is called \"XDM\", expected SDM",
-            false,
+            By::Sanlock,
         ),
         (
             DATA,
             |dir| inside(dir, "sed -i s/75f8/85f8/ dom_md/xleases"),
             "dom_md/xleases: the lockspace is called \"85f8a1bb-4504-4314-91ca-d9365a30692b\", expected 75f8a1bb-4504-4314-91ca-d9365a30692b",
-            false,
+            By::Command,
         ),
         (
             DATA,
@@ -339,10 +392,80 @@ fn what_is_wrong_with_files_and_what_mends_it() {
                 );
             },
             "dom_md/xleases: no index of leases",
-            false,
+            By::Command,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "truncate -s 1M dom_md/xleases"),
+            "dom_md/xleases: 1048576 bytes, expected at least 1302528",
+            By::Command,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "rm dom_md/xleases; mkdir dom_md/xleases"),
+            "dom_md/xleases: a directory, expected a file",
+            By::Command,
+        ),
+        (
+            DATA,
+            |dir| inside(dir, "rm dom_md/leases; ln -s /dev/null dom_md/leases"),
+            "dom_md/leases: a symbolic link, expected a file",
+            By::Sanlock,
+        ),
+        (
+            DATA,
+            |dir| {
+                inside(
+                    dir,
+                    "printf u | dd of=dom_md/xleases bs=1 seek=1048646 conv=notrunc status=none",
+                );
+            },
+            "dom_md/xleases: the index is marked as being changed",
+            By::Hand,
+        ),
+        (
+            LOCAL,
+            |dir| fs::remove_file(dir.join("dom_md/ids")).unwrap(),
+            "dom_md/ids: missing",
+            By::Command,
+        ),
+        (
+            EXPORT,
+            |dir| {
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 master master/vms master/vms/x; : > master/vms/x/x.ovf",
+                );
+            },
+            "master/vms/x/x.ovf: missing or empty, so that the engine cannot list what was exported",
+            By::Command,
+        ),
+        (
+            EXPORT,
+            |dir| {
+                inside(
+                    dir,
+                    "install -d -o 36 -g 36 master master/vms master/vms/x; : > master/vms/x/note",
+                );
+            },
+            "master/vms/x/x.ovf: missing or empty, so that the engine cannot list what was exported",
+            By::Hand,
+        ),
+        (
+            EXPORT,
+            |dir| inside(dir, "mv images elsewhere; ln -s elsewhere images"),
+            "images: a symbolic link, expected a directory",
+            By::Hand,
         ),
     ];
-    for (number, (metadata, change, problem, mended)) in rows.iter().enumerate() {
+    let sanlock = Command::new("sanlock").arg("-h").output().is_ok();
+    if !sanlock {
+        support::not_run(
+            "what_is_wrong_with_files_and_what_mends_it, with sanlock's commands",
+            "sanlock is not installed",
+        );
+    }
+    for (number, (metadata, change, problem, by)) in rows.iter().enumerate() {
         let id = metadata
             .lines()
             .find_map(|line| line.strip_prefix("SDUUID="))
@@ -359,14 +482,138 @@ fn what_is_wrong_with_files_and_what_mends_it() {
         let before = report(&storage, &domain);
         assert_eq!(found(&before), [*problem]);
         assert_eq!(before["status"], 1, "{problem}");
-        let remedy = &before["findings"][0]["remedy"];
-        if *mended {
-            let command = remedy.as_str();
-            let command = command.unwrap_or_else(|| panic!("{problem}: no remedy"));
-            inside(Path::new("/"), command);
-            assert_eq!(found(&report(&storage, &domain)), [""; 0], "{remedy}");
+        match by {
+            By::Hand => {
+                assert_eq!(remedies(&before), [""; 0], "{problem}");
+                assert!(before["findings"][0]["advice"].is_string(), "{problem}");
+            }
+            By::Sanlock if !sanlock => {}
+            By::Command | By::Sanlock => {
+                assert_eq!(remedies(&before).len(), 1, "{problem}");
+                let after = mended(&storage, &domain);
+                assert_eq!(found(&after), [""; 0], "{problem}");
+                assert_eq!(after["status"], 0, "{problem}");
+            }
         }
     }
+}
+
+/// The index that VDSM would have written, with these leases: the number of each, and its name.
+fn index_of(space: &str, unit: u64, leases: &[(usize, &str)]) -> Vec<u8> {
+    // >i x 4s x 48s x 10s x c 440x c, and 48s x 11s x 3c for each of 3960 records.
+    let padded = |text: &str, length: usize| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(length, 0);
+        bytes
+    };
+    let mut index = 0x1215_2016_u32.to_be_bytes().to_vec();
+    index.extend(b"\x000001\0");
+    index.extend(padded(space, 48));
+    index.extend(b"\x000000000000\0-");
+    index.extend([0; 440]);
+    index.push(b'\n');
+    for number in 0..3960 {
+        let lease = leases.iter().find(|(known, _)| *known == number);
+        let (name, offset) = lease.map_or(("", 0), |(_, name)| (*name, (3 + number as u64) * unit));
+        index.extend(padded(name, 49));
+        index.extend(format!("{offset:011}\0--\n").as_bytes());
+    }
+    assert_eq!(index.len(), 62 * 4096);
+    index
+}
+
+/// The command for a lost index writes VDSM's own to the byte, in whichever shell, and names the leases
+/// that are in the file: those that the index does not name VDSM would delete.
+#[test]
+fn the_index_of_leases_is_written_anew() {
+    needs_root!("the_index_of_leases_is_written_anew");
+    let storage = Storage::new();
+    let (mut large, _) = Metadata::read(LOCAL);
+    large.set("TYPE", "GLUSTERFS").unwrap();
+    let large = write(&large);
+    let empty: &[(usize, &str)] = &[];
+    let two: &[(usize, &str)] = &[(0, "vm-1"), (7, "4351c1d2-0d5e-469e-ab98-a0b31d7780e4")];
+    let mut number = 0;
+    for (id, metadata, unit) in [(DATA_ID, DATA, 1_u64 << 20), (LOCAL_ID, &large, 2 << 20)] {
+        for (leases, damage) in [
+            (empty, "rm xleases"),
+            (empty, ": > xleases"),
+            (
+                two,
+                "dd if=/dev/zero of=xleases bs=512 seek=2048 count=500 conv=notrunc status=none",
+            ),
+            (
+                two,
+                "dd if=/dev/zero of=xleases bs=512 seek=4096 count=500 conv=notrunc status=none",
+            ),
+        ] {
+            for shell in ["sh", "bash"] {
+                number += 1;
+                let domain = storage.whole(&format!("nas:_{number}'s x"), id, metadata);
+                let dom_md = domain.join("dom_md");
+                let file = dom_md.join("xleases");
+                let lease = fs::read(dom_md.join("leases")).unwrap()
+                    [usize::try_from(unit).unwrap()..][..512]
+                    .to_vec();
+                let mut content = fs::read(&file).unwrap();
+                for (number, name) in leases {
+                    let at = usize::try_from((3 + *number as u64) * unit).unwrap();
+                    content.resize(content.len().max(at + usize::try_from(unit).unwrap()), 0);
+                    let mut lease = lease.clone();
+                    lease[0x68..0x68 + 48].fill(0);
+                    lease[0x68..0x68 + name.len()].copy_from_slice(name.as_bytes());
+                    content[at..at + 512].copy_from_slice(&lease);
+                }
+                fs::write(&file, &content).unwrap();
+                inside(&dom_md, damage);
+                let before = report(&storage, &domain);
+                if found(&before).is_empty() {
+                    // The other size of a unit.
+                    continue;
+                }
+                let commands = remedies(&before);
+                assert_eq!(commands.len(), 1, "{before:#}");
+                run_shell(shell, Path::new("/"), &commands[0]);
+                let after = report(&storage, &domain);
+                assert_eq!(found(&after), [""; 0], "{damage}");
+                let count = (!leases.is_empty()).then(|| leases.len().to_string());
+                assert_eq!(after["facts"]["leases"].as_str(), count.as_deref());
+                let now = fs::read(&file).unwrap();
+                let at = usize::try_from(unit).unwrap();
+                assert_eq!(
+                    now[at..][..62 * 4096],
+                    index_of(id, unit, leases),
+                    "{damage}"
+                );
+                // Nothing else has changed.
+                if !leases.is_empty() {
+                    assert_eq!(now.len(), content.len());
+                    assert_eq!(now[at + 62 * 4096..], content[at + 62 * 4096..]);
+                }
+            }
+        }
+    }
+    // A name that has no place in a command, and a directory that is called otherwise.
+    let domain = storage.whole("nas:_odd", DATA_ID, DATA);
+    let file = domain.join("dom_md/xleases");
+    let mut content = fs::read(&file).unwrap();
+    let mut lease = fs::read(domain.join("dom_md/leases")).unwrap()[1 << 20..][..512].to_vec();
+    lease[0x68..0x6c].copy_from_slice(b"$(x)");
+    content.resize(4 << 20, 0);
+    content[3 << 20..][..512].copy_from_slice(&lease);
+    content[1 << 20..][..512].fill(0);
+    fs::write(&file, &content).unwrap();
+    let odd = report(&storage, &domain);
+    assert_eq!(found(&odd), ["dom_md/xleases: no index of leases"]);
+    assert_eq!(remedies(&odd), [""; 0]);
+    let named = storage.whole("nas:_named", "a-b-c-d-$(touch x)-0123456789abcdefg", DATA);
+    for name in ["ids", "leases"] {
+        fs::write(named.join("dom_md").join(name), "").unwrap();
+    }
+    fs::remove_file(named.join("dom_md/xleases")).unwrap();
+    let odd = report(&storage, &named);
+    assert_eq!(found(&odd).len(), 4, "{odd:#}");
+    assert_eq!(remedies(&odd), [""; 0]);
 }
 
 #[test]
@@ -447,6 +694,20 @@ fn locks_and_other_facts() {
             "dom_md/xleases: the resource is called \"vm-1\", expected vm-2"
         ]
     );
+    // sanlock's own command makes both, but not what a host holds.
+    assert_eq!(remedies(&report_on(&data)).len(), 1);
+    content[(5 << 20) + 0x98] = 0;
+    fs::write(&xleases, &content).unwrap();
+    if Command::new("sanlock").arg("-h").output().is_err() {
+        support::not_run(
+            "locks_and_other_facts, with sanlock",
+            "sanlock is not installed",
+        );
+    } else {
+        let after = mended(&storage, &data);
+        assert_eq!(found(&after), [""; 0]);
+        assert_eq!(after["facts"]["leases"], "3");
+    }
     // An attached export domain says how to let go of an engine that is no more.
     let attached = EXPORT
         .replace("POOL_UUID=", &format!("POOL_UUID={POOL}"))
@@ -593,7 +854,20 @@ fn by_id_all_of_a_host_and_several_in_a_mount() {
     assert_eq!(by_id[1]["file"], file(&export));
     let all = reports(&storage, &["--all"]);
     let files: Vec<&Value> = all.iter().map(|report| &report["file"]).collect();
-    assert_eq!(files, [&json!(file(&export)), &json!(file(&gluster))]);
+    let none = Value::Null;
+    assert_eq!(
+        files,
+        [&none, &json!(file(&export)), &json!(file(&gluster))]
+    );
+    let empty = storage.mount("nas:_empty").display().to_string();
+    assert_eq!(
+        (&all[0]["path"], &all[0]["status"]),
+        (&json!(empty), &json!(1))
+    );
+    assert_eq!(
+        found(&all[0]),
+        ["mount: nothing is mounted there, and no storage domain is in it"]
+    );
     let nowhere = "99999999-5445-4bc3-8675-ceff4637e8e3";
     let done = tool(&storage, &["check", nowhere]);
     assert_eq!((done.status, done.stdout.as_str()), (2, ""));
@@ -623,7 +897,10 @@ fn two_hundred_domains_beside_a_dead_one() {
     for number in 0..200 {
         storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
     }
-    assert_eq!(reports(&storage, &["--all"]).len(), 200);
+    let all = reports(&storage, &["--all"]);
+    assert_eq!(all.len(), 201);
+    // They have one id.
+    assert_eq!(all[200]["path"], EXPORT_ID);
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
@@ -865,6 +1142,29 @@ fn volumes() {
     expected.sort();
     all.sort();
     assert_eq!(all, expected);
+    // The commands that are printed mend what they are printed with; the rest is for a person.
+    let sanlock = Command::new("sanlock").arg("-h").output().is_ok();
+    if !sanlock {
+        support::not_run(
+            "volumes, with sanlock's commands",
+            "sanlock is not installed",
+        );
+    }
+    let commands = || remedies(&reports(&storage, &["--volumes", DATA_ID])[0]);
+    for command in commands() {
+        if sanlock || !command.contains("sanlock") {
+            inside(Path::new("/"), &command);
+        }
+    }
+    let is_done = |finding: &str| {
+        let by_sanlock = finding.contains(".lease: ") && !finding.contains(": mode ");
+        (by_sanlock && sanlock) || finding.contains(": mode ") || finding.contains(": owner ")
+    };
+    expected.retain(|finding| !is_done(finding));
+    let mut left = check();
+    left.sort();
+    assert_eq!(left, expected);
+    assert_eq!(commands().is_empty(), sanlock);
 }
 
 #[test]
@@ -946,7 +1246,7 @@ fn metadata_without_end_and_what_is_no_file() {
     let directory = storage.bare("directory", EXPORT_ID);
     fs::create_dir(directory.join("dom_md/metadata")).unwrap();
     for (domain, said) in [
-        (huge.as_path(), "larger than 65536 bytes"),
+        (huge.as_path(), "larger than 8388608 bytes"),
         (&fifo, "a FIFO, expected a file"),
         (&directory, "a directory, expected a file"),
     ] {
@@ -960,6 +1260,263 @@ fn metadata_without_end_and_what_is_no_file() {
             )
         );
     }
+}
+
+/// VDSM reads the whole file, however long it is.
+#[test]
+fn metadata_of_any_length_gets_its_verdict() {
+    needs_root!("metadata_of_any_length_gets_its_verdict");
+    let storage = Storage::new();
+    let mut number = 0;
+    let mut look = |metadata: &str| {
+        number += 1;
+        let domain = storage.whole(&format!("nas:_{number}"), EXPORT_ID, metadata);
+        (report(&storage, &domain), domain)
+    };
+    let (mut long, _) = Metadata::read(EXPORT);
+    long.set("DESCRIPTION", &"x".repeat(70_000)).unwrap();
+    let long = write(&long);
+    assert_eq!(look(&long).0["verdict"], "ok");
+    let (broken, domain) = look(&long.replace("ROLE=Regular", "ROLE=Master"));
+    assert_eq!(
+        (&broken["verdict"], &broken["status"]),
+        (&json!("broken"), &json!(2))
+    );
+    let after = mended(&storage, &domain);
+    assert_eq!(
+        (&after["verdict"], &after["status"]),
+        (&json!("ok"), &json!(0))
+    );
+    // Very many keys, unsorted.
+    let keys: String = (1..100_000_u64)
+        .map(|n| format!("{:x}={n}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    assert_eq!(look(&(keys + EXPORT)).0["verdict"], "broken");
+    // Padding is no text for VDSM, and makes a script say otherwise.
+    let (padded, domain) = look(&(EXPORT.to_owned() + &"\0".repeat(5 << 20)));
+    assert_eq!(
+        (&padded["verdict"], &padded["status"]),
+        (&json!("ok"), &json!(0))
+    );
+    assert_eq!(padded["otherwise"][0]["verdict"], "broken");
+    let after = mended(&storage, &domain);
+    assert_eq!(after["otherwise"], json!([]));
+    assert_eq!(
+        fs::read_to_string(domain.join("dom_md/metadata")).unwrap(),
+        EXPORT
+    );
+}
+
+/// A host whose storage is not there is never all well.
+#[test]
+fn a_repository_without_domains() {
+    needs_root!("a_repository_without_domains");
+    let storage = Storage::new();
+    let repository = storage.path().join("data-centre");
+    let all = |repository: &Path| {
+        let repository = repository.to_str().unwrap();
+        domains::tool(&["check", "--all", "--repository", repository])
+    };
+    // A letter is wrong.
+    let done = all(&repository);
+    let said = format!(
+        "vdsm-hooks: {}, expected VDSM's repository, which --repository names: No such file or directory (os error 2)\n",
+        repository.display()
+    );
+    assert_eq!((done.status, done.stderr.as_str()), (2, said.as_str()));
+    assert_eq!(done.stdout, "");
+    let done = all(Path::new("/etc/passwd"));
+    assert!(
+        done.status == 2 && done.stderr.ends_with("--repository names: no directory\n"),
+        "{}",
+        done.stderr
+    );
+    // Nothing is mounted.
+    let nothing = |mnt: &Path| {
+        format!(
+            "vdsm-hooks: no storage domain: none is mounted in {}, and no volume group that this host sees is one; is the storage connected?\n",
+            mnt.display()
+        )
+    };
+    let mnt = storage.repository().join("mnt");
+    let done = tool(&storage, &["check", "--all"]);
+    assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt)));
+    assert!(done.stdout.ends_with("0 domains\n"), "{}", done.stdout);
+    let done = tool(&storage, &["check", "--all", "--json"]);
+    assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt)));
+    // One level too deep.
+    let done = all(&mnt);
+    assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt.join("mnt"))));
+    // The directories for mounts are left, and no mount is there.
+    let left = storage.mount("nas:_data");
+    fs::create_dir(&left).unwrap();
+    let done = tool(&storage, &["check", "--all"]);
+    assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt)));
+    let vacant = format!(
+        "{}\n  finding:      nothing is mounted there, and no storage domain is in it\n    advice:     ",
+        left.display()
+    );
+    assert!(done.stdout.contains(&vacant), "{}", done.stdout);
+    assert!(
+        done.stdout
+            .ends_with("0 domains, 1 place without a domain\n"),
+        "{}",
+        done.stdout
+    );
+    // Beside a domain that is there.
+    storage.whole("nas:_export", EXPORT_ID, EXPORT);
+    let done = tool(&storage, &["check", "--all"]);
+    assert_eq!((done.status, done.stderr.as_str()), (1, ""));
+    assert!(
+        done.stdout
+            .ends_with("\n1 domain, 1 place without a domain\n"),
+        "{}",
+        done.stdout
+    );
+    fs::remove_dir(&left).unwrap();
+    let done = tool(&storage, &["check", "--all"]);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""));
+    assert!(
+        done.stdout.ends_with("\n1 domain, nothing wrong\n"),
+        "{}",
+        done.stdout
+    );
+    // A link is no mount, and says nothing of one.
+    let local = storage.path().join("local");
+    fs::create_dir(&local).unwrap();
+    symlink(&local, storage.mount("_local")).unwrap();
+    let done = tool(&storage, &["check", "--all"]);
+    assert!(
+        done.status == 1
+            && done
+                .stdout
+                .contains("  finding:      no storage domain in it\n"),
+        "{}",
+        done.stdout
+    );
+    fs::remove_file(storage.mount("_local")).unwrap();
+    // A mount without a domain.
+    let line = format!(
+        "mount -t tmpfs none '{}' && exec \"$0\" domain check --all --repository '{}'",
+        left.display(),
+        storage.repository().display()
+    );
+    fs::create_dir(&left).unwrap();
+    let mounted = Command::new("unshare")
+        .args(["-m", "sh", "-c", &line, TOOL])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&mounted.stdout);
+    if stdout.is_empty() {
+        let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
+        return support::not_run("a_repository_without_domains, with a mount", &reason);
+    }
+    let vacant = format!(
+        "{}\n  finding:      no storage domain in it\n",
+        left.display()
+    );
+    assert!(
+        mounted.status.code() == Some(1) && stdout.contains(&vacant),
+        "{stdout}"
+    );
+}
+
+/// What a write has left that was cut off, where it is all that there is.
+#[test]
+fn lost_metadata_comes_back() {
+    needs_root!("lost_metadata_comes_back");
+    let storage = Storage::new();
+    for (number, lost) in ["rm metadata", ": > metadata"].into_iter().enumerate() {
+        let domain = storage.whole(&format!("nas:_{number}"), EXPORT_ID, EXPORT);
+        let dom_md = domain.join("dom_md");
+        inside(&dom_md, "cp -p metadata metadata.new");
+        assert_eq!(
+            report(&storage, &domain)["facts"]["remnant"],
+            "dom_md/metadata.new, harmless"
+        );
+        inside(&dom_md, lost);
+        let before = report(&storage, &domain);
+        assert_eq!(before["status"], 2);
+        let advice = before["advice"].as_str().unwrap();
+        assert!(
+            advice.starts_with("put it back from a backup or a copy beside it"),
+            "{advice}"
+        );
+        assert_eq!(
+            found(&before),
+            ["dom_md/metadata.new: whole and sealed, while dom_md/metadata is lost"]
+        );
+        let after = mended(&storage, &domain);
+        assert_eq!(
+            (&after["verdict"], &after["status"]),
+            (&json!("ok"), &json!(0))
+        );
+        assert_eq!(fs::read_to_string(dom_md.join("metadata")).unwrap(), EXPORT);
+        // One that was cut off itself is of no use.
+        inside(&dom_md, "head -c 100 metadata > metadata.new; rm metadata");
+        let report = report(&storage, &domain);
+        assert_eq!(
+            (found(&report), remedies(&report)),
+            (Vec::new(), Vec::new())
+        );
+    }
+}
+
+/// Of two domains with one id VDSM takes one.
+#[test]
+fn copies_of_a_domain_are_told() {
+    needs_root!("copies_of_a_domain_are_told");
+    let storage = Storage::new();
+    let one = storage.whole("nas:_a", EXPORT_ID, EXPORT);
+    let other = storage.whole("nas:_b", EXPORT_ID, EXPORT);
+    let data = storage.whole("nas:_c", DATA_ID, DATA);
+    let done = tool(&storage, &["check", "--all"]);
+    let told = format!(
+        "storage domain {EXPORT_ID}\n  finding:      2 domains have this id: {}, {}\n    advice:     find out which is the one in use",
+        one.display(),
+        other.display()
+    );
+    assert!(
+        done.status == 1 && done.stdout.contains(&told),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stdout
+            .ends_with("\n3 domains, 1 id in several places\n"),
+        "{}",
+        done.stdout
+    );
+    let all = reports(&storage, &["--all"]);
+    assert_eq!(all.len(), 4);
+    assert_eq!(
+        (&all[3]["path"], &all[3]["status"]),
+        (&json!(EXPORT_ID), &json!(1))
+    );
+    assert_eq!(found(&all[3]).len(), 1);
+    // The same place twice, and a copy of the metadata alone, are no second domain.
+    let file = storage.path().join("metadata");
+    fs::write(&file, DATA).unwrap();
+    let data = data.to_str().unwrap();
+    let done = tool(
+        &storage,
+        &["check", data, data, DATA_ID, file.to_str().unwrap()],
+    );
+    assert!(
+        done.status == 0 && done.stdout.ends_with("\n4 domains, nothing wrong\n"),
+        "{}",
+        done.stdout
+    );
+    // A copy under another name.
+    let third = "99999999-5445-4bc3-8675-ceff4637e8e3";
+    let renamed = storage.whole("nas:_d", third, DATA);
+    let all = reports(&storage, &[data, renamed.to_str().unwrap()]);
+    assert_eq!(all[2]["path"], DATA_ID);
+    let id = &found(&all[2])[0];
+    assert!(
+        id.contains(data) && id.contains(renamed.to_str().unwrap()),
+        "{id}"
+    );
 }
 
 /// Errors of the storage, which the kernel is made to return.
@@ -1163,6 +1720,17 @@ fn what_a_vm_uses() {
         export.join("dom_md/metadata").display()
     );
     assert_eq!(rest[block..], expected);
+    // As another command gives it.
+    let line = format!(
+        "exec \"$0\" domain of --repository '{}' - < '{file}'",
+        storage.repository().display()
+    );
+    let piped = Command::new("sh")
+        .args(["-c", &line, TOOL])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&piped.stdout), done.stdout);
+    assert_eq!(piped.status.code(), Some(1));
     // Nothing to say, and nothing to read.
     fs::write(file, "<domain/>").unwrap();
     let done = tool(&storage, &["of", file]);

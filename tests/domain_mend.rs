@@ -76,7 +76,7 @@ fn a_copy_is_sealed() {
  ROLE=Regular
  SDUUID=37e0e64b-5445-4bc3-8675-ceff4637e8e3
  TYPE=NFS
-note: whether the values are as they were meant is not known; likely cause of the broken seal: a stray U+0020 (blank) at the end of the value of DESCRIPTION
+note: the values are those that were sealed; cause of the broken seal: a stray U+0020 (blank) at the end of the value of DESCRIPTION
 note: line 12, \"nonsense\", has no '=' and is left out
 note: which ROLE was meant is not known: line 11 \"Master\", line 13 \"Regular\"; the last one stays, as VDSM reads it
 note: the blanks around the value of DESCRIPTION are left out; VDSM 4.3 does not count them, VDSM 4.4 does
@@ -133,7 +133,7 @@ fn what_cannot_be_mended() {
         (
             "release",
             master.as_bytes(),
-            "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal",
+            "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal --restore",
         ),
     ] {
         fs::write(&file, content).unwrap();
@@ -488,6 +488,113 @@ fn what_a_domain_says_in_words() {
     );
 }
 
+/// The first command that is printed puts back what the seal proves, to the byte; the second one keeps
+/// what stands there now.
+#[test]
+fn what_the_seal_proves_is_put_back() {
+    let name = "what_the_seal_proves_is_put_back";
+    if !is_root() {
+        return not_run(name, "needs root, to give files to VDSM");
+    }
+    let storage = Storage::new();
+    let pool = format!("POOL_UUID={POOL}\n");
+    for (number, (old, new)) in [
+        ("POOL_UUID=\n", pool.as_str()),
+        ("DESCRIPTION=Export\n", "DESCRIPTION=Exports\n"),
+        ("MASTER_VERSION=0\n", ""),
+        ("ROLE=Regular\n", "OWNER=me\nROLE=Regular\n"),
+        ("VERSION=0\n_", "VERSION=3\n_"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for keep in [false, true] {
+            let edited = EXPORT.replace(old, new);
+            let domain = storage.whole(&format!("nas:_{number} {keep}"), EXPORT_ID, &edited);
+            // What its version demands besides is none of this.
+            domains::complete(&domain, EXPORT_ID, EXPORT);
+            let file = domain.join("dom_md/metadata");
+            let check = || tool(&["check", domain.to_str().unwrap()]);
+            let report = check().stdout;
+            let printed = |name: &str| {
+                let line = report
+                    .lines()
+                    .find_map(|line| line.trim_start().strip_prefix(name));
+                let line = line.unwrap_or_else(|| panic!("{name}\n{report}"));
+                let path = std::env::var("PATH").unwrap();
+                let directory = Path::new(env!("CARGO_BIN_EXE_vdsm-hooks"))
+                    .parent()
+                    .unwrap();
+                let done = Command::new("sh")
+                    .args(["-euc", line])
+                    .env("PATH", format!("{}:{path}", directory.display()))
+                    .output()
+                    .unwrap();
+                let stderr = String::from_utf8_lossy(&done.stderr);
+                assert!(done.status.success(), "{line}: {stderr}");
+                String::from_utf8_lossy(&done.stdout).into_owned()
+            };
+            let now = || fs::read_to_string(&file).unwrap();
+            if keep {
+                let said = printed("or, as it is:");
+                let note = "note: the values are not those that were sealed, which 'vdsm-hooks domain seal --restore' puts back; ";
+                assert!(said.contains(note), "{said}");
+                assert_ne!(now(), EXPORT);
+                continue;
+            }
+            let said = printed("mend:");
+            assert!(
+                said.contains("note: the seal proves the values; "),
+                "{said}"
+            );
+            assert_eq!(now(), EXPORT, "{old:?}");
+            let check = check();
+            assert_eq!(check.status, 0, "{}", check.stdout);
+            assert!(!check.stdout.contains("mend:"), "{}", check.stdout);
+            assert_eq!(copies(&file).len(), 1);
+            let again = tool(&["seal", "--restore", file.to_str().unwrap()]);
+            assert_eq!(
+                (again.status, again.stdout),
+                (0, format!("{}: nothing to do\n", file.display()))
+            );
+        }
+    }
+    // What is not proved stays as it is, and the report does not offer it.
+    let edited = EXPORT.replace("nfs_exports", "somewhere else");
+    let domain = storage.whole("nas:_unknown", EXPORT_ID, &edited);
+    let path = domain.to_str().unwrap();
+    let check = tool(&["check", path]);
+    assert!(!check.stdout.contains("--restore"), "{}", check.stdout);
+    let refused = tool(&["seal", "--restore", path]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    assert!(
+        refused.stderr.ends_with("; expected the metadata from a copy, or, if the values are right: vdsm-hooks domain seal\n"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(
+        fs::read_to_string(domain.join("dom_md/metadata")).unwrap(),
+        edited
+    );
+    // Somebody holds it.
+    let held = storage.whole(
+        "nas:_held",
+        EXPORT_ID,
+        &EXPORT.replace("=Regular", "=Master"),
+    );
+    let leases = OpenOptions::new()
+        .write(true)
+        .open(held.join("dom_md/leases"))
+        .unwrap();
+    leases.write_all_at(HELD, 0).unwrap();
+    let refused = tool(&["seal", "--restore", held.to_str().unwrap()]);
+    assert!(
+        refused.status == 2 && refused.stderr.contains("held by host 1"),
+        "{}",
+        refused.stderr
+    );
+}
+
 /// The command that is printed seals the tags, and nothing else runs it.
 #[test]
 fn tags_are_sealed_by_the_command_that_is_shown() {
@@ -532,10 +639,44 @@ fn tags_are_sealed_by_the_command_that_is_shown() {
     let (shown, command) = stdout
         .split_once("To be run as root, on one host, while no host uses the domain:\n")
         .unwrap();
+    let cause = "the line of LEASERETRIES was edited: it says \"4\", the seal is that of \"3\"\n";
     assert!(
-        shown.ends_with("likely cause of the broken seal: the line of LEASERETRIES was edited: it says \"4\", the seal is that of \"3\"\n"),
+        shown.ends_with(&format!("cause of the broken seal: {cause}")),
         "{shown}"
     );
+    // The first command of a check puts the old value back, the second one is this one.
+    let (_, check, _) = tool(&["check", BLOCK_ID]);
+    let (_, restored, _) = tool(&["seal", "--restore", BLOCK_ID]);
+    assert!(restored.contains(&format!("note: the seal proves the values; {cause}")));
+    let (_, restore) = restored
+        .split_once("To be run as root, on one host, while no host uses the domain:\n")
+        .unwrap();
+    assert!(
+        check.contains(&format!("  mend:         {}", restore.trim_start())),
+        "{check}"
+    );
+    assert!(
+        check.contains(&format!("  or, as it is: {}", command.trim_start())),
+        "{check}"
+    );
+    groups.shell(restore);
+    let original: Vec<&str> = BLOCK_TAGS.lines().collect();
+    let mut now: Vec<String> = tags().trim().split(',').map(str::to_owned).collect();
+    now.sort();
+    let mut expected = original.clone();
+    expected.sort_unstable();
+    assert_eq!(now, expected);
+    let (_, stdout, _) = tool(&["seal", "--restore", BLOCK_ID]);
+    assert_eq!(stdout, format!("volume group {BLOCK_ID}: nothing to do\n"));
+    // And back to what it was, for the other way.
+    groups.lvm(&[
+        "vgchange",
+        "--deltag",
+        "MDT_LEASERETRIES=3",
+        "--addtag",
+        "MDT_LEASERETRIES=4",
+        BLOCK_ID,
+    ]);
     groups.shell(command);
     let (status, stdout, stderr) = tool(&["seal", BLOCK_ID]);
     assert_eq!(
@@ -631,8 +772,8 @@ fn the_stories_of_the_manual() {
 
     let edited = sound.replace("=Export\n", "=Exports\n");
     fs::write(&file, edited).unwrap();
-    let place = [("/rhev/data-center/mnt/nas:_data/ID", domain.as_path())];
-    let done = run("The broken seal", &place, &[2, 0, 0]);
+    let place = [("/rhev/data-center/mnt/nas:_x/ID", domain.as_path())];
+    let done = run("The broken seal", &place, &[2, 0, 0, 0, 0]);
     assert!(
         done[0]
             .stdout
@@ -640,6 +781,13 @@ fn the_stories_of_the_manual() {
         "{}",
         done[0].stdout
     );
+    assert!(done[2].stdout.contains("\nwritten: "), "{}", done[2].stdout);
+    assert!(
+        done[3].stdout.ends_with(": nothing to do\n"),
+        "{}",
+        done[3].stdout
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), sound);
     let check = tool(&["check", domain.to_str().unwrap()]);
     assert_eq!(check.status, 0, "{}", check.stdout);
 }

@@ -139,6 +139,18 @@ fn verdicts_and_exit_statuses() {
             2,
             vec!["verdict:      empty"],
         ),
+        (
+            // Nobody else looks at a seal over nothing.
+            copy(
+                "seal-only",
+                format!("_SHA_CKSUM={EXPORT_SEAL}\n").as_bytes(),
+            ),
+            2,
+            vec![
+                "verdict:      empty",
+                "otherwise:    a script that works line by line: broken, computes da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            ],
+        ),
         (missing.clone(), 2, vec!["verdict:      missing file"]),
         (
             missing.join("dom_md/metadata"),
@@ -233,6 +245,12 @@ fn json_for_scripts() {
     assert_eq!(upper["declared"], EXPORT_SEAL.to_uppercase());
     assert_eq!(upper["computed"], EXPORT_SEAL);
     assert_eq!(upper["cause"], "the digest is written in upper case");
+    let shown = upper["engine"].as_str().unwrap();
+    assert!(
+        shown.starts_with("at an import \"There is no storage domain under"),
+        "{shown}"
+    );
+    assert_eq!(upper["other_remedy"], Value::Null);
     assert_eq!(upper["otherwise"], json!([]));
     assert_eq!(upper["metadata"]["DESCRIPTION"], "Export");
     assert_eq!(
@@ -243,6 +261,7 @@ fn json_for_scripts() {
     assert_eq!(reports[2]["findings"], json!([]));
     assert_eq!(reports[2]["cause"], Value::Null);
     assert_eq!(reports[2]["remedy"], Value::Null);
+    assert_eq!(reports[2]["engine"], Value::Null);
     assert_eq!(reports[2]["facts"], json!({"lock": "free", "images": "1"}));
 }
 
@@ -433,6 +452,24 @@ fn the_checksum_of_anything_readable() {
             "{text:?}"
         );
     }
+    // As another command gives it.
+    let line = "exec \"$0\" domain checksum - < metadata";
+    let piped = Command::new("sh")
+        .args(["-c", line, TOOL])
+        .current_dir(storage.path())
+        .output()
+        .unwrap();
+    assert_eq!(piped.stdout, b"bb992333b0273a739148545546bb0e5698ae15c4\n");
+    let line = "head -c 9000000 /dev/zero | \"$0\" domain checksum -";
+    let piped = Command::new("sh")
+        .args(["-c", line, TOOL])
+        .output()
+        .unwrap();
+    assert_eq!(piped.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&piped.stderr),
+        "vdsm-hooks: standard input: larger than 8388608 bytes\n"
+    );
     fs::write(storage.path().join("metadata"), b"A=\xff").unwrap();
     for reader in ["current", "old", "script"] {
         let arguments = ["checksum", "--reader", reader, "metadata"];

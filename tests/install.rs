@@ -248,6 +248,165 @@ fn installed() -> Tree {
     tree
 }
 
+/// Another package's hooks that do the same as ours: the first one is at a link's event.
+const OTHERS: [&str; 3] = [
+    "usr/libexec/vdsm/hooks/before_device_create/10_ovirt_provider_ovn_hook",
+    "usr/libexec/vdsm/hooks/before_nic_hotplug/10_ovirt_provider_ovn_hook",
+    "usr/libexec/vdsm/hooks/after_get_caps/ovirt_provider_ovn_hook",
+];
+
+/// With these, as their package has them.
+fn with_others() -> Tree {
+    let tree = Tree(TempDir::new().unwrap());
+    fs::create_dir_all(tree.at("var/lib")).unwrap();
+    for other in OTHERS {
+        fs::create_dir_all(tree.at(other).parent().unwrap()).unwrap();
+        put_other(&tree, other, "#!/usr/bin/python3\n");
+    }
+    tree
+}
+
+fn put_other(tree: &Tree, other: &str, text: &str) {
+    let _ = fs::remove_file(tree.at(other));
+    fs::write(tree.at(other), text).unwrap();
+    set_mode(tree, other, 0o555);
+}
+
+fn set_mode(tree: &Tree, path: &str, mode: u32) {
+    fs::set_permissions(tree.at(path), Permissions::from_mode(mode)).unwrap();
+}
+
+fn install_ovn(tree: &Tree) -> Command {
+    tree.tool("install", &["--hook", "ovn", "--replace"])
+}
+
+fn with_silent_others() -> Tree {
+    let tree = with_others();
+    succeeds(&mut install_ovn(&tree));
+    tree
+}
+
+fn assert_modes(tree: &Tree, mode: u32) {
+    for other in OTHERS {
+        let found = fs::metadata(tree.at(other)).unwrap().mode() & 0o7777;
+        assert_eq!(found, mode, "{other}: {found:o}");
+    }
+}
+
+#[test]
+fn hooks_of_another_package_that_do_the_same_lose_their_x_bits_and_get_them_back() {
+    let tree = with_others();
+    let before = tree.contents();
+    let shown = |other: &str| tree.at(other).display().to_string();
+    // Without --replace they only cost time, and a line says so.
+    let beside = OTHERS.map(|other| {
+        format!(
+            "{} does the same as ovn and still runs: --replace takes its x bits",
+            shown(other)
+        )
+    });
+    for _ in 0..2 {
+        let said = succeeds(&mut tree.tool("install", &["--hook", "ovn"]));
+        assert!(beside.iter().all(|line| said.contains(line)), "{said}");
+        assert_modes(&tree, 0o555);
+    }
+    let said = succeeds(&mut install_ovn(&tree));
+    for other in OTHERS {
+        let line = format!(
+            "{} does the same as ovn: not executable any more\n",
+            shown(other)
+        );
+        assert!(said.contains(&line), "{said}");
+    }
+    assert_modes(&tree, 0o444);
+    let said = succeeds(&mut install_ovn(&tree));
+    assert!(said.starts_with("nothing to change: all "), "{said}");
+    // Their package is updated, and has another mode for one of them.
+    put_other(&tree, OTHERS[0], "#!/usr/bin/python3\n# newer\n");
+    set_mode(&tree, OTHERS[0], 0o554);
+    succeeds(&mut install_ovn(&tree));
+    assert_modes(&tree, 0o444);
+    // Of another hook nothing changes.
+    succeeds(&mut tree.tool("install", &["--hook", "macbind"]));
+    succeeds(&mut tree.tool("uninstall", &["--hook", "macbind"]));
+    assert_modes(&tree, 0o444);
+    let said = succeeds(&mut tree.tool("uninstall", &["--hook", "ovn"]));
+    for other in OTHERS {
+        let line = format!("{} is executable again\n", shown(other));
+        assert!(said.contains(&line), "{said}");
+    }
+    let mode = fs::metadata(tree.at(OTHERS[0])).unwrap().mode() & 0o7777;
+    assert_eq!(mode, 0o554);
+    let text = fs::read_to_string(tree.at(OTHERS[0])).unwrap();
+    assert_eq!(text, "#!/usr/bin/python3\n# newer\n");
+    put_other(&tree, OTHERS[0], "#!/usr/bin/python3\n");
+    succeeds(&mut tree.uninstall());
+    let after = tree.contents();
+    assert_eq!(after, before, "{:?}", differing(&after, &before));
+}
+
+#[test]
+fn x_bits_that_somebody_else_has_taken_stay_away() {
+    let tree = with_others();
+    set_mode(&tree, OTHERS[1], 0o444);
+    let before = tree.contents();
+    succeeds(&mut install_ovn(&tree));
+    assert_modes(&tree, 0o444);
+    // Nor does anybody get back what was given back by its package.
+    put_other(&tree, OTHERS[2], "#!/usr/bin/python3\n");
+    fs::remove_file(tree.at(OTHERS[0])).unwrap();
+    let said = succeeds(&mut tree.uninstall());
+    assert!(!said.contains("is executable again"), "{said}");
+    put_other(&tree, OTHERS[0], "#!/usr/bin/python3\n");
+    let after = tree.contents();
+    assert_eq!(after, before, "{:?}", differing(&after, &before));
+}
+
+/// An earlier release had the names of the other package, and put its hooks aside.
+#[test]
+fn hooks_that_an_earlier_release_has_put_aside_are_back_and_silent() {
+    let tree = with_others();
+    let before = tree.contents();
+    let kept = |other: &str| {
+        let place = other.strip_prefix("usr/libexec/vdsm/hooks/").unwrap();
+        tree.at("var/lib/vdsm-hooks/replaced").join(place)
+    };
+    for other in OTHERS {
+        fs::create_dir_all(kept(other).parent().unwrap()).unwrap();
+        fs::rename(tree.at(other), kept(other)).unwrap();
+    }
+    fs::copy(program("ovn"), tree.at(OTHERS[0])).unwrap();
+    for other in &OTHERS[1..] {
+        symlink(
+            "../before_device_create/10_ovirt_provider_ovn_hook",
+            tree.at(other),
+        )
+        .unwrap();
+    }
+    let state = tree.at("var/lib/vdsm-hooks");
+    let list = OTHERS.map(|other| format!("ovn\t{other}\n")).concat();
+    fs::write(state.join("files"), list).unwrap();
+    let made = "var/lib/vdsm-hooks\nvar/lib/vdsm-hooks/replaced\n".to_owned();
+    let made = OTHERS.iter().fold(made, |made, other| {
+        let event = kept(other);
+        let event = event.parent().unwrap().strip_prefix(tree.0.path());
+        format!("{made}{}\n", event.unwrap().display())
+    });
+    fs::write(state.join("directories"), made).unwrap();
+
+    succeeds(&mut tree.tool("install", &["--hook", "ovn"]));
+    assert_modes(&tree, 0o444);
+    for (other, name) in OTHERS.iter().zip(["10_ovn", "10_ovn", "50_ovn"]) {
+        assert!(!kept(other).exists(), "{other}");
+        assert!(tree.at(other).with_file_name(name).exists(), "{other}");
+        let text = fs::read_to_string(tree.at(other)).unwrap();
+        assert_eq!(text, "#!/usr/bin/python3\n", "{other}");
+    }
+    succeeds(&mut tree.uninstall());
+    let after = tree.contents();
+    assert_eq!(after, before, "{:?}", differing(&after, &before));
+}
+
 /// Installed by another release: one file has another text, and one is at another event.
 fn outdated() -> Tree {
     let tree = installed();
@@ -270,10 +429,12 @@ fn what_fails_changes_nothing() {
         return not_run("what_fails_changes_nothing", reason);
     }
     type Case = (&'static str, fn() -> Tree, fn(&Tree) -> Command);
-    let cases: [Case; 3] = [
+    let cases: [Case; 5] = [
         ("install", Tree::new, Tree::install),
         ("update", outdated, Tree::install),
         ("uninstall", installed, Tree::uninstall),
+        ("silence", with_others, install_ovn),
+        ("give back", with_silent_others, Tree::uninstall),
     ];
     for (name, tree, command) in cases {
         let fresh = tree();
@@ -488,7 +649,7 @@ fn links_of_others_are_not_followed() {
 
 #[test]
 fn what_is_no_list_of_ours_is_an_error_and_keeps_nobody_waiting() {
-    for list in ["files", "directories", "unfinished"] {
+    for list in ["files", "directories", "silenced", "unfinished"] {
         let tree = Tree::new();
         let path = tree.at("var/lib/vdsm-hooks").join(list);
         fs::create_dir(path.parent().unwrap()).unwrap();

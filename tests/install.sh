@@ -115,7 +115,7 @@ check 'says how much it did' says 'files installed, 0 updated, 0 replaced'
 complete() {
     while IFS=$tab read -r hook kind path mode file; do
         case "$kind" in
-        package) ;;
+        package | silenced) ;;
         program | helper | daemon) cmp -s "$root$path" "$programs/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
         link) cmp -s "$root$path" "$programs/$hook" || return 1 ;;
         file) head -n -1 "$root$path" | cmp -s - "$project/hooks/$hook/$file" && mode_is "${mode#0}" "$root$path" || return 1 ;;
@@ -557,14 +557,41 @@ real_root() {
         [ -x "$view/usr/libexec/vdsm/hooks/before_vm_start/50_macbind" ] && [ -x "$view/usr/bin/vdsm-hooks" ] || exit 2
         run | grep "nothing to change: all [0-9]* files are in place$" || exit 3
         [ ! -e "$view/told" ] || exit 8
+        # A file that cannot be taken away: the service that was stopped is there again.
+        rules=$view/etc/sudoers.d/50_vdsm_hooks_macbind
+        mount --bind "$rules" "$rules" || exit 77
+        run --uninstall && exit 12
+        umount "$rules"
+        for words in "is-enabled --quiet" "is-active --quiet" "disable --now" enable start; do
+            told "systemctl $words vdsm-checkips.service" || exit 12
+        done
+        [ -x "$view/usr/libexec/vdsm/hooks/checkipsd" ] || exit 12
+        rm "$view/told"
         run --uninstall || exit 4
         told "systemctl disable --now vdsm-checkips.service" && told "systemctl daemon-reload" || exit 9
+        ! told "systemctl enable vdsm-checkips.service" && ! told "systemctl start vdsm-checkips.service" || exit 9
         [ ! -e "$view/usr/bin/vdsm-hooks" ] && [ ! -e "$view/usr/libexec/vdsm/hooks/before_vm_start" ] &&
             [ ! -e "$view/usr/libexec/vdsm-hooks" ] || exit 5
         # Our own packages are left alone.
-        printf "#!/bin/sh\n[ \$3 = vdsm-hooks-macbind ]\n" >"$view/usr/local/bin/rpm"
+        cat >"$view/usr/local/bin/rpm" <<END
+#!/bin/sh
+echo asked >>/asked
+[ "\$1 \$2 \$3" = "-q --queryformat %{NAME}\\\\n" ] || exit 1
+shift 3
+status=0
+for package; do
+    case \$package in
+    vdsm-hooks-macbind) echo "\$package" ;;
+    *) echo "package \$package is not installed" && status=\$((status + 1)) ;;
+    esac
+done
+exit \$status
+END
         chmod 755 "$view/usr/local/bin/rpm"
         run --hook macbind && exit 6
+        [ "$(wc -l <"$view/asked")" = 1 ] || exit 13
+        run && exit 6
+        [ "$(wc -l <"$view/asked")" = 2 ] || exit 13
         run --hook cpuflags || exit 7
         # What is installed is all that it takes to remove it.
         rm "$view/usr/local/bin/rpm"

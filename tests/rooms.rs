@@ -28,10 +28,10 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// A module's place: `host/files`.
-type Module = String;
+pub(crate) type Module = String;
 
 /// The library's files, without its programs, and what is in them before their tests.
-fn modules() -> BTreeMap<Module, String> {
+pub(crate) fn modules() -> BTreeMap<Module, String> {
     let mut found = BTreeMap::new();
     collect(&root().join("src"), "", &mut found);
     found
@@ -85,7 +85,7 @@ fn paths(tree: &str, before: &str, found: &mut Vec<String>) {
 }
 
 /// What a module imports, as paths from the library's root.
-fn imports(module: &str, code: &str) -> Vec<String> {
+pub(crate) fn imports(module: &str, code: &str) -> Vec<String> {
     let parent = module.rsplit_once('/').map_or("", |(parent, _)| parent);
     let mut found = Vec::new();
     for line in code.split(';') {
@@ -124,7 +124,7 @@ fn imports(module: &str, code: &str) -> Vec<String> {
 }
 
 /// For each module the others that it imports from.
-fn imported() -> BTreeMap<Module, BTreeSet<Module>> {
+pub(crate) fn imported() -> BTreeMap<Module, BTreeSet<Module>> {
     let modules = modules();
     let module_of = |path: &str| {
         let mut path = path.trim_matches('/');

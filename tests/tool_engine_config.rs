@@ -55,8 +55,14 @@ impl Engine {
             .collect()
     }
 
-    /// The lists that the text sets, and nothing else but a restart after them.
+    /// The lists that the text makes, on an engine that had none, and nothing else but a restart after
+    /// them.
     fn lists(&self, text: &str) -> Vec<(String, String)> {
+        self.after(text, &[])
+    }
+
+    /// What an engine has after the text, that had `now`.
+    fn after(&self, text: &str, now: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut calls = self.paste(text);
         calls.retain(|call| call[1] != "-g");
         assert_eq!(
@@ -64,14 +70,45 @@ impl Engine {
             ["systemctl", "restart", "ovirt-engine"],
             "{text}"
         );
-        let settings = calls.iter().map(|call| {
-            assert_eq!(call[..2], ["engine-config", "-s"], "{text}");
+        let now = now.iter();
+        let mut lists: Vec<_> = now
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        for call in &calls {
+            assert_eq!(call[0], "engine-config", "{text}");
             assert_eq!(call[3..], ["--cver=4.7"], "{text}");
             let (key, value) = call[2].split_once('=').unwrap();
-            (key.to_owned(), value.to_owned())
-        });
-        settings.collect()
+            let at = lists.iter().position(|(name, _)| name == key);
+            let at = at.unwrap_or_else(|| {
+                lists.push((key.to_owned(), String::new()));
+                lists.len() - 1
+            });
+            lists[at].1 = match call[1].as_str() {
+                "-s" => value.to_owned(),
+                "-m" if key == VM_KEY => merged(value, &lists[at].1),
+                other => panic!("{other} {key} in\n{text}"),
+            };
+        }
+        lists
     }
+}
+
+/// What `engine-config -m` makes of a list (ovirt-engine 4.5
+/// …/core/config/EngineConfigLogic.java: mergedValues).
+fn merged(added: &str, now: &str) -> String {
+    if now.trim().is_empty() {
+        return added.to_owned();
+    }
+    let mut list = now.trim().to_owned();
+    for one in added.split_terminator(';') {
+        if !list.split_terminator(';').any(|there| there == one) {
+            if !list.ends_with(';') {
+                list.push(';');
+            }
+            list += one;
+        }
+    }
+    list
 }
 
 /// The commands that put the old lists back.
@@ -237,6 +274,156 @@ fn what_is_no_list_is_refused_with_its_place() {
     // The same twice is no contradiction.
     let same = vm("a=b") + "\n" + &vm("a=b");
     assert_eq!(engine_config(&["cpuflags", "--current", &same]).status(), 0);
+}
+
+#[test]
+fn without_a_list_what_can_be_added_is_added() {
+    let engine = Engine::new();
+    let text = engine_config(&["diskunmap"]).stdout();
+    assert_eq!(
+        text,
+        "\
+# UserDefinedVMProperties, level 4.7: -m adds to the list that is there. Where that has one
+# of these properties with another regular expression, both are in it then, and
+# the engine takes the new one. With --current that is seen before; without, keep
+# what the first command shows, to go back.
+engine-config -g UserDefinedVMProperties
+engine-config -m 'UserDefinedVMProperties=diskunmap=^(off|on)$' --cver=4.7
+systemctl restart ovirt-engine
+"
+    );
+    for (now, after) in [
+        ("", "diskunmap=^(off|on)$"),
+        ("memory=^[0-9]+$", "memory=^[0-9]+$;diskunmap=^(off|on)$"),
+        ("diskunmap=^(off|on)$;", "diskunmap=^(off|on)$;"),
+        // As the comment says.
+        (
+            "diskunmap=^.*$;a=b",
+            "diskunmap=^.*$;a=b;diskunmap=^(off|on)$",
+        ),
+    ] {
+        let expected = [(VM_KEY.to_owned(), after.to_owned())];
+        assert_eq!(engine.after(&text, &[(VM_KEY, now)]), expected, "{now}");
+    }
+    // The list of devices can only be replaced.
+    let text = engine_config(&["macspoof"]).stdout();
+    let after = engine.after(&text, &[(VM_KEY, "a=b"), (DEVICE_KEY, SECURITY_GROUPS)]);
+    let devices = "{type=interface;prop={ifacemacspoof=^(true|false)$}}";
+    let expected = [
+        (VM_KEY, "a=b;macspoof=^(true|false)$"),
+        (DEVICE_KEY, devices),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(after, expected);
+    let warning = "# The engine's own SecurityGroups is in this list.";
+    assert!(text.lines().any(|line| line == warning), "{text}");
+}
+
+#[test]
+fn what_a_hook_needed_is_dropped_and_nothing_else() {
+    let engine = Engine::new();
+    let vm = "a=b;macspoof=^.*$;cpuflags=^x$;c=d";
+    let inside = SECURITY_GROUPS.strip_suffix("}}").unwrap();
+    let devices = format!("{inside};ifacemacspoof=^(true|false)$}}}}");
+    let current = format!("{VM_KEY}={vm}\n{DEVICE_KEY}={devices}");
+    let ended = engine_config(&["--drop", "macspoof", "--current", &current]);
+    assert_eq!((ended.status(), ended.stderr()), (0, String::new()));
+    let text = ended.stdout();
+    let owned =
+        |lists: [(&str, &str); 2]| lists.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let without = owned([
+        (VM_KEY, "a=b;cpuflags=^x$;c=d"),
+        (DEVICE_KEY, SECURITY_GROUPS),
+    ]);
+    assert_eq!(engine.lists(&text), without);
+    for line in [
+        "# UserDefinedVMProperties, level 4.7: without macspoof",
+        "# CustomDeviceProperties, level 4.7: without ifacemacspoof",
+        "# VMs that have such a property start without it, and the engine does not say so.",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    let old = owned([(VM_KEY, vm), (DEVICE_KEY, &devices)]);
+    assert_eq!(engine.lists(&way_back(&text)), old);
+
+    // One comes and one goes, in one list.
+    let call = ["diskunmap", "--drop", "cpuflags", "--current", &current];
+    let text = engine_config(&call).stdout();
+    let list = "a=b;macspoof=^.*$;c=d;diskunmap=^(off|on)$";
+    assert_eq!(engine.lists(&text), [(VM_KEY.to_owned(), list.to_owned())]);
+    let line = "# UserDefinedVMProperties, level 4.7: without cpuflags, new diskunmap";
+    assert!(text.lines().any(|found| found == line), "{text}");
+
+    // What is not there need not go.
+    let ended = engine_config(&["--drop", "diskunmap", "--current", &current]);
+    assert_eq!(
+        ended.stdout(),
+        "# UserDefinedVMProperties, level 4.7: nothing to change\n"
+    );
+
+    engine_config(&["--drop", "cpuflags"]).fails_with("--drop: what the engine has is not known");
+    engine_config(&["cpuflags", "--drop", "cpuflags", "--current", &current])
+        .fails_with("cpuflags: to be defined and dropped");
+    engine_config(&["--drop", "nonsense", "--current", &current]).fails_with("nonsense");
+}
+
+#[test]
+fn all_that_the_suite_has_added_is_dropped_again() {
+    let engine = Engine::new();
+    let foreign = [
+        (VM_KEY, "a=b;c=d"),
+        (DEVICE_KEY, SECURITY_GROUPS),
+        (NETWORK_KEY, "n=^x$"),
+    ];
+    let lines = |lists: &[(String, String)]| {
+        let lines = lists
+            .iter()
+            .map(|(key, value)| format!("{key}: {value} version: 4.7\n"));
+        lines.collect::<String>()
+    };
+    let foreign = foreign.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let added = engine.lists(&engine_config(&["--current", &lines(&foreign)]).stdout());
+    assert!(
+        added.iter().all(|list| !foreign.contains(list)),
+        "{added:?}"
+    );
+    let hooks = support::hooks();
+    let mut call = Vec::new();
+    for hook in &hooks {
+        call.extend(["--drop", hook.name.as_str()]);
+    }
+    let current = lines(&added);
+    call.extend(["--current", current.as_str()]);
+    let dropped = engine_config(&call);
+    assert_eq!((dropped.status(), dropped.stderr()), (0, String::new()));
+    let dropped = engine.lists(&dropped.stdout());
+    for list in &dropped {
+        assert!(foreign.contains(list), "{list:?}");
+    }
+    assert_eq!(dropped.len(), added.len());
+}
+
+#[test]
+fn what_comes_beside_the_lists_is_passed_over_and_named() {
+    let list = format!("{VM_KEY}: a=b version: 4.7");
+    let expected = engine_config(&["diskunmap", "--current", &list]);
+    let noise = format!(
+        "Picked up JAVA_TOOL_OPTIONS: -Dcom.redhat.fips=false\n\
+         VdcVersion: 4.5.6 version: general\n{list}\n"
+    );
+    let ended = engine_config(&["diskunmap", "--current", &noise]);
+    assert_eq!(ended.stdout(), expected.stdout());
+    assert_eq!(
+        ended.stderr(),
+        "vdsm-hooks: --current: line 1 is passed over: \
+         \"Picked up JAVA_TOOL_OPTIONS: -Dcom.redhat.fips=false\"\n\
+         vdsm-hooks: --current: a line of another key is passed over\n"
+    );
+    let alone = "Picked up JAVA_TOOL_OPTIONS: -Dcom.redhat.fips=false\n";
+    engine_config(&["diskunmap", "--current", alone]).fails_with("--current: no list in it");
+    // What '-g KEY --cver=4.7' prints is of no key.
+    let value = "a=b";
+    engine_config(&["diskunmap", "--current", value]).fails_with("prints without --cver");
 }
 
 proptest! {

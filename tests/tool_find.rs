@@ -19,7 +19,12 @@ fn files_has_one_line_per_package_and_installed_file() {
     for hook in support::hooks() {
         let start = format!("{}\t", hook.name);
         let found = all.lines().filter(|line| line.starts_with(&start)).count();
-        let files = hook.events.len() + hook.helpers.len() + hook.daemons.len() + hook.files.len();
+        let silenced = hook.silences.map_or(0, |other| other.places.len());
+        let files = hook.events.len()
+            + hook.helpers.len()
+            + hook.daemons.len()
+            + hook.files.len()
+            + silenced;
         assert_eq!(found, 1 + files, "{}", hook.name);
         count += found;
     }
@@ -60,6 +65,197 @@ fn show_gives_the_engines_command_lines() {
 }
 
 #[test]
+fn hooks_are_found_by_all_their_names() {
+    let page = tool(&["show", "macspoof"]).stdout();
+    for (name, head) in [
+        (
+            "ifacemacspoof",
+            "ifacemacspoof is a property of macspoof.\n\n",
+        ),
+        ("50_macspoof", "50_macspoof is a file of macspoof.\n\n"),
+        (
+            "before_nic_hotplug/50_macspoof",
+            "before_nic_hotplug/50_macspoof is a file of macspoof.\n\n",
+        ),
+        (
+            "vdsm-hook-macspoof",
+            "vdsm-hook-macspoof is the package of macspoof.\n\n",
+        ),
+        ("anti-spoofing", "anti-spoofing is said of macspoof.\n\n"),
+    ] {
+        assert_eq!(tool(&["show", name]).stdout(), format!("{head}{page}"));
+    }
+    let several = tool(&["show", "sap_agent"]).stdout();
+    assert_eq!(
+        several,
+        "sap_agent is a property of these hooks; 'vdsm-hooks show HOOK' explains one:\n  \
+         cpuflags  Adds features to the virtual CPU, or removes them\n  \
+         vhostmd   Gives a VM the metrics of its host that vhostmd publishes, for SAP's monitoring\n"
+    );
+    let numa = tool(&["show", "numaset"]).stdout();
+    let head = "numaset is today numa.\n\nnuma: Binds a VM's memory";
+    assert!(numa.starts_with(head), "{numa}");
+    let nested = tool(&["show", "nestedvt"]).stdout();
+    let none = "\nProperties\n  None: it acts on every VM of the host\n\n";
+    assert!(nested.contains(none), "{nested}");
+    // Other commands take what stands for one hook.
+    let files = tool(&["files", "macspoof"]).stdout();
+    assert_eq!(tool(&["files", "50_macspoof"]).stdout(), files);
+    assert_eq!(tool(&["files", "vdsm-hook-macspoof"]).stdout(), files);
+    tool(&["files", "sap_agent"]).fails_with("a property of cpuflags and vhostmd: name the hook");
+}
+
+#[test]
+fn misspelt_names_are_answered_with_what_was_meant() {
+    for (words, meant) in [
+        (&["show", "diskunma"][..], "did you mean diskunmap?"),
+        (&["show", "ifacemacspof"], "did you mean ifacemacspoof?"),
+        (
+            &["show", "before_vm_strat"],
+            "did you mean before_vm_start?",
+        ),
+        (&["show", "50_makspoof"], "did you mean 50_macspoof?"),
+        (&["files", "macspof"], "did you mean macspoof?"),
+        (&["engine-config", "macspof"], "did you mean macspoof?"),
+        (&["list", "macspof"], "did you mean macspoof?"),
+        (
+            &["uninstall", "--destdir", "/nowhere", "--hook", "cpuflagz"],
+            "did you mean cpuflags?",
+        ),
+        (&["list", "--instaled"], "--installed"),
+    ] {
+        let ended = tool(words);
+        assert_eq!(ended.status(), 64, "{words:?}");
+        let said = ended.stderr();
+        assert!(said.contains(meant), "{words:?}: {said}");
+        assert!(said.len() < 300, "{words:?}: {said}");
+    }
+    tool(&["show", "nonsense"]).fails_with("'vdsm-hooks list' names them");
+    tool(&["files", "after_vm_pause"]).fails_with("not a hook of this suite but an event");
+}
+
+#[test]
+fn show_explains_events() {
+    let text = tool(&["show", "before_nic_hotplug"]).stdout();
+    for line in [
+        "before_nic_hotplug: an event of VDSM",
+        "A hook gets        one device element, in the file that _hook_domxml names",
+        "Custom properties  those of the VM, and of the device or the event",
+        "A hook runs as     vdsm",
+        "Its failure        stops the operation",
+        "What it writes     is what VDSM goes on with",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    let files: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+    assert!(files.is_sorted() && files.len() > 5, "{text}");
+    assert!(
+        files.iter().any(|line| line.starts_with("  50_macspoof")),
+        "{text}"
+    );
+    let text = tool(&["show", "before_network_setup"]).stdout();
+    assert!(text.contains("A hook runs as     root\n"), "{text}");
+    let text = tool(&["show", "after_vm_pause"]).stdout();
+    assert!(
+        text.ends_with("\nNo hook of this suite is called there.\n"),
+        "{text}"
+    );
+}
+
+/// A host with hooks of all kinds.
+fn host() -> Host {
+    let host = Host::new();
+    host.suite("before_vm_start/50_cpuflags", "cpuflags");
+    host.suite("before_vm_start/50_macspoof", "macspoof");
+    host.shell("before_vm_start/50_numa", "exit 0");
+    host.shell("before_vm_start/70_site", "exit 0");
+    host.shell("before_vm_start/70_site~", "exit 0");
+    host.hook("before_vm_start/80_old", "#!/no/python\n");
+    host.shell("after_vm_start/50_private", "exit 0");
+    host.mode("after_vm_start/50_private", 0o700);
+    host.shell("after_network_setup/50_private", "exit 0");
+    host.mode("after_network_setup/50_private", 0o700);
+    host
+}
+
+#[test]
+fn the_list_begins_with_what_is_here() {
+    let host = host();
+    let text = host.tool("list", &[]).stdout();
+    let start = format!(
+        "In {}, not of this suite:\n\n\
+         EVENT/FILE                      VDSM      WHAT\n\
+         after_vm_start/50_private       skips it  not executable for user vdsm, as which VDSM runs it\n\
+         before_vm_start/70_site~        runs it   a script; probably not meant to run: a backup copy\n\
+         before_vm_start/80_old          runs it   a script; its interpreter /no/python is not on this host, or not for its user\n\
+         after_network_setup/50_private  runs it   a script\n\
+         before_vm_start/50_numa         runs it   a script, probably of vdsm-hook-numa; the suite's numa goes there\n\
+         before_vm_start/70_site         runs it   a script\n\
+         \n\
+         Hooks of this suite on this host:\n\n\
+         cpuflags  Adds features to the virtual CPU, or removes them\n    \
+         before_vm_start/50_cpuflags\n\
+         macspoof  Takes VDSM's anti-spoofing filter off a VM's NICs\n    \
+         before_vm_start/50_macspoof\n    \
+         before_device_create/50_macspoof  is missing\n",
+        host.path("hooks").display()
+    );
+    assert!(text.starts_with(&start), "{text}\nnot\n{start}");
+    let count = support::hooks().len();
+    let end = format!(
+        "\nHooks: 2 of this suite here, {} not here; 6 other files, of which VDSM runs 5, \
+         3 to be looked at: see 'vdsm-hooks doctor'.\n",
+        count - 2
+    );
+    assert!(text.ends_with(&end), "{text}");
+    let here = host.tool("list", &["--installed"]).stdout();
+    assert!(
+        here.starts_with(&start) && !here.contains("Not here"),
+        "{here}"
+    );
+    assert!(
+        here.contains("\nHooks: 2 of this suite here; 6 other files"),
+        "{here}"
+    );
+    let missing = host.tool("list", &["--missing"]).stdout();
+    assert!(
+        missing.starts_with("Not here, in place of today's VDSM's:\n"),
+        "{missing}"
+    );
+    assert!(
+        missing.ends_with(&format!("\nHooks: {} not here.\n", count - 2)),
+        "{missing}"
+    );
+}
+
+#[test]
+fn the_list_is_searched_by_words() {
+    let host = host();
+    let found = |words: &[&str]| host.tool("list", words).stdout();
+    let text = found(&["Discard"]);
+    let line = "diskunmap  Lets a guest give freed blocks back: discard for its SCSI and IDE disks";
+    assert!(text.lines().any(|found| found == line), "{text}");
+    assert!(
+        text.ends_with("\nHooks: 0 of this suite here, 1 not here; no other files.\n"),
+        "{text}"
+    );
+    for (words, name) in [
+        (&["hugepages_count"][..], "hugepages"),
+        (&["equivnets"], "allocate_net"),
+        (&["vdsm-hook-ethtool-options"], "ethtool_options"),
+        (&["numaset"], "numa"),
+        (&["after_disk_prepare"], "localdisk"),
+    ] {
+        let list = host.tool("list", &[words, &["--json"]].concat()).json();
+        assert_eq!(of_hooks(&list, "name"), [name], "{words:?}");
+    }
+    let text = found(&["site"]);
+    assert!(text.contains("before_vm_start/70_site~ "), "{text}");
+    host.tool("list", &["xyzzy"])
+        .fails_with("nothing here and no hook of this suite has xyzzy");
+}
+
+#[test]
 fn the_list_has_groups_and_says_what_came_instead() {
     let host = Host::new();
     let text = host.tool("list", &[]).stdout();
@@ -68,13 +264,14 @@ fn the_list_has_groups_and_says_what_came_instead() {
         found.unwrap_or_else(|| panic!("{wanted} in\n{text}"))
     };
     let lines = [
-        "Hooks in place of today's VDSM's:",
+        "Not here, in place of today's VDSM's:",
         "cpuflags ",
-        "Hooks that VDSM no longer has:",
+        "Not here, and VDSM no longer has them:",
         "macspoof ",
-        "  Not in VDSM after 4.30.53; instead: a vNIC profile without",
-        "Hooks that VDSM never had:",
+        "                     Not in VDSM after 4.30.53; instead: a vNIC profile without",
+        "Not here, and VDSM never had them:",
         "sdcheck ",
+        "Hooks: 0 of this suite here, ",
     ];
     assert!(lines.map(line).is_sorted(), "{text}");
 
@@ -103,7 +300,7 @@ fn every_dry_run_that_show_prints_can_be_typed() {
             .lines()
             .find(|line| line.starts_with("  vdsm-hooks run "))
             .unwrap();
-        let data = host.file("data.json", "{}");
+        let [_, data] = host.data(&hook.events[0].event);
         let command = line
             .replace("vdsm-hooks run", &format!("{TOOL} run --hooks-dir hooks"))
             .replace("--domain FILE", "--domain vm.xml")

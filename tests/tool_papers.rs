@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Help, manual pages and completion of the tool.
+//! Help and manual pages of the tool.
 
 use std::fs;
 use std::process::Command;
@@ -92,25 +92,4 @@ fn man_pages_are_proper() {
                 .contains("vdsm-hooks run before_vm_start --domain FILE")
         );
     }
-}
-
-#[test]
-fn completion_scripts_are_sound() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = tool(&["completion", shell]).stdout();
-        assert!(
-            ["hooks-dir", "completion", "engine-config", "cver"]
-                .iter()
-                .all(|word| script.contains(word)),
-            "{shell}"
-        );
-        if have(shell, "completion_scripts_are_sound") {
-            let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join("script");
-            fs::write(&file, &script).unwrap();
-            let check = end(Command::new(shell).arg("-n").arg(&file));
-            assert_eq!(check.status(), 0, "{shell}: {}", check.stderr());
-        }
-    }
-    assert_eq!(tool(&["completion", "tcsh"]).status(), 64);
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use vdsm_hooks::host::bridge;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::vdsm::network_choice;
-use vdsm_hooks::xml::{self, Document, Edits};
+use vdsm_hooks::xml::{self, Document, Edits, Node};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
 
 const PROPERTY: &str = "equivnets";
@@ -27,35 +27,32 @@ fn run() -> Result {
     let Some(value) = props::text(PROPERTY)? else {
         return Ok(());
     };
-    let pool: Vec<&str> = value.split_whitespace().collect();
-    if pool.is_empty() {
-        let problem = "the pool is empty, expected one or more bridge names";
-        return Err(props::wrong(PROPERTY, &value, problem));
-    }
-    let name = pick(&pool)?;
-    let mut moved = false;
+    let mut picked = None;
     hook::edit(|document, edits| {
-        moved = allocate(document, edits, &value, &pool, name)?;
+        picked = allocate(document, edits, &value)?;
         Ok(())
     })?;
-    if moved {
-        let text = format!("{PROPERTY}: picked {name:?} out of {}", pool.len());
+    if let Some((name, number)) = picked {
+        let text = format!("{PROPERTY}: picked {name:?} out of {number}");
         hook::report(env!("CARGO_BIN_NAME"), &text);
     }
     Ok(())
 }
 
-/// Whether the document is a vNIC with something to set.
-fn allocate(
+/// The name, and out of how many; none for a device that is no vNIC.
+fn allocate<'v>(
     document: &Document<'_>,
     edits: &mut Edits<'_>,
-    value: &str,
-    pool: &[&str],
-    name: &str,
-) -> Result<bool> {
+    value: &'v str,
+) -> Result<Option<(&'v str, usize)>> {
     let interface = document.root_element();
     if !xml::is(interface, "interface") {
-        return Ok(false);
+        return Ok(None);
+    }
+    let pool: Vec<&str> = value.split_whitespace().collect();
+    if pool.is_empty() {
+        let problem = "the pool is empty, expected one or more bridge names";
+        return Err(props::wrong(PROPERTY, value, problem));
     }
     let kind = xml::attr(interface, "type").unwrap_or_default();
     // The attribute of <source> has the name of the interface's type.
@@ -64,28 +61,27 @@ fn allocate(
             "{PROPERTY}: a vNIC of type {kind:?} cannot be moved to a bridge, expected bridge or network"
         )));
     }
-    for network in pool {
+    for network in &pool {
         check(network, kind)?;
     }
     network_choice::check_alone(PROPERTY, interface)
         .context(interface::label(interface))
         .map_err(|error| props::wrong(PROPERTY, value, error))?;
-    let sources: Vec<_> = interface
+    let sources = interface
         .descendants()
-        .filter(|node| xml::is(*node, "source"))
-        .collect();
-    if sources
-        .iter()
-        .any(|source| xml::attr(*source, kind).is_none())
-    {
+        .filter(|node| xml::is(*node, "source"));
+    let sources: Vec<_> = sources.collect();
+    let lacks_attribute = |source: &Node<'_, '_>| xml::attr(*source, kind).is_none();
+    if sources.is_empty() || sources.iter().any(lacks_attribute) {
         return Err(Error::new(format!(
             "{PROPERTY}: the vNIC's <source> has no attribute {kind:?}, so it cannot be moved"
         )));
     }
-    for source in &sources {
-        edits.set_attr(*source, kind, name);
+    let name = pick(&pool)?;
+    for source in sources {
+        edits.set_attr(source, kind, name);
     }
-    Ok(!sources.is_empty())
+    Ok(Some((name, pool.len())))
 }
 
 fn check(name: &str, kind: &str) -> Result {

@@ -14,6 +14,8 @@ use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "diskunmap";
+/// How many disks a message names.
+const MAX_SHOWN_DISKS: usize = 5;
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -35,10 +37,14 @@ fn run() -> Result {
 }
 
 fn discard(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
-    for disk in xml::devices(document, "disk") {
-        if !qualifies(disk) {
-            continue;
-        }
+    let disks = xml::devices(document, "disk");
+    let (chosen, others): (Vec<_>, Vec<_>) = disks.into_iter().partition(|disk| qualifies(*disk));
+    if chosen.is_empty() {
+        let others = others.into_iter().filter(|disk| is_disk(*disk));
+        let others = shown(&others.filter_map(bus).collect::<Vec<_>>());
+        log::warn!("{PROPERTY}: the VM has no SCSI or IDE disk{others}, nothing is changed");
+    }
+    for disk in chosen {
         match xml::child(disk, "driver") {
             Some(driver) => edits.set_attr(driver, "discard", "unmap"),
             None => edits.prepend(
@@ -53,6 +59,27 @@ fn discard(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
 }
 
 fn qualifies(disk: Node<'_, '_>) -> bool {
-    let bus = xml::child(disk, "target").and_then(|target| xml::attr(target, "bus"));
-    matches!(xml::attr(disk, "device"), Some("disk" | "lun")) && matches!(bus, Some("scsi" | "ide"))
+    is_disk(disk) && matches!(bus(disk), Some((_, "scsi" | "ide")))
+}
+
+fn is_disk(disk: Node<'_, '_>) -> bool {
+    matches!(xml::attr(disk, "device"), Some("disk" | "lun"))
+}
+
+/// The disk's name and its bus.
+fn bus<'a>(disk: Node<'a, '_>) -> Option<(&'a str, &'a str)> {
+    let target = xml::child(disk, "target")?;
+    Some((xml::attr(target, "dev")?, xml::attr(target, "bus")?))
+}
+
+/// The disks that the VM has instead, for the message.
+fn shown(disks: &[(&str, &str)]) -> String {
+    let first = disks.iter().take(MAX_SHOWN_DISKS);
+    let first: String = first
+        .map(|(name, bus)| format!(", {name} is {bus}"))
+        .collect();
+    match disks.len().saturating_sub(MAX_SHOWN_DISKS) {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
 }

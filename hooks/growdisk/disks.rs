@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use roxmltree::Node;
 
-use vdsm_hooks::image::grow::{Choice, Format, Image};
+use vdsm_hooks::Error;
+use vdsm_hooks::image::grow::{self, Choice, Failure, Format, Image};
 use vdsm_hooks::storage::{Roots, volume_id};
 use vdsm_hooks::xml::{self, Document};
-use vdsm_hooks::{Error, Result};
 
 use crate::request::Request;
 
@@ -18,12 +18,29 @@ pub(crate) struct Chosen<'r> {
     /// Its target name.
     pub(crate) name: String,
     /// Its image, or why it is left alone.
-    pub(crate) image: Result<Image>,
+    pub(crate) image: std::result::Result<Image, LeftAlone>,
     pub(crate) choice: Choice<'r>,
 }
 
-/// The chosen disks in the order of the document, those that it does not have first. With `auto` what
-/// may not be grown is passed over.
+/// Why a disk is left alone.
+pub(crate) struct LeftAlone {
+    reason: String,
+    /// The volume that it is nevertheless, and its id.
+    volume: Option<(PathBuf, String)>,
+}
+
+impl LeftAlone {
+    /// What that means for the start: a growth that was cut off has to be finished.
+    pub(crate) fn failure(&self) -> Failure {
+        let reason = Error::new(&*self.reason);
+        match &self.volume {
+            Some((path, id)) => grow::left_alone(path, id, reason),
+            None => Failure::Before(reason),
+        }
+    }
+}
+
+/// The chosen disks in the order of the document, those that it does not have first; with `auto` all.
 pub(crate) fn chosen<'r>(
     document: &Document<'_>,
     request: &'r Request<'_>,
@@ -34,15 +51,12 @@ pub(crate) fn chosen<'r>(
         disks.map(|disk| (target(disk).unwrap_or_default(), disk))
     };
     let Some(wanted) = &request.disks else {
-        let eligible = disks().filter_map(|(name, disk)| {
-            let image = image(disk, roots).ok()?;
-            Some(Chosen {
-                name: name.to_owned(),
-                image: Ok(image),
-                choice: Choice::default(),
-            })
+        let all = disks().map(|(name, disk)| Chosen {
+            name: name.to_owned(),
+            image: image(disk, roots),
+            choice: Choice::default(),
         });
-        return eligible.collect();
+        return all.collect();
     };
     let missing = wanted
         .iter()
@@ -50,8 +64,14 @@ pub(crate) fn chosen<'r>(
     let mut chosen: Vec<Chosen<'_>> = missing
         .map(|one| Chosen {
             name: one.target.to_owned(),
-            image: Err(Error::new("the VM has no such disk")),
-            choice: Choice::default(),
+            image: Err(LeftAlone {
+                reason: "the VM has no such disk".to_owned(),
+                volume: None,
+            }),
+            choice: Choice {
+                volume: one.volume,
+                is_named: true,
+            },
         })
         .collect();
     for (name, disk) in disks() {
@@ -74,8 +94,37 @@ fn target<'a>(disk: Node<'a, '_>) -> Option<&'a str> {
 }
 
 /// The image of a disk, if it may be grown.
-fn image(disk: Node<'_, '_>, roots: &Roots) -> Result<Image> {
-    let refused = |reason: String| Err(Error::new(reason));
+fn image(disk: Node<'_, '_>, roots: &Roots) -> std::result::Result<Image, LeftAlone> {
+    let volume = volume(disk, roots);
+    let format = match (format(disk), &volume) {
+        (Err(reason), _) => Err(reason),
+        (Ok(_), None) => Err("not a volume of a file or block storage domain".to_owned()),
+        (Ok(format), Some(_)) => Ok(format),
+    };
+    match (format, volume) {
+        (Ok(format), Some((path, id))) => Ok(Image { path, format, id }),
+        (reason, volume) => Err(LeftAlone {
+            reason: reason.err().unwrap_or_default(),
+            volume,
+        }),
+    }
+}
+
+/// The path and the id of the volume that a disk is.
+fn volume(disk: Node<'_, '_>, roots: &Roots) -> Option<(PathBuf, String)> {
+    let source = xml::child(disk, "source")?;
+    let path = match xml::attr(disk, "type")? {
+        "file" => xml::attr(source, "file")?,
+        "block" => xml::attr(source, "dev")?,
+        _ => return None,
+    };
+    let id = volume_id(path, roots)?;
+    Some((PathBuf::from(path), id.to_owned()))
+}
+
+/// The format of a disk, or why it may not be grown.
+fn format(disk: Node<'_, '_>) -> std::result::Result<Format, String> {
+    let refused = |reason: String| Err(reason);
     match xml::attr(disk, "device") {
         Some("disk") => {}
         Some(other) => return refused(format!("it is a {other}, expected a disk")),
@@ -97,23 +146,9 @@ fn image(disk: Node<'_, '_>, roots: &Roots) -> Result<Image> {
             return refused(format!("the disk has <{mark}/>"));
         }
     }
-    let kind = xml::attr(disk, "type").unwrap_or_default();
-    let path = source.and_then(|source| match kind {
-        "file" => xml::attr(source, "file"),
-        "block" => xml::attr(source, "dev"),
-        _ => None,
-    });
-    let Some((path, id)) = path.and_then(|path| Some((path, volume_id(path, roots)?))) else {
-        return refused("not a volume of a file or block storage domain".to_owned());
-    };
     let format = xml::child(disk, "driver").and_then(|driver| xml::attr(driver, "type"));
-    let Some(known) = format.and_then(Format::named) else {
+    format.and_then(Format::named).ok_or_else(|| {
         let format = format.unwrap_or("not said");
-        return refused(format!("its format is {format}, expected raw or qcow2"));
-    };
-    Ok(Image {
-        path: PathBuf::from(path),
-        format: known,
-        id: id.to_owned(),
+        format!("its format is {format}, expected raw or qcow2")
     })
 }

@@ -24,7 +24,7 @@ use vdsm_hooks::vdsm::start;
 use vdsm_hooks::xml::Document;
 use vdsm_hooks::{Error, Result, hook, program, props};
 
-use disks::Chosen;
+use disks::{Chosen, LeftAlone};
 use request::Request;
 
 mod disks;
@@ -73,12 +73,13 @@ fn grow_disks(document: &Document<'_>, request: &Request<'_>) -> Result {
 fn grow_disk(disk: &Chosen<'_>, settings: Result<&Settings>, must: bool) -> Result {
     let name = &disk.name;
     let grow = || {
-        let image = disk.image.as_ref();
-        let image = image.map_err(|error| Failure::Before(Error::new(error.to_string())))?;
+        let image = disk.image.as_ref().map_err(LeftAlone::failure)?;
+        let settings = settings.map_err(|error| grow::left_alone(&image.path, &image.id, error));
         let job = Job {
             image,
             choice: disk.choice,
-            settings: settings.map_err(Failure::Before)?,
+            settings: settings?,
+            remembers: true,
             progress: &|_| (),
         };
         job.grow()
@@ -96,6 +97,8 @@ fn grow_disk(disk: &Chosen<'_>, settings: Result<&Settings>, must: bool) -> Resu
             Ok(())
         }
         Ok(_) => Ok(()),
+        // What may not be grown was not asked for by its name.
+        Err(Failure::Before(_)) if disk.image.is_err() && !disk.choice.is_named => Ok(()),
         Err(Failure::Before(error)) if must => {
             Err(Error::new(format!("{name}: {error}; not grown")))
         }

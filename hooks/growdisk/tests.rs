@@ -16,9 +16,9 @@ use crate::support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -41,7 +41,7 @@ use support::{VM_ID, not_run, private_host};
 const BEFORE: u64 = 400;
 
 /// Types of partitions, as `guests::Layout` has them: BIOS boot, EFI, LVM, Windows recovery.
-static LAYOUTS: [Layout; 35] = [
+static LAYOUTS: [Layout; 39] = [
     (
         "gpt-ext4",
         BEFORE,
@@ -213,6 +213,35 @@ static LAYOUTS: [Layout; 35] = [
         "mkfs ext4 @1",
         "",
     ),
+    // What sleeps in the first partition of these, and the tables of the others: see `spoil`.
+    (
+        "suspended",
+        80,
+        "gpt\nx1 : start=2048, size=40960\nx2 : start=43008, size=120799",
+        "mkswap @1\nmkfs ext4 @2",
+        "",
+    ),
+    (
+        "windows-beside",
+        80,
+        "dos\nx1 : start=2048, size=40960, type=7\nx2 : start=43008, size=120832, type=83",
+        "mkfs ntfs @1\nmkfs ext4 @2\nmount @1 /\nfill-pattern hibr 8192 /hiberfil.sys\numount /",
+        "",
+    ),
+    (
+        "hybrid",
+        80,
+        "gpt\nx1 : start=2048, size=161759",
+        "mkfs ext4 @1",
+        "",
+    ),
+    (
+        "lost-gpt",
+        80,
+        "gpt\nx1 : start=2048, size=161759",
+        "mkfs ext4 @1",
+        "",
+    ),
     ("blank", 40, "", "", ""),
     (
         "small-xfs",
@@ -253,8 +282,21 @@ fn images() -> Result<PathBuf, String> {
     guests::images([growing, refused], CRASH, spoil)
 }
 
-/// What the appliance does not do to partitions: one is damaged, one is encrypted.
+/// What the appliance does not do to partitions and tables: one is damaged, one is encrypted, and so on.
 fn spoil(directory: &Path) {
+    let write = |name: &str, bytes: &[u8], at: u64| {
+        let image = File::options().write(true).open(directory.join(name));
+        image.unwrap().write_all_at(bytes, at).unwrap();
+    };
+    // What the kernel writes over a swap area's mark (Linux, kernel/power/swap.c: HIBERNATE_SIG).
+    write("suspended", b"S1SUSPEND", MIB + 4086);
+    // The second entry of its MBR: the partition, once more, for who knows no GPT.
+    let mut entry = [0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0];
+    entry[12..].copy_from_slice(&161_759_u32.to_le_bytes());
+    write("hybrid", &entry, 446 + 16);
+    for at in [512, 80 * MIB - 512] {
+        write("lost-gpt", &[0; 8], at);
+    }
     let damage = ["-w", "-R", "sif <2> mode 0100644", "damaged?offset=65536"];
     run("debugfs", &damage, directory);
     run("truncate", &["-s", "16M", "encrypted"], directory);
@@ -446,7 +488,7 @@ static GROWING: [[&str; 7]; 14] = [
         "ext",
         "696",
     ],
-    ["xfs", "800", "tool --yes", "", "1", "xfs", "800"],
+    ["xfs", "800", "terminal", "", "1", "xfs", "800"],
     [
         "xfs-lvm",
         "800",
@@ -606,7 +648,20 @@ fn all_layouts_grow_and_then_have_nothing_to_grow() {
         } else {
             value
         };
-        assert_eq!(vm.start(value), (Some(0), String::new()), "{}", vm.case);
+        // The tool keeps no book of what it has seen: it is asked.
+        if !system_by_tool(&vm.case) {
+            assert_eq!(vm.start(value), (Some(0), String::new()), "{}", vm.case);
+        }
+        if vm.case == "15-more" {
+            // A copy in its place is another image.
+            let copied = vm.image().with_extension("copy");
+            copy(vm.image(), &copied, BEFORE + 15);
+            fs::rename(copied, vm.image()).unwrap();
+            vm.own();
+            let (status, said) = vm.start(value);
+            assert_eq!(status, Some(2), "{}: {said}", vm.case);
+            assert_refused(&said, "guestfish", &vm.case);
+        }
         assert_eq!(vm.calls().len(), calls);
         vm.put_stand_in();
     }
@@ -614,7 +669,8 @@ fn all_layouts_grow_and_then_have_nothing_to_grow() {
     // enlarged once more.
     let again: Vec<&Vm> = (vms.iter().filter(|vm| LOOKED_AT_AGAIN.contains(&&*vm.case))).collect();
     for vm in &again {
-        fs::remove_file(vm.seen()).unwrap();
+        let seen = fs::remove_file(vm.seen());
+        assert_eq!(seen.is_ok(), !system_by_tool(&vm.case), "{}", vm.case);
         if vm.case == "ntfs" {
             enlarge(vm.image(), 2400);
         }
@@ -654,6 +710,11 @@ fn all_layouts_grow_and_then_have_nothing_to_grow() {
     }
 }
 
+/// Whether the tool has grown it, not the hook.
+fn system_by_tool(case: &str) -> bool {
+    row(case).is_some_and(|row| row[2].starts_with("t"))
+}
+
 fn numbers(text: &str) -> Vec<usize> {
     text.split_whitespace()
         .map(|number| number.parse().unwrap())
@@ -674,6 +735,16 @@ fn first_start(vm: &Vm, before: &Before) {
         return;
     };
     let mut words = value.split(' ');
+    if *value == "terminal" {
+        let (status, said) = vm.tool_at_terminal(&[], b"y\n");
+        assert_eq!(status, Some(0), "{case}: {said}");
+        let (_, said) = said.split_once("[y/N] ").unwrap();
+        assert!(
+            said.contains("partition 1 (xfs): 0.4 -> 0.8 GiB in "),
+            "{said}"
+        );
+        return;
+    }
     if words.next() == Some("tool") {
         let arguments: Vec<&str> = words.collect();
         let output = vm.tool(&arguments);
@@ -724,7 +795,7 @@ fn assert_refused(said: &str, reason: &str, case: &str) {
 
 /// Disks that are refused: a name, the layout, the MiB to grow to, the property's value, and what the
 /// reason has. All of them are tried where a refusal stops the start, or where it does not.
-static REFUSED: [(&str, &str, u64, &str, &str); 20] = [
+static REFUSED: [(&str, &str, u64, &str, &str); 24] = [
     (
         "swap",
         "swap-last",
@@ -805,6 +876,22 @@ static REFUSED: [(&str, &str, u64, &str, &str); 20] = [
     ),
     ("efi", "efi-ext4", 160, "vda", "partition 1"),
     ("unknown", "blank", 80, "vda,must", ""),
+    (
+        "suspended",
+        "suspended",
+        160,
+        "vda,must",
+        "partition 1 (swsuspend) keeps a system that hibernates",
+    ),
+    (
+        "windows-beside",
+        "windows-beside",
+        160,
+        "vda",
+        "partition 1 (ntfs) keeps a system that hibernates",
+    ),
+    ("hybrid", "hybrid", 160, "auto,must", "a hybrid MBR"),
+    ("lost-gpt", "lost-gpt", 160, "vda", "partition table PMBR"),
 ];
 
 #[test]
@@ -824,6 +911,9 @@ fn all_refusals_keep_every_byte() {
     vms.push(new("--plan --json", "whole-ext4", 800));
     vms.push(new("--json", "recovery", 800));
     vms.push(new("--json nothing", "small-ext4", 80));
+    for (case, _) in TYPED {
+        vms.push(new(case, "small-ext4", 160));
+    }
     // Three more disks, of which two have too little room.
     let small = Tmpfs::new("3m");
     match &small {
@@ -861,6 +951,7 @@ fn all_refusals_keep_every_byte() {
             let (value, reason) = match refused {
                 Some((_, _, _, value, reason)) => (*value, *reason),
                 None if vm.case.contains("--") => return the_tool_answers(vm),
+                None if vm.case.starts_with("asked") => return the_tool_asks(vm),
                 None => ("vda", ""),
             };
             let (status, said) = vm.start(value);
@@ -940,6 +1031,22 @@ fn guestfish_gets_nothing_of_ours() {
     assert_eq!(call["mode"], 0o700, "{call}");
     assert_eq!(call["uid"], 36, "{call}");
     assert_eq!(call["leads_group"], true, "{call}");
+}
+
+/// What is typed when it is asked whether the steps are to be gone, where that is not wanted.
+const TYPED: [(&str, &[u8]); 2] = [("asked, no", b"\n"), ("asked, Control-C", b"\x03")];
+
+/// `vdsm-hooks grow-disk` at a terminal asks, and does nothing.
+fn the_tool_asks(vm: &Vm) {
+    let (_, typed) = TYPED.iter().find(|(case, _)| *case == vm.case).unwrap();
+    let (status, said) = vm.tool_at_terminal(&[], typed);
+    assert_eq!(status, Some(1), "{}: {said}", vm.case);
+    assert!(
+        said.contains("  resize2fs /dev/sda1"),
+        "{}: {said}",
+        vm.case
+    );
+    assert!(said.contains("nothing was done"), "{}: {said}", vm.case);
 }
 
 /// What `vdsm-hooks grow-disk` says of a disk that it only looks at.
@@ -1144,17 +1251,38 @@ fn killed_in_every_step_it_is_finished_by_the_next_run() {
     // The journal of a disk that was enlarged once more since.
     let stale = new("stale");
     enlarge(stale.image(), 1604);
-    let text = fs::read_to_string(vms[0].journal()).unwrap();
-    let text = text.replace(&vms[0].disks[0].volume, &stale.disks[0].volume);
-    fs::create_dir_all(stale.journal().parent().unwrap()).unwrap();
-    fs::write(stale.journal(), text).unwrap();
-    stale.own();
-    stale.share(json!({}));
-    vms.push(stale);
+    let journal = fs::read_to_string(vms[0].journal()).unwrap();
+    let give_journal = |vm: &Vm, identity: Option<&str>| {
+        let text = journal.replace(&vms[0].disks[0].volume, &vm.disks[0].volume);
+        let mut text: Value = serde_json::from_str(&text).unwrap();
+        if let Some(identity) = identity {
+            text["identity"] = json!(identity);
+        }
+        fs::create_dir_all(vm.journal().parent().unwrap()).unwrap();
+        fs::write(vm.journal(), text.to_string()).unwrap();
+        vm.own();
+        vm.share(json!({}));
+    };
+    // Of before there were identities.
+    give_journal(&stale, Some(""));
+    // A copy under the same id, of a time before the growth; what it was copied from waits.
+    let copied = new("copy");
+    give_journal(&copied, None);
+    // One that was enlarged since: its own growth would take the journal's place.
+    let larger = new("larger copy");
+    enlarge(larger.image(), 1604);
+    give_journal(&larger, None);
+    let before = sum(larger.image());
+    vms.extend([stale, copied, larger]);
     let all: Vec<&Vm> = vms.iter().collect();
     let look = |_: &Vm| look_at("/dev/cl/root", "ext");
     let answers = together(meeting.path(), &all, look, |vm| {
         let (status, said) = vm.start("vda,must");
+        if vm.case == "larger copy" {
+            assert_eq!(status, Some(2), "{}: {said}", vm.case);
+            assert_refused(&said, "a growth of another image under the id", &vm.case);
+            return;
+        }
         assert_eq!(status, Some(0), "{}: {said}", vm.case);
         // Another line says what became of the journal.
         let (first, rest) = said.split_once('\n').unwrap();
@@ -1166,8 +1294,18 @@ fn killed_in_every_step_it_is_finished_by_the_next_run() {
         assert_eq!(said.lines().count(), 2, "{}: {said}", vm.case);
         assert_says_grown(&line, "growdisk: vda: partition 2, cl/root (ext4): ");
     });
+    let larger = vms.pop().unwrap();
+    assert!(larger.journal().exists() && !larger.seen().exists());
+    assert_eq!(sum(larger.image()), before, "{}", larger.case);
     for vm in &vms {
-        assert!(!vm.journal().exists() && vm.seen().exists(), "{}", vm.case);
+        assert_eq!(vm.journal().exists(), vm.case == "copy", "{}", vm.case);
+        assert!(vm.seen().exists(), "{}", vm.case);
+        if vm.case == "copy" {
+            // It has nothing to do with that any more.
+            let calls = vm.calls().len();
+            assert_eq!(vm.start("vda,must"), (Some(0), String::new()));
+            assert_eq!(vm.calls().len(), calls);
+        }
         assert_eq!(vm.left_behind(), [""; 0], "{}", vm.case);
         assert_eq!(
             table(vm.image(), &[2]),
@@ -1530,6 +1668,18 @@ fn quick(case: &str, meeting: &Path) -> Vm {
     Vm::new(case, meeting, &[(&image, 8)])
 }
 
+/// Leaves the journal of a growth that was cut off.
+fn cut_off(vm: &Vm) {
+    fs::create_dir_all(vm.journal().parent().unwrap()).unwrap();
+    let journal = json!({
+        "format": "raw",
+        "size": 8 * MIB,
+        "steps": [{"op": "pvresize", "device": "/dev/sda"}],
+    });
+    fs::write(vm.journal(), journal.to_string()).unwrap();
+    vm.own();
+}
+
 /// Runs the hook where no disk may be opened; its status, and what it says.
 fn without_appliance(vm: &Vm, value: &str) -> (Option<i32>, String) {
     let before = sum(vm.image());
@@ -1683,6 +1833,15 @@ fn values_and_what_becomes_of_them() {
             assert_refused(&said, "/etc/vdsm-hooks/growdisk", text);
         }
     }
+    // A growth that was cut off is finished before the start, whatever is wrong with the file.
+    cut_off(&vm);
+    let (status, said) = without_appliance(&vm, "vda");
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("what was cut off is not finished: /etc/"),
+        "{said}"
+    );
+    fs::remove_file(vm.journal()).unwrap();
     vm.set_host_file(PATIENT);
     let mut command = vm.command_on("vda", "<domain><devices>");
     let output = command.output().unwrap();
@@ -1772,6 +1931,18 @@ fn disks_that_are_no_vms_own_are_left_alone() {
         }
     }
     assert!(vm.document().contains(file));
+    // One of which a growth was cut off is a volume all the same.
+    cut_off(&vm);
+    let document = vm.document().replace("</disk>", "<shareable/></disk>");
+    for value in ["vda", "auto"] {
+        let output = vm.command_on(value, &document).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{value}: {said}");
+        let reason = "what was cut off is not finished: the disk has <shareable/>";
+        assert!(said.contains(reason), "{value}: {said}");
+        assert_eq!(vm.calls(), [Value::Null; 0], "{value}");
+    }
+    fs::remove_file(vm.journal()).unwrap();
     // What `qemu-img info` tells.
     vm.convert();
     let directory = vm.image().parent().unwrap().to_owned();
@@ -1916,6 +2087,40 @@ fn the_tool_tells_what_it_cannot_do() {
         assert_eq!(output.status.code(), Some(expected), "{case}: {output:?}");
         assert!(!output.stderr.is_empty(), "{case}: {output:?}");
     }
+    // Root works as VDSM's user; whatever name the image has, it is the same image.
+    for (file, line) in [
+        ("passwd", "vdsm:x:36:36::/:/bin/false\n"),
+        ("group", "kvm:x:36:\n"),
+    ] {
+        fs::write(vm.at(&format!("/etc/{file}")), line).unwrap();
+    }
+    let output = vm.tool(&[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let calls = vm.calls();
+    assert_eq!(
+        (calls.len(), &calls[0]["uid"]),
+        (1, &json!(36)),
+        "{output:?}"
+    );
+    let link = vm.image().with_file_name("link");
+    std::os::unix::fs::symlink(vm.image().file_name().unwrap(), &link).unwrap();
+    cut_off(&vm);
+    let by_link = vm.disks[0].path.replace(&vm.disks[0].volume, "link");
+    let forgotten = vm.tool_on(&by_link, &["--forget"]);
+    assert_eq!(forgotten.status.code(), Some(0), "{forgotten:?}");
+    assert!(!vm.journal().exists(), "{forgotten:?}");
+    fs::remove_file(link).unwrap();
+    fs::write(vm.at("/.test/guestfish-calls"), "").unwrap();
+    // Who may not keep a journal is refused, and has lost nothing.
+    let journals = vm.at("/var/lib/vdsm/hooks/growdisk");
+    fs::set_permissions(&journals, Permissions::from_mode(0o700)).unwrap();
+    chown(&journals, Some(0), None).unwrap();
+    let output = vm.tool(&["--yes"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/var/lib/vdsm/hooks/growdisk: "), "{said}");
+    assert_eq!(vm.start("vda").0, Some(2));
+    vm.own();
     vm.remove_guestfish();
     let output = vm.tool(&[]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -1935,6 +2140,8 @@ fn the_tool_tells_what_it_cannot_do() {
 
 /// How often `killed_at_any_moment` kills; 100 by hand now and then.
 const KILLS: &str = "GROWDISK_KILLS";
+/// As many share the appliances of their second runs.
+const AT_ONCE: usize = 40;
 
 #[test]
 fn killed_at_any_moment_the_next_run_finishes() {
@@ -1943,49 +2150,70 @@ fn killed_at_any_moment_the_next_run_finishes() {
     let kills = std::env::var(KILLS).map_or(1, |number| number.parse().unwrap());
     let meeting = scratch();
     let numbers: Vec<usize> = (0..kills).collect();
-    two_at_a_time(&numbers, |number| {
-        let case = format!("kill {number}");
-        let vm = Vm::new(&case, meeting.path(), &[(&images.join("gpt-lvm"), 1600)]);
-        let before = sum(vm.image());
-        // Which call of guestfish, and when in it.
-        let nanoseconds = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .subsec_nanos();
-        let wait = f64::from(nanoseconds % 997) / 997.0 * 15.0;
-        let writes = nanoseconds % 5 > 0;
-        let case = format!("{case}: {wait:.1} s from the start, writes: {writes}");
-        vm.set_guestfish(json!({
-            "at": {"step": "add-drive", "writes": writes, "wait": wait, "act": "kill", "later": true},
-        }));
-        let (status, said) = vm.start("vda");
-        assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
-        match status {
-            Some(2) => assert!(vm.journal().exists(), "{case}: {said}"),
-            Some(0) if said.ends_with("; not grown\n") => {
-                assert!(!vm.journal().exists(), "{case}: {said}");
-                assert_eq!(sum(vm.image()), before, "{case}: {said}");
-            }
-            _ => assert_eq!(status, Some(0), "{case}: {said}"),
+    for numbers in numbers.chunks(AT_ONCE) {
+        let killed = Mutex::new(Vec::new());
+        two_at_a_time(numbers, |number| {
+            let case = format!("kill {number}");
+            let vm = Vm::new(&case, meeting.path(), &[(&images.join("gpt-lvm"), 1600)]);
+            kill_somewhere(&vm);
+            vm.share(json!({}));
+            killed.lock().unwrap().push(vm);
+        });
+        let killed = killed.into_inner().unwrap();
+        let all: Vec<&Vm> = killed.iter().collect();
+        together(meeting.path(), &all, |_| String::new(), finish);
+    }
+}
+
+/// Kills guestfish and its appliance at some moment of a growth, of which a line tells.
+fn kill_somewhere(vm: &Vm) {
+    let before = sum(vm.image());
+    // Which call of guestfish, and when in it.
+    let nanoseconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .subsec_nanos();
+    let longest = 2.0 * slowest_start().as_secs_f64();
+    let wait = f64::from(nanoseconds % 997) / 997.0 * longest;
+    let writes = nanoseconds % 5 > 0;
+    let case = format!("{}: {wait:.1} s from the start, writes: {writes}", vm.case);
+    vm.set_guestfish(json!({
+        "at": {"step": "add-drive", "writes": writes, "wait": wait, "act": "kill", "later": true},
+    }));
+    let (status, said) = vm.start("vda");
+    println!("{case}: {status:?} {}", said.trim());
+    assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
+    match status {
+        Some(2) => assert!(vm.journal().exists(), "{case}: {said}"),
+        Some(0) if said.ends_with("; not grown\n") => {
+            assert!(!vm.journal().exists(), "{case}: {said}");
+            assert_eq!(sum(vm.image()), before, "{case}: {said}");
         }
-        vm.set_guestfish(json!({}));
-        let (status, said) = vm.start("vda,must");
-        let why = said.contains("not grown") || said.contains("failed: ");
+        _ => assert_eq!(status, Some(0), "{case}: {said}"),
+    }
+}
+
+/// The next run of one that was killed.
+fn finish(vm: &Vm) {
+    let case = &vm.case;
+    let (status, said) = vm.start("vda,must");
+    let why = said.contains("not grown") || said.contains("failed: ");
+    assert!(
+        status == Some(0) || (status == Some(2) && why),
+        "{case}: {status:?} {said}"
+    );
+    assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
+    if status == Some(0) {
+        let path = vm.image().to_str().unwrap();
+        let table = run("sfdisk", &["-d", path], Path::new("/"));
         assert!(
-            status == Some(0) || (status == Some(2) && why),
-            "{case}: {status:?} {said}"
+            table.contains("start=      204800, size=     3071967,"),
+            "{case}: {table}"
         );
-        assert_eq!(vm.left_behind(), [""; 0], "{case}: {said}");
-        if status == Some(0) {
-            let path = vm.image().to_str().unwrap();
-            let table = run("sfdisk", &["-d", path], Path::new("/"));
-            assert!(
-                table.contains("start=      204800, size=     3071967,"),
-                "{case}: {table}"
-            );
-            assert!(!vm.journal().exists(), "{case}");
-        }
-    });
+        assert!(!vm.journal().exists(), "{case}");
+    } else {
+        println!("{case}: {}", said.trim());
+    }
 }
 
 /// Runs `work` on all of these, two at a time.

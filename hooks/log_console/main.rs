@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::console_log::{self, LogFilter};
 use vdsm_hooks::libvirt::domain;
-use vdsm_hooks::xml::{self, Document, Edits, Element};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Error, Result, hook, program};
 
 const PROPERTY: &str = "log_console";
@@ -43,6 +43,11 @@ fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogF
         )));
     };
     let Some(serial) = xml::child(devices, "serial") else {
+        // The host's expression means those VMs that have one.
+        if matches!(wanted, LogFilter::Yes) {
+            let consoles = consoles(devices);
+            log::warn!("{PROPERTY}: the VM has no serial port{consoles}, nothing is logged");
+        }
         return Ok(());
     };
     console_log::check_file_name(&name)?;
@@ -59,4 +64,15 @@ fn log_serial_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogF
         ),
     }
     Ok(())
+}
+
+/// What the VM has instead, for the message.
+fn consoles(devices: Node<'_, '_>) -> String {
+    let targets = xml::children(devices, "console").filter_map(|one| xml::child(one, "target"));
+    let kinds: Vec<_> = targets.filter_map(|one| xml::attr(one, "type")).collect();
+    match kinds[..] {
+        [] => String::new(),
+        [kind] => format!(", its console is of type {kind}"),
+        [..] => format!(", its consoles are of types {}", kinds.join(", ")),
+    }
 }

@@ -70,10 +70,7 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
         );
         return Ok(());
     }
-    if domain::qemu_arguments(root)
-        .iter()
-        .any(|argument| argument.split(',').any(|part| part == ID))
-    {
+    if has_firmware_port(&domain::qemu_arguments(root)) {
         return Ok(());
     }
     // libvirt makes an isa-debugcon of it (libvirt 9.0 src/qemu/qemu_command.c:
@@ -103,6 +100,16 @@ fn log_debug_port(document: &Document<'_>, edits: &mut Edits<'_>, wanted: &LogFi
     ];
     domain::append_qemu_arguments(root, edits, &arguments);
     Ok(())
+}
+
+/// Whether a character device has our id: an earlier run's, or somebody's who logs the firmware too.
+fn has_firmware_port(arguments: &[String]) -> bool {
+    // A comma in a value is doubled, and what is behind it no part of its own.
+    let has_id = |value: &String| value.replace(",,", "").split(',').any(|part| part == ID);
+    arguments.windows(2).any(|pair| {
+        let is_chardev = ["-chardev", "--chardev"].contains(&pair[0].as_str());
+        is_chardev && has_id(&pair[1])
+    })
 }
 
 /// What will keep QEMU from writing to the directory, if that can be seen.

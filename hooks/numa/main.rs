@@ -78,21 +78,26 @@ fn parse(value: &str) -> Result<(&str, &str)> {
     if !MODES.contains(&mode) {
         return Err(form());
     }
-    let set = IdSet::parse(nodes)?;
+    let set = IdSet::parse_on(nodes, online)?;
     if mode == "preferred" && set.len() > 1 {
         return Err(Error::new("the mode preferred takes exactly one node"));
     }
-    // A kernel without NUMA has no such file, and libvirt then knows node 0 alone
-    // (src/conf/capabilities.c: virCapabilitiesHostNUMAInitFake).
-    let online = if Path::new(ONLINE).exists() {
-        IdSet::of_file(ONLINE)?
+    let online = online()?;
+    let missing = set.without(&online);
+    if !missing.is_empty() {
+        return Err(Error::new(format!(
+            "this host has no NUMA node {missing}, expected some of {online}"
+        )));
+    }
+    Ok((mode, nodes))
+}
+
+/// The nodes that this host has. A kernel without NUMA has no such file, and libvirt then knows node 0
+/// alone (src/conf/capabilities.c: virCapabilitiesHostNUMAInitFake).
+fn online() -> Result<IdSet> {
+    if Path::new(ONLINE).exists() {
+        IdSet::of_file(ONLINE)
     } else {
-        IdSet::parse("0")?
-    };
-    match set.without(&online).first() {
-        Some(node) => Err(Error::new(format!(
-            "this host has no NUMA node {node}, expected some of {online}"
-        ))),
-        None => Ok((mode, nodes)),
+        IdSet::parse("0")
     }
 }

@@ -121,6 +121,16 @@ else
     check "without Open vSwitch the report is silent" ask_caps
     check "and stays as it is" caps_are '{"vmTypes":["kvm"]}'
     mv /run/openvswitch/ovsdb-server.away /run/openvswitch/ovsdb-server.pid
+    odd='a "b" \ c'
+    ids set Open_vSwitch . "external_ids:odl_os_hostconfig_hostid=$(printf %s "$odd" | jq -Rs .)"
+    check "after_get_caps runs with a name that wants quotes" ask_caps
+    check "which arrives as it is" is "$(jq -r .openstack_binding_host_ids.OPEN_VSWITCH "$caps.new")" "$odd"
+    database=$(cat /run/openvswitch/ovsdb-server.pid)
+    kill -STOP "$database"
+    warns() { ask_caps >"$work/warning" 2>&1 && grep -e "$1" "$work/warning" && caps_are '{"vmTypes":["kvm"]}'; }
+    check "a database that hangs does not hold up the report" warns 'ovs-vsctl: .*\(signal 14\|gave up\)'
+    check "and nobody still asks it" fails pgrep -x ovs-vsctl
+    kill -CONT "$database"
     ids remove Open_vSwitch . external_ids odl_os_hostconfig_hostid
 fi
 stop_vm

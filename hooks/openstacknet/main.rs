@@ -19,7 +19,7 @@ use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::host::sudo::Program;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
-use vdsm_hooks::vdsm::integration_bridge;
+use vdsm_hooks::vdsm::integration_bridge::{self, Stored};
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{self, Document, Edits, Element};
 use vdsm_hooks::{Context, Error, Result, helper, hook, program, props};
@@ -41,6 +41,8 @@ const ON_OVS: [&str; 2] = ["OPEN_VSWITCH", "OPENSTACK_OVN"];
 const HELPER: Program<'_> = Program::helper(helper!("openstacknet-tap"));
 const OVS_CTL: &str = "/usr/share/openvswitch/scripts/ovs-ctl";
 const OPTIONS: [&str; 2] = ["--no-wait", "--verbose=db_ctl_base:syslog:off"];
+/// Where Open vSwitch has the host's name, the first one that is there.
+const KEYS: [&str; 2] = ["odl_os_hostconfig_hostid", "hostname"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -125,7 +127,7 @@ fn report_host() -> Result {
         return Ok(());
     }
     match name_of_host() {
-        Ok(Some(id)) => integration_bridge::bind_host(&ON_OVS, &id),
+        Ok(Some((key, name))) => integration_bridge::bind_host(&ON_OVS, key, &name),
         Ok(None) => Ok(()),
         Err(error) => {
             log::warn!(
@@ -136,8 +138,8 @@ fn report_host() -> Result {
     }
 }
 
-/// None if Open vSwitch does not run.
-fn name_of_host() -> Result<Option<String>> {
+/// And the key that has it. None if Open vSwitch does not run.
+fn name_of_host() -> Result<Option<(&'static str, String)>> {
     if !command::run(OVS_CTL, &["status"], TIMEOUT)?
         .status
         .success()
@@ -146,12 +148,21 @@ fn name_of_host() -> Result<Option<String>> {
     }
     // For both.
     let end = Instant::now() + openvswitch::TIMEOUT;
-    let ask = |key, deadline| integration_bridge::external_id(&OPTIONS, key, deadline).map(Some);
-    match ask("odl_os_hostconfig_hostid", openvswitch::TIMEOUT) {
+    match name_at(KEYS[0], openvswitch::TIMEOUT) {
         Err(_) if Instant::now() < end => {
-            ask("hostname", end.saturating_duration_since(Instant::now()))
+            name_at(KEYS[1], end.saturating_duration_since(Instant::now()))
         }
         first => first,
+    }
+}
+
+fn name_at(key: &'static str, deadline: Duration) -> Result<Option<(&'static str, String)>> {
+    match integration_bridge::external_id(&OPTIONS, key, deadline)? {
+        Stored::Text(name) => Ok(Some((key, name))),
+        Stored::Nothing => Err(Error::new(format!(
+            "ovs-vsctl: external_ids:{key} is empty"
+        ))),
+        Stored::Stopped => Ok(None),
     }
 }
 

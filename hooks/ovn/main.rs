@@ -11,10 +11,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::openvswitch;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
-use vdsm_hooks::vdsm::integration_bridge;
+use vdsm_hooks::vdsm::integration_bridge::{self, INTEGRATION_BRIDGE, Stored};
 use vdsm_hooks::vdsm::network_choice::{self, PROVIDER};
 use vdsm_hooks::xml::{Document, Edits};
 use vdsm_hooks::{Context, Error, Result, hook, program, props};
@@ -27,8 +28,11 @@ const UNFILTERED: Unfiltered = Unfiltered {
     port: "OVN port",
     instead: "take the vNIC off OVN's networks",
 };
-/// Open vSwitch's socket: there while it runs (ovs-ctl(8), 3.1).
+/// Open vSwitch's socket: without it nothing has to be asked (ovs-ctl(8), 3.1).
 const SOCKET: &str = "/run/openvswitch/db.sock";
+/// Where OVN's set-up keeps the host's id. Hosts that have Open vSwitch and no OVN have none.
+const HOST_ID: &str = "system-id";
+const OPTIONS: [&str; 1] = ["--if-exists"];
 
 fn main() -> ExitCode {
     hook::run(program!(), run)
@@ -61,6 +65,10 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str) -> Result {
             .and_then(|()| UNFILTERED.check_properties())
             .context(format!("{PROVIDER}: {}", interface::label(interface)))?;
         integration_bridge::connect(interface, source, edits, PORT, id)?;
+        if !network_device(INTEGRATION_BRIDGE).exists() {
+            // libvirt refuses the vNIC then, and speaks of an MTU.
+            log::warn!("no bridge {INTEGRATION_BRIDGE} on this host; is ovn-controller running?");
+        }
     }
     Ok(())
 }
@@ -69,11 +77,11 @@ fn report_host() -> Result {
     if !Path::new(SOCKET).exists() {
         return Ok(());
     }
-    match integration_bridge::external_id(&[], "system-id", openvswitch::TIMEOUT) {
-        Ok(id) => integration_bridge::bind_host(&[PLUGIN], &id),
-        Err(error) => {
-            log::warn!("the engine does not learn by which id OVN knows this host: {error}");
-            Ok(())
-        }
+    let stored = integration_bridge::external_id(&OPTIONS, HOST_ID, openvswitch::TIMEOUT)
+        .context("the engine does not learn by which id OVN knows this host")
+        .map_err(Error::keep_going)?;
+    match stored {
+        Stored::Text(id) => integration_bridge::bind_host(&[PLUGIN], HOST_ID, &id),
+        Stored::Nothing | Stored::Stopped => Ok(()),
     }
 }

@@ -60,6 +60,15 @@ else
     put_nic 2 "$work/nic.xml"
     check "without the hook the VM does not start" fails start_vm "$work/vm.xml"
     stop_vm
+    # A vNIC without properties never meets before_device_create.
+    for bridge in plain:ovsbr0:'[]' tagged:tagged:12 "$ovs_bridge:$ovs_bridge:[]"; do
+        tag=${bridge##*:} network=${bridge%%:*} bridge=${bridge%:*}
+        on "$network"
+        put_nic 2 "$work/nic.xml"
+        check "$network: the VM starts by before_vm_start alone" started
+        check "$network: its tap is a port with the right tag then, too" is_port "${bridge##*:}" "$tag"
+        stop_vm
+    done
     use_vdsm
     check "user vdsm may ask Open vSwitch" as_vdsm before_device_create/50_ovs "$work/nic.xml"
     check "and the vNIC gets its port" grep '<virtualport type="openvswitch"/>' "$work/nic.xml"
@@ -121,7 +130,7 @@ EOF
     }
     red='"red": {"nic": "em2", "vlan": 12, "bridged": true, "stp": false, "mtu": 1600, "ipaddr": "198.51.100.7", "netmask": "255.255.255.0", "custom": {"ovs": "true"}}'
     other='"other": {"nic": "em1", "bridged": true}'
-    blue='"blue": {"bonding": "bond7", "bridged": true, "stp": true, "custom": {"ovs": "true"}}'
+    blue='"blue": {"bonding": "bond7", "bridged": true, "stp": true, "mtu": 1600, "custom": {"ovs": "true"}}'
     bond='"bond7": {"nics": ["em1", "em3"], "options": "mode=1 custom=ovs:True,ovs_mode:balance-slb"}'
     fewer='"bond7": {"nics": ["em1", "em2"], "options": "mode=1 custom=ovs:True,ovs_mode:balance-slb"}'
 
@@ -145,6 +154,7 @@ EOF
     check "a bond and an untagged network" set_up "$blue" "$bond"
     check "the bond has its mode" is "$(ovs_vsctl get Port bond7 bond_mode)" balance-slb
     check "and its NICs" bond_has em1 em3
+    check "which have the network's MTU" is "$(cat /sys/class/net/em1/mtu /sys/class/net/em3/mtu | xargs)" '1600 1600'
     check "the bridge has the spanning tree" is "$(ovs_vsctl get Bridge ovsbr0 stp_enable)" true
     wait_for 20 is_active
     echo '{"networks": {}, "bridges": {}, "vlans": {}, "bondings": {}, "nics": {}}' >"$lab/caps.json"

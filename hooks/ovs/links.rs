@@ -12,7 +12,7 @@ use vdsm_hooks::host::bridge::network_device;
 use vdsm_hooks::host::command;
 use vdsm_hooks::host::state::Lock;
 
-use crate::plan::Switch;
+use crate::plan::{OvsNetwork, Switch};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,11 +26,12 @@ struct Link {
 }
 
 impl Links {
-    /// Those of the switch that are there: the NICs below it, and the devices of networks.
+    /// Those of the switch that are there: the NICs below it, bonds, and the devices of networks.
     pub(crate) fn from_switch(switch: &Switch) -> Links {
         let devices = switch.networks.iter();
         let devices = devices.map(|(name, network)| network.device(name));
-        let links = nics(switch).into_iter().chain(devices);
+        let bonds = switch.bonds.keys().map(String::as_str);
+        let links = nics(switch).into_iter().chain(bonds).chain(devices);
         let links = links.filter(|link| is_there(link)).map(|link| {
             let is_up = number(link, "flags").is_some_and(|flags| flags & 1 == 1);
             let mtu = number(link, "mtu");
@@ -107,22 +108,20 @@ pub(crate) fn apply(lock: &Lock, from: &Switch, to: &Switch) -> Result {
         up(lock, nic)?;
     }
     for (name, network) in &to.networks {
-        if from.networks.get(name) == Some(network) {
+        let is_same = from.networks.get(name) == Some(network);
+        if is_same && is_bond_same(from, to, network) {
             continue;
         }
         let device = network.device(name);
-        for link in network
-            .southbound
-            .iter()
-            .map(String::as_str)
-            .chain([device])
-        {
-            let raised = network
-                .mtu
-                .filter(|mtu| number(link, "mtu").is_none_or(|now| now < *mtu));
-            if let Some(mtu) = raised {
-                ip(lock, &["link", "set", "dev", link, "mtu", &mtu.to_string()])?;
+        if let Some(mtu) = network.mtu {
+            for link in links_below(to, network).into_iter().chain([device]) {
+                if number(link, "mtu").is_none_or(|now| now < mtu) {
+                    ip(lock, &["link", "set", "dev", link, "mtu", &mtu.to_string()])?;
+                }
             }
+        }
+        if is_same {
+            continue;
         }
         up(lock, device)?;
         for address in &network.addresses {
@@ -136,6 +135,25 @@ pub(crate) fn apply(lock: &Lock, from: &Switch, to: &Switch) -> Result {
         }
     }
     Ok(())
+}
+
+/// What is below a network, and has to take frames as large as its own: its NIC; or the NICs of its
+/// bond, then the bond, where Open vSwitch makes a device of that (3.1 makes none).
+fn links_below<'a>(switch: &'a Switch, network: &'a OvsNetwork) -> Vec<&'a str> {
+    let Some(southbound) = network.southbound.as_deref() else {
+        return Vec::new();
+    };
+    let Some(bond) = switch.bonds.get(southbound) else {
+        return vec![southbound];
+    };
+    let device = Some(southbound).filter(|name| is_there(name));
+    bond.nics.iter().map(String::as_str).chain(device).collect()
+}
+
+/// Whether the bond below a network, if it has one, has been the same before.
+fn is_bond_same(from: &Switch, to: &Switch, network: &OvsNetwork) -> bool {
+    let bond = network.southbound.as_ref();
+    bond.is_none_or(|bond| from.bonds.get(bond) == to.bonds.get(bond))
 }
 
 fn up(lock: &Lock, link: &str) -> Result {

@@ -3,8 +3,9 @@
 //! Plugs vNICs into Open vSwitch bridges of the host. What whole networks need is the helper's, which
 //! runs only where there are such networks, or a request may be about one.
 //!
-//! Events: `before_device_create`, `before_nic_hotplug`, `before_update_device`; the others go to
-//! the helper.
+//! Events: `before_vm_start`, `before_device_create`, `before_nic_hotplug`, `before_update_device`; the
+//! others go to the helper. At a start VDSM fires `before_device_create` for the vNICs only that have
+//! custom properties.
 //!
 //! Property: `ovs` of a network, which VDSM keeps in its running configuration. A vNIC on any other
 //! bridge of Open vSwitch gets its port as well. Networks whose switch type is OVS are VDSM's own
@@ -19,7 +20,7 @@ use vdsm_hooks::host::command;
 use vdsm_hooks::libvirt::interface;
 use vdsm_hooks::libvirt::unfiltered::Unfiltered;
 use vdsm_hooks::vdsm::networks;
-use vdsm_hooks::xml::{self, Document, Edits, Element};
+use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
 use vdsm_hooks::{Context, Error, Result, helper, hook, program};
 
 #[expect(dead_code, reason = "the helper needs all of it")]
@@ -55,7 +56,8 @@ fn run() -> Result {
                 [..] => Err(become_setup(event)),
             }
         }
-        _ => hook::edit(plug),
+        "before_vm_start" => hook::edit(plug_all),
+        _ => hook::edit(plug_one),
     }
 }
 
@@ -80,12 +82,23 @@ fn become_setup(event: &str) -> Error {
     }
 }
 
-fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
-    let interface = match interface::all(document)?[..] {
-        [] => return Ok(()),
-        [interface] => interface,
-        [..] => return Err(Error::new("expected one interface")),
-    };
+fn plug_all(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
+    let mut bridges = Bridges::default();
+    for interface in interface::all(document)? {
+        plug(interface, edits, &mut bridges)?;
+    }
+    Ok(())
+}
+
+fn plug_one(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
+    match interface::all(document)?[..] {
+        [] => Ok(()),
+        [interface] => plug(interface, edits, &mut Bridges::default()),
+        [..] => Err(Error::new("expected one interface")),
+    }
+}
+
+fn plug(interface: Node<'_, '_>, edits: &mut Edits<'_>, bridges: &mut Bridges) -> Result {
     let source = xml::child(interface, "source").filter(|_| interface::kind(interface) == "bridge");
     let Some((source, bridge)) = source.and_then(|node| Some((node, xml::attr(node, "bridge")?)))
     else {
@@ -105,7 +118,7 @@ fn plug(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
         Some(_) => bridge,
         // Not worth a question.
         None if !ports.is_empty() && filters.is_empty() => return Ok(()),
-        None if Bridges::default().is_ovs(bridge)? => bridge,
+        None if bridges.is_ovs(bridge)? => bridge,
         None => return Ok(()),
     };
     edits.set_attr(source, "bridge", new);

@@ -19,8 +19,9 @@ use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::process::Command;
 
 use serde_json::json;
+use support::chain::{self, Turn};
 use support::host::Host;
-use support::{Firing, is_root, not_run, private_host, steps};
+use support::{Firing, is_root, not_run, private_host, root, steps};
 
 const NETWORKS: &str = "/var/lib/vdsm/staging/netconf/nets";
 const STATE: &str = "/run/vdsm-hooks/ovs/setup";
@@ -137,6 +138,33 @@ fn after_sigkill_at_any_step_the_end_of_the_setup_goes_back() {
         assert_eq!(left, ["netconf"], "{step}");
     });
     assert!(count > 40, "only {count} steps");
+}
+
+/// A vNIC that `macbind` moves to a bridge of Linux is there in the end, whether the hook has made it a
+/// port before or not: at a start it comes after macbind, and for vNICs with properties before as well.
+#[test]
+fn a_vnic_that_macbind_moves_away_stays_there() {
+    let test = "a_vnic_that_macbind_moves_away_stays_there";
+    if let Err(reason) = private_host() {
+        return not_run(test, reason);
+    }
+    let variables = [(
+        "macbind".to_owned(),
+        "{'00:1a:4a:aa:bb:01': 'br0'}".to_owned(),
+    )];
+    let (ovs, macbind) = (Turn::with_examples("ovs"), Turn::with_examples("macbind"));
+    let nic = fs::read(root().join("tests/data/interface.xml")).unwrap();
+    let port = chain::fire(&[&ovs], "before_device_create", &nic, &[]).unwrap();
+    assert!(port.contains("openvswitch"), "{port}");
+    let start = port.find("<interface").unwrap();
+    let domain = format!(
+        "<domain type='kvm'><devices>{}</devices></domain>",
+        &port[start..]
+    );
+    let turns = [&macbind, &ovs];
+    let domain = chain::fire(&turns, "before_vm_start", domain.as_bytes(), &variables).unwrap();
+    assert!(domain.contains("bridge=\"br0\""), "{domain}");
+    assert!(!domain.contains("openvswitch"), "{domain}");
 }
 
 /// What VDSM's user takes out of its own directory and puts back later, as an earlier version had

@@ -29,7 +29,7 @@ fn run() -> Result {
         return Ok(());
     };
     let wrong = |problem| props::wrong(PROPERTY, &value, problem);
-    let set = IdSet::parse(&value).map_err(wrong)?;
+    let set = IdSet::parse_on(&value, online).map_err(wrong)?;
     if hook::event()? == "before_vm_migrate_destination" {
         return check_online(&set).map_err(wrong);
     }
@@ -97,9 +97,14 @@ fn pin(document: &Document<'_>, vcpu: Node<'_, '_>, edits: &mut Edits<'_>, cpus:
     }
 }
 
+/// The CPUs that this host runs.
+fn online() -> Result<IdSet> {
+    IdSet::of_file(ONLINE)
+}
+
 /// Whether this host can run anything on these CPUs.
 fn check_online(set: &IdSet) -> Result {
-    let online = IdSet::of_file(ONLINE)?;
+    let online = online()?;
     let offline = set.without(&online);
     if offline.len() == set.len() {
         return Err(Error::new(format!(
@@ -107,11 +112,7 @@ fn check_online(set: &IdSet) -> Result {
         )));
     }
     if !offline.is_empty() {
-        let offline: Vec<_> = offline.iter().map(u32::to_string).collect();
-        log::warn!(
-            "{PROPERTY}={set}: not online on this host: {}",
-            offline.join(", ")
-        );
+        log::warn!("{PROPERTY}={set}: not online on this host: {offline}");
     }
     Ok(())
 }

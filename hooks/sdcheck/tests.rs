@@ -18,6 +18,7 @@ use domains::{
     DATA, DATA_ID, DeadMount, EXPORT, EXPORT_ID, EXPORT_SEAL, IMAGE, POOL, Storage, TIMEOUT,
     VOLUME, assert_nobody_works_on, processes,
 };
+use vdsm_hooks::storage::{Metadata, write};
 
 const SDCHECK: &str = env!("CARGO_BIN_EXE_sdcheck");
 
@@ -213,9 +214,9 @@ fn every_verdict_under_every_policy() {
             ": cannot be read, dom_md is a symbolic link, expected a directory".into(),
         ),
         (
-            file("nas:_huge", &vec![b'x'; (64 << 10) + 1]),
+            file("nas:_huge", &vec![b'x'; (8 << 20) + 1]),
             Some(false),
-            ": cannot be read, larger than 65536 bytes".into(),
+            ": cannot be read, larger than 8388608 bytes".into(),
         ),
         (
             disk(&fifo),
@@ -272,7 +273,13 @@ fn the_tool_says_the_same() {
     let bare = |mount: &str| storage.bare(mount, EXPORT_ID);
     let metadata = |directory: &Path| directory.join("dom_md/metadata");
     let empty = storage.domain("nas:_empty", EXPORT_ID, "");
-    let huge = storage.domain("nas:_huge", EXPORT_ID, vec![b'x'; (64 << 10) + 1]);
+    let huge = storage.domain("nas:_huge", EXPORT_ID, vec![b'x'; (8 << 20) + 1]);
+    // More than VDSM ever writes, which it reads all the same.
+    let (mut metadata_of_many, _) = Metadata::read(EXPORT);
+    metadata_of_many.set("NOTE", &"x".repeat(100_000)).unwrap();
+    let large = storage.domain("nas:_large", EXPORT_ID, write(&metadata_of_many));
+    let padded = EXPORT.to_owned() + &"\0".repeat(1 << 20);
+    let padded = storage.domain("nas:_padded", EXPORT_ID, padded);
     let broken = EXPORT.replace("Regular", "Master");
     let broken = storage.domain("nas:_broken", EXPORT_ID, broken);
     let missing = bare("nas:_missing");
@@ -291,6 +298,8 @@ fn the_tool_says_the_same() {
     // What the hook says; what the tool does, if it is not the same.
     for (domain, said, verdict) in [
         (&sound, "", Some("ok")),
+        (&large, "", Some("ok")),
+        (&padded, "", Some("ok")),
         (&broken, "the metadata seal is broken, ", Some("broken")),
         (&empty, "the metadata is empty", Some("empty")),
         (
@@ -300,7 +309,7 @@ fn the_tool_says_the_same() {
         ),
         (&cut, "the metadata file is missing", Some("missing file")),
         (&file, "the metadata file is missing", Some("missing file")),
-        (&huge, "cannot be read, larger than 65536 bytes", None),
+        (&huge, "cannot be read, larger than 8388608 bytes", None),
         (&fifo, "cannot be read, a FIFO, expected a file", None),
         (
             &directory,

@@ -8,6 +8,8 @@
 //!
 //! `vendor`, `version`, `date` and `release` are the BIOS's; every other field is the system's.
 
+mod date;
+
 use std::process::ExitCode;
 
 use vdsm_hooks::libvirt::domain;
@@ -90,8 +92,16 @@ fn write_fields(document: &Document<'_>, edits: &mut Edits<'_>, fields: &[Field]
     }
     // Without it libvirt does not hand the tables to the guest (libvirt 9.0 src/qemu/qemu_command.c:
     // qemuBuildSmbiosCommandLine).
-    if let Some(os) = xml::child(root, "os").filter(|os| xml::child(*os, "smbios").is_none()) {
-        edits.append(os, &Element::new("smbios").attr("mode", "sysinfo"));
+    let Some(os) = xml::child(root, "os") else {
+        return Ok(());
+    };
+    match xml::child(os, "smbios").map(|smbios| xml::attr(smbios, "mode")) {
+        None => edits.append(os, &Element::new("smbios").attr("mode", "sysinfo")),
+        Some(Some("sysinfo")) => {}
+        Some(mode) => log::warn!(
+            "{PROPERTY}: the domain has <smbios mode={:?}>, with which the guest sees none of the fields, expected mode=\"sysinfo\"",
+            mode.unwrap_or_default()
+        ),
     }
     Ok(())
 }
@@ -167,7 +177,7 @@ fn check(name: &str, value: &str, block: &str) -> Result {
     xml::check_characters(name)
         .and_then(|()| xml::check_characters(value))
         .context(name)?;
-    if name == "date" && !is_date(value) {
+    if name == "date" && !date::is_date(value) {
         return Err(Error::new("date: expected mm/dd/yyyy or mm/dd/yy"));
     }
     if block == "system" && !SYSTEM.contains(&name) {
@@ -175,30 +185,6 @@ fn check(name: &str, value: &str, block: &str) -> Result {
         log::warn!("{PROPERTY}: libvirt ignores the field {name:?}, it knows {known}");
     }
     Ok(())
-}
-
-/// What libvirt takes (libvirt 9.0 src/conf/domain_conf.c: `virSysinfoBIOSParseXML`): one or two digits
-/// for month and day, two or four for the year, in range.
-fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('/').collect();
-    let number = |part: &str| {
-        part.chars()
-            .all(|c| c.is_ascii_digit())
-            .then(|| part.parse::<u32>().ok())?
-    };
-    let [month, day, year] = parts[..] else {
-        return false;
-    };
-    let year_fits = match year.len() {
-        2 => number(year).is_some(),
-        4 => number(year).is_some_and(|year| year >= 1900),
-        _ => false,
-    };
-    year_fits
-        && (1..=2).contains(&month.len())
-        && (1..=2).contains(&day.len())
-        && number(month).is_some_and(|month| (1..=12).contains(&month))
-        && number(day).is_some_and(|day| (1..=31).contains(&day))
 }
 
 /// Of a field that is given twice the last value counts.

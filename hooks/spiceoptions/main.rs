@@ -57,6 +57,10 @@ fn set_options(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
     let displays: Vec<_> = displays.collect();
     // A VM that lost its SPICE display starts, whatever its property says.
     if displays.is_empty() {
+        log::warn!(
+            "{PROPERTY}: the VM has no SPICE display{}, nothing is changed",
+            others(document)
+        );
         return Ok(());
     }
     let Some(literal) = props::literal(PROPERTY, EXAMPLE)? else {
@@ -79,6 +83,16 @@ fn set_options(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
     Ok(())
 }
 
+/// What displays the VM has instead, for the message.
+fn others(document: &Document<'_>) -> String {
+    let displays = xml::devices(document, "graphics").into_iter();
+    let kinds: Vec<_> = displays.filter_map(|one| xml::attr(one, "type")).collect();
+    match kinds[..] {
+        [] => String::new(),
+        [..] => format!(", only {}", kinds.join(", ")),
+    }
+}
+
 /// The settings that libvirt knows, in the order of the value.
 fn parse(literal: &Literal) -> Result<Vec<Setting>> {
     let form = || {
@@ -91,10 +105,7 @@ fn parse(literal: &Literal) -> Result<Vec<Setting>> {
         let element = element.as_text().ok_or_else(form)?;
         for (attribute, value) in attributes.as_dict().ok_or_else(form)? {
             let attribute = attribute.as_text().ok_or_else(form)?;
-            let value = match value {
-                Literal::Text(value) | Literal::Integer(value) | Literal::Other(value) => value,
-                Literal::List(_) | Literal::Dict(_) => return Err(form()),
-            };
+            let value = value.as_text().ok_or_else(form)?;
             match known(element, attribute, value) {
                 Ok(setting) => {
                     // One element in two spellings is one setting: the last counts.

@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh disable=SC2154 # Sourced by tests/hypervisor.sh.
 
-# Today's VDSM, as far as it answers vdsm-client, and a systemd that writes down what it is told: both
-# want a whole oVirt host around them.
+# A systemd that writes down what it is told: it would want a whole host around it.
 mkdir "$work/bin" /etc/vhostmd
-cat >"$work/bin/vdsm-client" <<'EOF'
-#!/bin/sh
-virsh -r -c qemu:///system list --uuid |
-    jq -R 'select(. != "") | {vmId: ., status: "Up", statusTime: "1"}' | jq -s .
-EOF
 cat >"$work/bin/systemctl" <<EOF
 #!/bin/sh
 echo "\$*" >>"$work/services"

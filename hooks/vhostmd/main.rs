@@ -7,8 +7,8 @@
 //!
 //! Property: `sap_agent`, a boolean. Absent or false: nothing happens.
 //!
-//! Reads `/etc/vhostmd/vhostmd.conf`. Runs systemctl as root, and at the end `vdsm-client` and
-//! `virsh` to find out about the other VMs.
+//! Reads `/etc/vhostmd/vhostmd.conf`. Runs systemctl as root, and at the end `virsh`, read-only, to
+//! find out about the other VMs.
 
 mod others;
 

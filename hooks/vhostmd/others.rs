@@ -5,57 +5,54 @@
 use std::time::Duration;
 
 use vdsm_hooks::host::command;
-use vdsm_hooks::json::Node;
 use vdsm_hooks::libvirt::domain;
 use vdsm_hooks::{Error, Result, props, xml};
 
-/// Python programs, both of them, or started by one.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// All that are there in some way: of "others" are those that sleep, and those that are going down
+/// (virsh(1), 9.0).
+const RUNNING: [&str; 5] = [
+    "list",
+    "--uuid",
+    "--state-running",
+    "--state-paused",
+    "--state-other",
+];
 
-/// Asks VDSM for its VMs, and looks at each but `own`.
-///
-/// An older VDSM tells the custom properties as well. Today's tells id and status only (VDSM 4.50
-/// lib/vdsm/virt/vm.py: `status`), and the domain has to be looked at.
+/// Asks libvirt for the VMs, and looks at each but `own`. VDSM is not asked: it tells of its VMs
+/// neither their properties nor their devices (VDSM 4.50 lib/vdsm/virt/vm.py: `status`), and at a VM's
+/// end it may be going down itself.
 ///
 /// # Errors
 /// No answer, or one that cannot be understood.
 pub(crate) fn any_needs_metrics(own: &str) -> Result<bool> {
-    let output = command::run("vdsm-client", &["Host", "getVMFullList"], TIMEOUT)?.checked()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let unexpected = || Error::new("vdsm-client: expected a list of VMs");
-    let vms = Node::parse(&text)?.array().ok_or_else(unexpected)?;
-    let vms: Vec<_> = vms.into_iter().filter_map(Node::object).collect();
-    let tells_properties = vms.iter().any(|vm| vm.get("custom").is_some());
-    for vm in vms {
-        let member = |name| vm.get(name).and_then(Node::string);
-        let id = member("vmId").ok_or_else(unexpected)?;
-        if id == own || member("status").as_deref() == Some("Down") {
+    for line in ask(&RUNNING)?.lines() {
+        let id = line.trim();
+        if id.is_empty() || id == own {
             continue;
         }
-        let needs = if tells_properties {
-            let custom = vm.get("custom").and_then(Node::object);
-            let value = custom.and_then(|custom| custom.get(super::PROPERTY)?.string());
-            value.is_some_and(|value| props::is_true(&value))
-        } else {
-            domain_needs_metrics(&id)?
-        };
-        if needs {
+        if !props::is_uuid(id) {
+            return Err(Error::new(format!("virsh: {id:?} is no id of a VM")));
+        }
+        if needs_metrics(id)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn domain_needs_metrics(id: &str) -> Result<bool> {
-    if !props::is_uuid(id) {
-        return Err(Error::new(format!("vdsm-client: {id:?} is no id of a VM")));
-    }
-    let arguments = ["-r", "-c", "qemu:///system", "dumpxml", id];
-    let output = command::run("virsh", &arguments, TIMEOUT)?.checked()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+fn needs_metrics(id: &str) -> Result<bool> {
+    let text = ask(&["dumpxml", id])?;
     let document = xml::parse(&text)?;
     let property = domain::vdsm_metadata(&document, super::PROPERTY);
     Ok(property.is_some_and(|value| props::is_true(&value))
         || super::has_disk(&document, None)
         || super::has_channel(&document))
+}
+
+/// Read-only, which user vdsm may without a password.
+fn ask(words: &[&str]) -> Result<String> {
+    let words = [&["-r", "-c", "qemu:///system"], words].concat();
+    let output = command::run("virsh", &words, TIMEOUT)?.checked()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

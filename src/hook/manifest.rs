@@ -28,6 +28,9 @@ pub struct Manifest {
     /// Other packages whose hooks do not get along with this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
+    /// Another package's hooks that do the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silences: Option<Silenced>,
     /// What has to be installed besides VDSM and what VDSM itself needs: names of packages on EL, or
     /// files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,6 +91,22 @@ impl Display for Retired {
         let (last, instead) = (&self.last, &self.superseded_by);
         write!(f, "Not in VDSM after {last}; instead: {instead}")
     }
+}
+
+/// Hooks of a package that does more than they do, and so stays installed. While ours is there, they
+/// are not executable, and VDSM passes over them.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Silenced {
+    /// The package's name on EL.
+    pub package: String,
+    /// Their places as [`Manifest::place`] has them: `event/file`.
+    pub places: Vec<String>,
+}
+
+impl Silenced {
+    /// The mode that the package gives them.
+    pub const MODE: u32 = 0o555;
 }
 
 /// What a hook is to VDSM.

@@ -27,9 +27,9 @@ pub fn network_device(name: &str) -> PathBuf {
     Path::new(NET_DEVICES).join(name)
 }
 
-/// Whether the kernel would take `name` for a network device.
+/// Whether the kernel would take `name` for a network device (Linux net/core/dev.c: `dev_valid_name`).
 pub fn is_name(name: &str) -> bool {
-    let fits = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
+    let fits = |c: char| !matches!(c, '/' | ':') && !c.is_whitespace() && !c.is_control();
     (1..=MAX_IFNAME_BYTES).contains(&name.len())
         && !matches!(name, "." | "..")
         && name.chars().all(fits)

@@ -49,6 +49,29 @@ impl IdSet {
         Ok(IdSet(ids))
     }
 
+    /// [`IdSet::parse`] of what somebody wrote for a host that has `there`. Texts about VDSM's hooks
+    /// offer `^3` for all but 3, which libvirt does not take: the message says what to write instead.
+    ///
+    /// # Errors
+    /// As [`IdSet::parse`].
+    pub fn parse_on(text: &str, there: impl FnOnce() -> Result<IdSet>) -> Result<IdSet> {
+        IdSet::parse(text).map_err(|error| {
+            let first = text.split(',').next().unwrap_or_default();
+            let is_excluded = first.strip_prefix('^').map(number);
+            let (Some(Ok(_)), Ok(there)) = (is_excluded, there()) else {
+                return error;
+            };
+            let whole = format!("{there},{first}");
+            let example = match IdSet::parse(&whole) {
+                Ok(_) => whole,
+                Err(_) => there.to_string(),
+            };
+            Error::new(format!(
+                "{error}, expected what to keep first, as in {example}"
+            ))
+        })
+    }
+
     /// The set that a file of sysfs lists, for example `/sys/devices/system/cpu/online`.
     ///
     /// # Errors
@@ -68,9 +91,9 @@ impl IdSet {
         self.0.is_empty()
     }
 
-    /// Those that `other` lacks, in ascending order.
-    pub fn without(&self, other: &IdSet) -> Vec<u32> {
-        self.0.difference(&other.0).copied().collect()
+    /// Those that `other` lacks.
+    pub fn without(&self, other: &IdSet) -> IdSet {
+        IdSet(self.0.difference(&other.0).copied().collect())
     }
 }
 
@@ -114,6 +137,57 @@ mod tests {
             let set = IdSet::parse(text).map(|set| set.to_string());
             assert_eq!(set, Ok(shown.to_owned()));
         }
+    }
+
+    #[test]
+    fn who_takes_out_of_nothing_is_told_what_to_write() {
+        let said = |text, there: &str| {
+            let set = IdSet::parse_on(text, || IdSet::parse(there));
+            set.map_or_else(|error| error.to_string(), |set| set.to_string())
+        };
+        for (text, there, says) in [
+            ("0-3,^1", "0-7", "0,2-3"),
+            (
+                "^3",
+                "0-7",
+                "^3 takes out what no earlier entry put in, expected what to keep first, as in 0-7,^3",
+            ),
+            (
+                "^1,0-3",
+                "0-7",
+                "^1 takes out what no earlier entry put in, expected what to keep first, as in 0-7,^1",
+            ),
+            // Neither of the two would help.
+            (
+                "^3",
+                "0-1",
+                "^3 takes out what no earlier entry put in, expected what to keep first, as in 0-1",
+            ),
+            (
+                "^0",
+                "0",
+                "^0 takes out what no earlier entry put in, expected what to keep first, as in 0",
+            ),
+            ("^3", "", "^3 takes out what no earlier entry put in"),
+            (
+                "^",
+                "0-7",
+                "\"\" is no number from 0 to 9999, expected entries such as 4, 0-3 or ^2",
+            ),
+            ("0,^1", "0-7", "^1 takes out what no earlier entry put in"),
+        ] {
+            assert_eq!(said(text, there), says, "{text} on {there}");
+        }
+    }
+
+    #[test]
+    fn what_another_lacks() {
+        let without = |text, other_text| {
+            let other = IdSet::parse(other_text)?;
+            IdSet::parse(text).map(|set| set.without(&other).to_string())
+        };
+        assert_eq!(without("0-9,12", "2-3").as_deref(), Ok("0-1,4-9,12"));
+        assert_eq!(without("0-3", "0-7").as_deref(), Ok(""));
     }
 
     #[test]

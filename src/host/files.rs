@@ -50,6 +50,27 @@ fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// What the kernel hands out of a file without a size at once.
 const PAGE_BYTES: usize = 4096;
 
+/// What stands for standard input where a file is named.
+pub const STANDARD_INPUT: &str = "-";
+
+/// [`read_file`], or standard input to its end.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_or_standard_input(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    if path != Path::new(STANDARD_INPUT) {
+        return read_file(path, limit);
+    }
+    let mut bytes = Vec::new();
+    let mut input = io::stdin().lock().take(limit + 1);
+    input.read_to_end(&mut bytes).context("standard input")?;
+    if bytes.len() as u64 > limit {
+        let problem = format!("standard input: larger than {limit} bytes");
+        return Err(Error::new(problem));
+    }
+    Ok(bytes)
+}
+
 /// The names in a directory, sorted; none if it is not there.
 ///
 /// # Errors

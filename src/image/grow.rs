@@ -15,6 +15,7 @@ mod plan;
 mod settings;
 mod step;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use crate::host::{interrupt, worker};
 use crate::image::appliance::{Access, Appliance, Opening};
 use crate::{Context as _, Error, Result};
 
-pub use image::{Format, Image, work};
+pub use image::{Format, Image, real_path, work};
 pub use plan::{Choice, is_volume_name};
 pub use settings::Settings;
 pub use step::{Action, Step};
@@ -42,6 +43,8 @@ pub const SNAPSHOT: &str =
 
 /// How much of what guestfish says is kept of a failure.
 const LAST_LINES: usize = 20;
+/// The lock of a disk is somebody else's.
+const BUSY: &str = "another process grows this disk";
 const MIB: u64 = 1 << 20;
 
 /// What was done, or would be.
@@ -115,6 +118,9 @@ pub struct Job<'a> {
     pub choice: Choice<'a>,
     /// What the administrator of the host has said.
     pub settings: &'a Settings,
+    /// Whether a disk is passed over that was found grown before: at every start of a VM, and not when
+    /// somebody asks at the shell.
+    pub remembers: bool,
     /// Told of every stage.
     pub progress: &'a (dyn Fn(Stage) + Sync),
 }
@@ -145,29 +151,15 @@ impl Job<'_> {
         self.run(false)
     }
 
-    /// Forgets a growth that was cut off: for an image that was mended by other means. Whether there
-    /// was one.
-    ///
-    /// # Errors
-    /// Another process grows the disk, or the journal cannot be removed.
-    pub fn forget(&self) -> Result<bool> {
-        let lock = self.lock(Instant::now())?;
-        journal::unsee(self.image)?;
-        let forgotten = journal::remove(self.image);
-        self.unlock(lock)?;
-        forgotten
-    }
-
     fn run(&self, writes: bool) -> std::result::Result<Outcome, Failure> {
         let began = Instant::now();
         let end = began + self.settings.prepare;
-        let before = Failure::Before;
-        // One that cannot be read stops the start too, and the way out is the same.
-        let journal = journal::read(self.image).map_err(|error| self.fail(true, error))?;
-        let has_journal = journal.is_some();
+        let journal = self.journal()?;
         let facts = self.image.examine(end);
-        let facts = facts.map_err(|error| self.fail(has_journal, error))?;
-        if writes && !has_journal && journal::is_seen(self.image, facts.size).map_err(before)? {
+        let facts = facts.map_err(|error| self.fail(journal.is_some(), error))?;
+        // A copy has the journal of what it was copied from, until that is finished.
+        let has_journal = journal.is_some_and(|journal| journal.is_of(&facts));
+        if !has_journal && self.is_seen(writes, &facts).map_err(Failure::Before)? {
             return Ok(Outcome::Nothing);
         }
         let lock = self.lock(end);
@@ -176,6 +168,35 @@ impl Job<'_> {
         // Whatever is wrong with the lock is not the disk's business any more.
         let _ = self.unlock(lock);
         done
+    }
+
+    /// The journal under the image's id.
+    fn journal(&self) -> std::result::Result<Option<Journal>, Failure> {
+        let said = "cannot tell whether a growth was cut off";
+        let records = journal::records().context(said).map_err(|error| {
+            // Where a start has to be stopped, somebody at the shell learns that nothing was done.
+            if self.remembers {
+                Failure::After(error)
+            } else {
+                Failure::Before(error)
+            }
+        })?;
+        // One that cannot be read stops the start too, and the way out is the same.
+        let journal = journal::read(&records, &self.image.id);
+        journal.map_err(|error| self.fail(true, error))
+    }
+
+    /// Whether all was found grown when it was looked at last.
+    fn is_seen(&self, writes: bool, facts: &Facts) -> Result<bool> {
+        Ok(writes && self.remembers && journal::is_seen(self.image, facts)?)
+    }
+
+    /// Notes that all is grown.
+    fn see(&self, facts: &Facts) -> Result {
+        if self.remembers {
+            journal::see(self.image, facts)?;
+        }
+        Ok(())
     }
 
     /// With the disk's lock held.
@@ -187,9 +208,10 @@ impl Job<'_> {
         began: Instant,
         end: Instant,
     ) -> std::result::Result<Outcome, Failure> {
-        let cut_off = self.cut_off(writes, facts).map_err(Failure::After)?;
+        let cut_off = self.cut_off(writes, facts)?;
         let fail = |error| self.fail(cut_off.is_some(), error);
-        if writes && cut_off.is_none() && journal::is_seen(self.image, facts.size).map_err(fail)? {
+        let is_own = cut_off.as_ref().is_some_and(|cut_off| cut_off.is_of(facts));
+        if !is_own && self.is_seen(writes, facts).map_err(fail)? {
             // While this one waited.
             return Ok(Outcome::Nothing);
         }
@@ -202,7 +224,7 @@ impl Job<'_> {
         };
         let Some(rehearsal) = rehearsed.map_err(fail)? else {
             if writes {
-                journal::see(self.image, facts.size).map_err(fail)?;
+                self.see(facts).map_err(fail)?;
             }
             return Ok(Outcome::Nothing);
         };
@@ -220,9 +242,15 @@ impl Job<'_> {
         }
         interrupt::pending().map_err(|error| fail(error.into()))?;
         if cut_off.is_none() {
+            if self.journal()?.is_some() {
+                return Err(Failure::Before(Error::new(format!(
+                    "a growth of another image under the id {} was cut off: finish that one first",
+                    self.image.id
+                ))));
+            }
             journal::write(self.image, &rehearsal.journal).map_err(fail)?;
         }
-        self.write(&rehearsal, cut_off.as_ref(), &locks)?;
+        self.write(&rehearsal, cut_off.as_ref(), facts, &locks)?;
         let mut warnings = rehearsal.warnings;
         if facts.is_overlay {
             warnings.push(SNAPSHOT);
@@ -235,32 +263,37 @@ impl Job<'_> {
         }))
     }
 
-    /// A growth that was cut off must be finished before the guest starts.
     fn fail(&self, is_cut_off: bool, error: Error) -> Failure {
-        if !is_cut_off {
-            return Failure::Before(error);
+        if is_cut_off {
+            unfinished(&self.image.path, &error)
+        } else {
+            Failure::Before(error)
         }
-        Failure::After(Error::new(format!(
-            "what was cut off is not finished: {error}; repair or run vdsm-hooks grow-disk {}",
-            self.image.path.display()
-        )))
     }
 
     /// The journal of what was cut off, if it is of a disk of this size; another one goes, unless
     /// nothing is to be written.
-    fn cut_off(&self, writes: bool, facts: &Facts) -> Result<Option<Journal>> {
-        let Some(journal) = journal::read(self.image)? else {
+    fn cut_off(
+        &self,
+        writes: bool,
+        facts: &Facts,
+    ) -> std::result::Result<Option<Journal>, Failure> {
+        let Some(journal) = self.journal()? else {
             return Ok(None);
         };
-        if journal.format != self.image.format {
-            return Err(Error::new(format!(
+        let is_own = journal.is_of(facts);
+        if is_own && journal.format != self.image.format {
+            return Err(Failure::After(Error::new(format!(
                 "a growth was cut off when the image was {}, and now it is said to be {}",
                 journal.format.name(),
                 self.image.format.name()
-            )));
+            ))));
         }
-        if journal.size == facts.size {
+        if journal.size == facts.size && journal.format == self.image.format {
             return Ok(Some(journal));
+        }
+        if !is_own {
+            return Ok(None);
         }
         log::warn!(
             "{}: a growth to {} was cut off, and the disk has {} now: its journal is of no use any more",
@@ -269,23 +302,18 @@ impl Job<'_> {
             gib(facts.size)
         );
         if writes {
-            journal::remove(self.image)?;
+            journal::remove(&self.image.id).map_err(Failure::After)?;
         }
         Ok(None)
     }
 
-    fn lock_name(&self) -> String {
-        format!("{}.lock", self.image.id)
-    }
-
     /// The lock of this disk. Waiting counts as preparing.
     fn lock(&self, end: Instant) -> Result<Lock> {
-        self.wait_for(&[&self.lock_name()], end)
-            .context("another process grows this disk")
+        self.wait_for(&[&lock_name(&self.image.id)], end, BUSY)
     }
 
     fn unlock(&self, lock: Lock) -> Result {
-        state::remove_lock(HOOK, &self.lock_name(), lock)
+        state::remove_lock(HOOK, &lock_name(&self.image.id), lock)
     }
 
     /// One of the places of the host for an appliance.
@@ -295,17 +323,17 @@ impl Job<'_> {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let count = names.len();
-        self.wait_for(&names, end)
-            .context(format!("{count} other disks are being grown on this host"))
+        let busy = format!("{count} other disks are being grown on this host");
+        self.wait_for(&names, end, &busy)
     }
 
-    fn wait_for(&self, names: &[&str], end: Instant) -> Result<Lock> {
+    fn wait_for(&self, names: &[&str], end: Instant, busy: &str) -> Result<Lock> {
         let lock = state::lock_any(HOOK, names, || {
             (self.progress)(Stage::Waiting);
             Instant::now() < end && interrupt::signal().is_none()
         });
         interrupt::pending()?;
-        lock
+        lock.context(busy)
     }
 
     fn start(&self, access: Access, locks: &[&Lock], end: Instant) -> Result<Appliance> {
@@ -333,6 +361,7 @@ impl Job<'_> {
         self.go_steps(&mut appliance, &mut plan)?;
         let after = look::grown_size(&mut appliance, &plan.system)?;
         let journal = Journal {
+            identity: facts.identity.clone(),
             size: facts.size,
             format: self.image.format,
             found: describe(&seen, &plan),
@@ -424,6 +453,7 @@ impl Job<'_> {
         &self,
         rehearsal: &Rehearsal,
         cut_off: Option<&Journal>,
+        facts: &Facts,
         locks: &[&Lock],
     ) -> std::result::Result<(), Failure> {
         let end = Instant::now() + self.settings.write;
@@ -439,50 +469,89 @@ impl Job<'_> {
             Ok(appliance) => appliance,
             Err(error) if cut_off.is_none() => {
                 // Nothing was written: there is nothing to finish.
-                journal::remove(self.image).map_err(Failure::After)?;
+                journal::remove(&self.image.id).map_err(Failure::After)?;
                 return Err(Failure::Before(error));
             }
             Err(error) => return Err(Failure::After(error)),
         };
+        // The steps are gone from the first on when it is finished.
+        let journal = cut_off.unwrap_or(&rehearsal.journal);
         for (index, step) in steps.iter().enumerate() {
             (self.progress)(Stage::Growing(index, steps.len()));
             let command = step.command();
             if let Err(error) = appliance.step(&command) {
-                return Err(self.failed(rehearsal, cut_off, &appliance, index, &command, &error));
+                let why = format!("{} ({command}) failed: {error}", index + 1);
+                return Err(self.failed(journal, facts, &appliance, &why));
             }
         }
         if let Err(error) = appliance.finish() {
-            let index = steps.len();
-            return Err(self.failed(rehearsal, cut_off, &appliance, index, "shutdown", &error));
+            let why = format!("{} (shutdown) failed: {error}", steps.len() + 1);
+            return Err(self.failed(journal, facts, &appliance, &why));
         }
         let done = || {
-            journal::see(self.image, rehearsal.journal.size)?;
-            journal::remove(self.image).map(drop)
+            self.see(facts)?;
+            // What another image under this id waits for stays.
+            if cut_off.is_none_or(|cut_off| cut_off.is_of(facts)) {
+                journal::remove(&self.image.id)?;
+            }
+            Ok(())
         };
         done().map_err(Failure::After)
     }
 
-    /// The failure of a step, which goes into the journal with what guestfish has said.
+    /// The failure of a step. What guestfish has said goes into the journal.
     fn failed(
         &self,
-        rehearsal: &Rehearsal,
-        cut_off: Option<&Journal>,
+        journal: &Journal,
+        facts: &Facts,
         appliance: &Appliance,
-        index: usize,
-        command: &str,
-        error: &Error,
+        why: &str,
     ) -> Failure {
-        let said = appliance.last_words(LAST_LINES);
-        // The steps are gone from the first on when it is finished.
-        let journal = cut_off.unwrap_or(&rehearsal.journal);
-        if let Err(lost) = journal::write_failed(self.image, journal, &said) {
-            log::warn!("{lost}");
+        if journal.is_of(facts) {
+            let said = appliance.last_words(LAST_LINES);
+            if let Err(lost) = journal::write_failed(self.image, journal, &said) {
+                log::warn!("{lost}");
+            }
         }
         Failure::After(Error::new(format!(
-            "step {} ({command}) failed: {error}; repair or run vdsm-hooks grow-disk {}",
-            index + 1,
+            "step {why}; repair or run vdsm-hooks grow-disk {}",
             self.image.path.display()
         )))
+    }
+}
+
+/// A growth that was cut off must be finished before the guest starts.
+fn unfinished(image: &Path, error: &Error) -> Failure {
+    Failure::After(Error::new(format!(
+        "what was cut off is not finished: {error}; repair or run vdsm-hooks grow-disk {}",
+        image.display()
+    )))
+}
+
+/// Forgets a growth that was cut off: for an image that was mended by other means. Whether there was one.
+///
+/// # Errors
+/// Another process grows the disk, or the journal cannot be removed.
+pub fn forget(id: &str) -> Result<bool> {
+    let name = lock_name(id);
+    let lock = state::lock_any(HOOK, &[&name], || false).context(BUSY)?;
+    journal::unsee(id)?;
+    let forgotten = journal::remove(id);
+    state::remove_lock(HOOK, &name, lock)?;
+    forgotten
+}
+
+fn lock_name(id: &str) -> String {
+    format!("{id}.lock")
+}
+
+/// The failure of a volume of which nobody may even try to grow: only if a growth of it was cut off
+/// is it more than a word.
+pub fn left_alone(image: &Path, id: &str, error: Error) -> Failure {
+    let journal = journal::records().and_then(|records| journal::read(&records, id));
+    match journal {
+        Ok(None) => Failure::Before(error),
+        _ => unfinished(image, &error),
     }
 }
 

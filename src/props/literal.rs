@@ -48,6 +48,15 @@ impl Literal {
         }
     }
 
+    /// Reads the literal with which `text` begins, however long it is, and whatever follows it: for
+    /// texts of a program, not of a user.
+    ///
+    /// # Errors
+    /// Not a literal, or nested deeper than 8 levels.
+    pub fn prefix(text: &str) -> Result<Literal> {
+        Parser { text, at: 0 }.value(0)
+    }
+
     /// The string's text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -372,6 +381,21 @@ mod tests {
         assert!(shown(&text(65_536)).starts_with("\"xx"));
         assert_eq!(shown(&text(65_537)), "longer than 65536 bytes");
         assert_eq!(shown(&"[".repeat(70_000)), "longer than 65536 bytes");
+    }
+
+    #[test]
+    fn a_literal_may_be_followed_by_something() {
+        let long = format!("{{'a': '{}'}}) from=here", "x".repeat(MAX_LITERAL_BYTES));
+        let Ok(Literal::Dict(entries)) = Literal::prefix(&long) else {
+            unreachable!("{}", shown(&long));
+        };
+        let lengths: Vec<_> = entries
+            .iter()
+            .filter_map(|(_, value)| value.as_text().map(str::len))
+            .collect();
+        assert_eq!(lengths, [MAX_LITERAL_BYTES]);
+        assert_eq!(Literal::prefix("'a' (hooks:122)"), Literal::parse("'a'"));
+        assert!(Literal::prefix("{'a': ").is_err());
     }
 
     #[test]

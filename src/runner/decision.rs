@@ -40,18 +40,24 @@ impl End {
     }
 }
 
+/// What a failure means for the hooks of the same event. Whether VDSM goes on with the operation is
+/// another matter: see [`judge`].
+const OTHERS_RUN: &str = "the hooks after it still run";
+
 /// For people.
 impl Display for End {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             End::Status(0) => f.write_str("ok"),
-            End::Status(1) => f.write_str("failed, go on"),
-            End::Status(2) => f.write_str("failed, stop"),
-            End::Status(other) => write!(
-                f,
-                "failed, go on (VDSM warns of the unexpected return code {other})"
-            ),
-            End::Signal(number) => write!(f, "failed, go on (killed by signal {number})"),
+            End::Status(2) => f.write_str("failed (exit status 2); the hooks after it do not run"),
+            End::Status(1) => write!(f, "failed (exit status 1); {OTHERS_RUN}"),
+            End::Status(other) => {
+                write!(
+                    f,
+                    "failed (exit status {other}, which VDSM warns of); {OTHERS_RUN}"
+                )
+            }
+            End::Signal(number) => write!(f, "failed (killed by signal {number}); {OTHERS_RUN}"),
             End::TimedOut => f.write_str("timed out"),
             End::Skipped => f.write_str("skipped"),
         }
@@ -73,6 +79,13 @@ pub struct Outcome {
     pub stderr: Vec<u8>,
     /// Why VDSM could not read the data file after this hook.
     pub problem: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the hook has said something although it did its work.
+    pub fn warned(&self) -> bool {
+        self.end == End::Status(0) && !self.stderr.trim_ascii().is_empty()
+    }
 }
 
 /// What VDSM does after the last hook.

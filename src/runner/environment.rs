@@ -10,12 +10,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::host::files;
 use crate::vdsm::events::{Environment, Event};
 use crate::{Context as _, Error, Result};
 
 /// systemd's search path for services, as it is where `/bin` is not `/usr/bin`: else it ends before
 /// `/sbin` (systemd.exec(5), 252: `$PATH`).
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Far above any settings file.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Names and values.
 pub type Variables = Vec<(String, String)>;
@@ -24,7 +28,7 @@ pub type Variables = Vec<(String, String)>;
 pub struct Layers<'a> {
     /// The event that fires.
     pub event: &'a Event,
-    /// The daemon's settings file; the event's own if none.
+    /// The daemon's settings file, `-` for standard input; the event's own if none.
     pub sysconfig: Option<&'a Path>,
     /// Device properties and other parameters of the event.
     pub parameters: &'a [(String, String)],
@@ -96,16 +100,14 @@ fn sysconfig(layers: &Layers<'_>) -> Result<Variables> {
     } else {
         "/etc/sysconfig/vdsm"
     };
-    let path = layers.sysconfig.unwrap_or(Path::new(usual));
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(assignments(&text)),
-        Err(error)
-            if layers.sysconfig.is_none() && error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(Variables::new())
-        }
-        Err(error) => Err(error).context(path.display()),
-    }
+    let path = match layers.sysconfig {
+        Some(path) => path,
+        None if !Path::new(usual).exists() => return Ok(Variables::new()),
+        None => Path::new(usual),
+    };
+    let bytes = files::read_or_standard_input(path, MAX_BYTES)?;
+    let text = String::from_utf8(bytes).context(path.display())?;
+    Ok(assignments(&text))
 }
 
 /// The assignments of a file in the format of systemd's `EnvironmentFile`, see systemd.exec(5): no

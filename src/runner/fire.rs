@@ -14,7 +14,7 @@ use super::installed::Entry;
 use super::{data_file, interrupt};
 use crate::Result;
 use crate::host::{command, files};
-use crate::vdsm::events::Event;
+use crate::vdsm::events::{Event, Start};
 
 /// Far above any document; a hook that writes more has gone mad.
 const MAX_BYTES: u64 = 256 << 20;
@@ -23,6 +23,8 @@ const MAX_BYTES: u64 = 256 << 20;
 pub struct Firing<'a> {
     /// Which one.
     pub event: &'a Event,
+    /// In what way a VM starts there, if one does.
+    pub start: Option<Start>,
     /// What the hooks find in their environment, and nothing else.
     pub environment: BTreeMap<String, String>,
     /// How long each may take. VDSM waits indefinitely.
@@ -62,7 +64,7 @@ impl Firing<'_> {
             }
             _ => None,
         };
-        outcome.problem = data_file::problem(self.event, self.data.as_deref());
+        outcome.problem = data_file::problem(self.event, self.start, self.data.as_deref());
         Ok(outcome)
     }
 

@@ -3,15 +3,20 @@
 //! An event's directory as VDSM sees it: which files it runs, in which order, and which not (VDSM 4.50
 //! lib/vdsm/common/hooks.py: `_scriptsPerDir`).
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::host::account::{Account, EXECUTE, READ};
+use crate::host::executable::{Executable, Script};
+use crate::host::root::Root;
 use crate::runner::mark;
+use crate::vdsm::events::Event;
 use crate::{Context as _, Result};
 
 /// One name in an event's directory.
@@ -25,11 +30,49 @@ pub struct Entry {
     pub skipped: Option<&'static str>,
 }
 
-/// Everything in the directory, in VDSM's order. A missing directory is an empty one.
+/// Everything in the directory, in VDSM's order, for hooks that run as whoever asks. A missing
+/// directory is an empty one.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn entries(directory: &Path) -> Result<Vec<Entry>> {
+    listed(directory, |path, _| {
+        access(path, AccessFlags::X_OK)
+            .is_err()
+            .then_some("not executable")
+    })
+}
+
+/// [`entries`] for hooks that run as this user of the host, whoever asks.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn entries_of(directory: &Path, root: &Root, account: &Account) -> Result<Vec<Entry>> {
+    let is_barred = |path: &Path| account.barred(root.path(), path).is_some();
+    // What the pattern `*` finds there.
+    let is_closed = fs::metadata(directory).is_ok_and(|found| !account.may(&found, READ))
+        || is_barred(&directory.join("x"));
+    listed(directory, |path, file| {
+        let is_open = || {
+            let is_link = path.is_symlink();
+            !is_link || fs::canonicalize(path).is_ok_and(|real| !is_barred(&real))
+        };
+        if is_closed {
+            Some("user vdsm cannot look into the directory")
+        } else if file.permissions().mode() & 0o111 == 0 {
+            Some("not executable")
+        } else if account.may(file, EXECUTE) && is_open() {
+            None
+        } else {
+            Some("not executable for user vdsm, as which VDSM runs it")
+        }
+    })
+}
+
+fn listed(
+    directory: &Path,
+    why_not: impl Fn(&Path, &fs::Metadata) -> Option<&'static str>,
+) -> Result<Vec<Entry>> {
     let listing = match fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.context(directory.display())?,
@@ -38,9 +81,15 @@ pub fn entries(directory: &Path) -> Result<Vec<Entry>> {
     for entry in listing {
         let path = entry.context(directory.display())?.path();
         let name = path.file_name().unwrap_or_default();
+        let skipped = match fs::metadata(&path) {
+            _ if name.as_bytes().starts_with(b".") => Some("its name begins with a dot"),
+            Err(_) => Some("a link to nothing"),
+            Ok(file) if !file.is_file() => Some("not a regular file"),
+            Ok(file) => why_not(&path, &file),
+        };
         entries.push(Entry {
             name: name.to_string_lossy().into_owned(),
-            skipped: why_skipped(&path, name.as_bytes()),
+            skipped,
             path,
         });
     }
@@ -49,15 +98,31 @@ pub fn entries(directory: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn why_skipped(path: &Path, name: &[u8]) -> Option<&'static str> {
-    if name.starts_with(b".") {
-        return Some("its name begins with a dot");
+/// The users that VDSM runs hooks as.
+#[derive(Debug)]
+pub struct Users {
+    /// VDSM's own.
+    pub vdsm: Account,
+    root: Account,
+}
+
+impl Users {
+    /// Those of a host.
+    pub fn of_host(root: &Root) -> Users {
+        Users {
+            // User vdsm and group kvm have these numbers on every host of oVirt.
+            vdsm: Account::of_host(root.path(), "vdsm", (36, 36)),
+            root: Account::superuser(),
+        }
     }
-    match fs::metadata(path) {
-        Err(_) => Some("a link to nothing"),
-        Ok(file) if !file.is_file() => Some("not a regular file"),
-        Ok(_) if access(path, AccessFlags::X_OK).is_err() => Some("not executable"),
-        Ok(_) => None,
+
+    /// Who runs the hooks of an event.
+    pub fn of_event(&self, event: &Event) -> &Account {
+        if event.run_by_root() {
+            &self.root
+        } else {
+            &self.vdsm
+        }
     }
 }
 
@@ -87,17 +152,15 @@ impl Display for Origin {
 
 /// Tells the suite's programs by a sentence of their `--help`, which is in the file.
 pub fn origin(path: &Path) -> Origin {
-    let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
-    if read.is_err() {
-        return Origin::Unreadable;
-    }
-    if content.starts_with(b"#!") {
-        Origin::Script
-    } else if content.starts_with(b"\x7fELF") && mark::has_mark(&content) {
-        Origin::Ours
-    } else {
-        Origin::NotOurs
+    match Executable::open(path) {
+        Err(_) => Origin::Unreadable,
+        Ok(Executable::Script(_)) => Origin::Script,
+        Ok(Executable::Neither) => Origin::NotOurs,
+        Ok(Executable::Program(program)) => match program.constants() {
+            Err(_) => Origin::Unreadable,
+            Ok(constants) if mark::has_mark(&constants) => Origin::Ours,
+            Ok(_) => Origin::NotOurs,
+        },
     }
 }
 
@@ -106,8 +169,106 @@ pub fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file()) && origin(path) == Origin::Ours
 }
 
-/// Of a program, that much is looked at.
-const MAX_BYTES: u64 = 64 << 20;
+/// [`origin`] of many files. One at several events is looked at once.
+#[derive(Debug, Default)]
+pub struct Origins(BTreeMap<(u64, u64), Origin>);
+
+impl Origins {
+    /// What a file is, if it is one.
+    pub fn of(&mut self, path: &Path) -> Option<Origin> {
+        let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let place = (found.dev(), found.ino());
+        Some(*self.0.entry(place).or_insert_with(|| origin(path)))
+    }
+}
+
+/// Where `env` looks for the interpreter of a hook: what a daemon has of systemd as its `PATH`.
+const SEARCHED: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// Why a file that VDSM executes does not run, or not as it was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// This interpreter is not there, or not executable for the user.
+    Interpreter(String),
+    /// What loads the program is not there.
+    Loader(String),
+    /// `env` does not find this interpreter.
+    NotFound(String),
+    /// The lines end as those of Windows do, so that the interpreter has a carriage return in its name.
+    CarriageReturn,
+    /// A script that the user cannot read.
+    Unreadable,
+    /// No `#!` line, and no program.
+    NoInterpreter,
+}
+
+impl Display for Obstacle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::Interpreter(path) => {
+                write!(f, "its interpreter {path} is not on this host, or not for its user")
+            }
+            Obstacle::Loader(path) => write!(f, "{path}, which loads it, is not on this host"),
+            Obstacle::NotFound(name) => {
+                write!(f, "its interpreter {name:?} is nowhere in PATH on this host")
+            }
+            Obstacle::CarriageReturn => f.write_str(
+                "its lines end with a carriage return, as on Windows, so that its interpreter is not found",
+            ),
+            Obstacle::Unreadable => {
+                f.write_str("the user that VDSM runs it as may not read it, and so its interpreter cannot")
+            }
+            Obstacle::NoInterpreter => {
+                f.write_str("it has no #! line and is no program, so that a shell runs it")
+            }
+        }
+    }
+}
+
+/// What hinders a file that VDSM executes as this user, if anything does.
+pub fn obstacle(root: &Root, path: &Path, account: &Account) -> Option<Obstacle> {
+    let is_executable = |wanted: &str| {
+        let place = root.resolve(wanted);
+        let found = place.and_then(|place| fs::metadata(place).ok());
+        found.is_some_and(|found| found.is_file() && account.may(&found, EXECUTE))
+    };
+    match Executable::open(path).ok()? {
+        Executable::Neither => Some(Obstacle::NoInterpreter),
+        Executable::Program(program) => {
+            let loader = program.interpreter()?;
+            (!is_executable(&loader)).then_some(Obstacle::Loader(loader))
+        }
+        Executable::Script(script) => {
+            let cannot_read = fs::metadata(path).is_ok_and(|found| !account.may(&found, READ));
+            hindered(&script, is_executable).or(cannot_read.then_some(Obstacle::Unreadable))
+        }
+    }
+}
+
+fn hindered(script: &Script, is_executable: impl Fn(&str) -> bool) -> Option<Obstacle> {
+    if script.has_carriage_return() {
+        return Some(Obstacle::CarriageReturn);
+    }
+    if !is_executable(&script.interpreter) {
+        return Some(Obstacle::Interpreter(script.interpreter.clone()));
+    }
+    let name = script.looked_for()?;
+    let is_found = if name.contains('/') {
+        is_executable(name)
+    } else {
+        SEARCHED
+            .iter()
+            .any(|directory| is_executable(&format!("{directory}/{name}")))
+    };
+    (!is_found).then(|| Obstacle::NotFound(name.to_owned()))
+}
 
 /// Why a file that VDSM runs was probably not meant to be run: editors and package managers leave
 /// such names, and VDSM looks at the x bit only.
@@ -140,6 +301,18 @@ pub fn by_accident(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a file that VDSM skips looks as if it should not: no text beside the hooks, and no copy that
+/// somebody has put out of use.
+pub fn is_meant_to_run(entry: &Entry) -> bool {
+    if entry.name.starts_with('.') || by_accident(&entry.name).is_some() {
+        return false;
+    }
+    let has_number = without_number(&entry.name) != entry.name;
+    let is_file = fs::metadata(&entry.path).is_ok_and(|found| found.is_file());
+    let is_text = || matches!(Executable::open(&entry.path), Ok(Executable::Neither));
+    is_file && (has_number || !is_text())
+}
+
 /// Whether a file called `file` is meant by `wanted`: its whole name, or without the number.
 pub fn is_called(file: &str, wanted: &str) -> bool {
     file == wanted || without_number(file) == wanted
@@ -154,5 +327,98 @@ pub fn without_number(file: &str) -> &str {
             name
         }
         _ => file,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn put(root: &Root, path: &str, text: &str, mode: u32) -> Result<PathBuf> {
+        let file = root.at(path);
+        fs::create_dir_all(file.parent().unwrap_or(&file))?;
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        Ok(file)
+    }
+
+    /// Who is in none of a file's classes but the last.
+    fn stranger(root: &Root) -> Result<Account> {
+        let owner = fs::metadata(root.path())?.uid();
+        let nobody = Root::new(&root.at("empty"))?;
+        let numbers = (owner + 1, fs::metadata(root.path())?.gid() + 1);
+        Ok(Account::of_host(nobody.path(), "vdsm", numbers))
+    }
+
+    #[test]
+    fn what_vdsm_skips_depends_on_who_runs_it() -> Result {
+        let directory = tempfile::tempdir()?;
+        let root = Root::new(directory.path())?;
+        fs::create_dir(root.at("empty"))?;
+        let vdsm = stranger(&root)?;
+        for (name, mode) in [("10_all", 0o755), ("20_owner", 0o744), ("30_none", 0o644)] {
+            put(&root, &format!("hooks/event/{name}"), "#!/bin/sh\n", mode)?;
+        }
+        put(&root, "private/40_link", "#!/bin/sh\n", 0o755)?;
+        symlink("../../private/40_link", root.at("hooks/event/40_link"))?;
+        let skipped = |account: &Account| -> Result<Vec<Option<&'static str>>> {
+            let entries = entries_of(&root.at("hooks/event"), &root, account)?;
+            Ok(entries.iter().map(|entry| entry.skipped).collect())
+        };
+        let not_his = Some("not executable for user vdsm, as which VDSM runs it");
+        let nobodys = Some("not executable");
+        assert_eq!(skipped(&vdsm)?, [None, not_his, nobodys, None]);
+        let superuser = Account::superuser();
+        assert_eq!(skipped(&superuser)?, [None, None, nobodys, None]);
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(root.at("private"), private.clone())?;
+        assert_eq!(skipped(&vdsm)?[3], not_his);
+        fs::set_permissions(root.at("hooks"), private)?;
+        let closed = Some("user vdsm cannot look into the directory");
+        assert_eq!(skipped(&vdsm)?[..2], [closed; 2]);
+        assert_eq!(skipped(&superuser)?[0], None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_hinders_a_file() -> Result {
+        let directory = tempfile::tempdir()?;
+        let root = Root::new(directory.path())?;
+        fs::create_dir(root.at("empty"))?;
+        let vdsm = stranger(&root)?;
+        put(&root, "usr/bin/python3.11", "", 0o755)?;
+        symlink("/usr/bin/python3.11", root.at("usr/bin/python3"))?;
+        symlink("usr/bin", root.at("bin"))?;
+        put(&root, "usr/bin/env", "", 0o755)?;
+        put(&root, "usr/local/bin/mine", "", 0o700)?;
+        let missing = |path: &str| Some(Obstacle::Interpreter(path.to_owned()));
+        let not_found = |name: &str| Some(Obstacle::NotFound(name.to_owned()));
+        for (text, expected) in [
+            ("#!/usr/bin/python3\n", None),
+            ("#! /bin/python3 -u\nx", None),
+            ("#!/usr/bin/python\n", missing("/usr/bin/python")),
+            ("#!/usr/local/bin/mine\n", missing("/usr/local/bin/mine")),
+            ("#!/usr/bin\n", missing("/usr/bin")),
+            ("#!/usr/bin/env python3\n", None),
+            ("#!/usr/bin/env -S python3 -u\n", None),
+            ("#!/usr/bin/env python3 -u\n", not_found("python3 -u")),
+            ("#!/usr/bin/env python\n", not_found("python")),
+            ("#!/usr/bin/env mine\n", not_found("mine")),
+            (
+                "#!/usr/bin/python3\r\nx\r\n",
+                Some(Obstacle::CarriageReturn),
+            ),
+            ("import os\n", Some(Obstacle::NoInterpreter)),
+            ("", Some(Obstacle::NoInterpreter)),
+        ] {
+            let file = put(&root, "50_x", text, 0o755)?;
+            assert_eq!(obstacle(&root, &file, &vdsm), expected, "{text:?}");
+        }
+        let file = put(&root, "50_x", "#!/usr/bin/python3\n", 0o711)?;
+        assert_eq!(obstacle(&root, &file, &vdsm), Some(Obstacle::Unreadable));
+        assert_eq!(obstacle(&root, &file, &Account::superuser()), None);
+        Ok(())
     }
 }

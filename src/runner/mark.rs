@@ -66,7 +66,24 @@ pub fn is_unchanged(text: &[u8]) -> bool {
 }
 
 fn contains(text: &[u8], words: &[u8]) -> bool {
-    text.windows(words.len()).any(|window| window == words)
+    find(text, words).is_some()
+}
+
+/// Where words begin in a text: after Horspool, which looks at one byte in as many as the words have.
+pub fn find(text: &[u8], words: &[u8]) -> Option<usize> {
+    let last = words.len().checked_sub(1)?;
+    let mut steps = [words.len(); 256];
+    for (at, byte) in words[..last].iter().enumerate() {
+        steps[usize::from(*byte)] = last - at;
+    }
+    let mut at = 0;
+    while let Some(window) = text.get(at..at + words.len()) {
+        if window == words {
+            return Some(at);
+        }
+        at += steps[usize::from(window[last])];
+    }
+    None
 }
 
 /// POSIX cksum, with a dash between the sum and the length, as installers written in shell made it.
@@ -98,6 +115,36 @@ mod tests {
         assert_eq!(checksum(b""), "4294967295-0");
         assert_eq!(checksum(b"123456789"), "930766865-9");
         assert_eq!(checksum(&[b'x'; 70_000]), "4215398528-70000");
+    }
+
+    #[test]
+    fn words_are_found_where_they_begin() {
+        let text = b"Part of vdsm-hookPart of vdsm-hooksPart of vdsm-hooks";
+        assert_eq!(find(text, MARK.as_bytes()), Some(17));
+        for (words, place) in [
+            (&b"P"[..], Some(0)),
+            (b"s", Some(10)),
+            (b"kP", Some(16)),
+            (b"hookss", None),
+            (text, Some(0)),
+            (b"", None),
+        ] {
+            assert_eq!(find(text, words), place, "{words:?}");
+        }
+        // Wherever the words are, and whatever is around them.
+        for start in 0..64 {
+            for end in 0..20 {
+                let mut around = vec![b's'; start];
+                around.extend_from_slice(MARK.as_bytes());
+                around.resize(around.len() + end, b'o');
+                assert_eq!(find(&around, MARK.as_bytes()), Some(start));
+                assert_eq!(
+                    find(&around[..start + MARK.len() - 1], MARK.as_bytes()),
+                    None
+                );
+            }
+        }
+        assert_eq!(find(b"", b"x"), None);
     }
 
     #[test]

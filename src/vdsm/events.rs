@@ -82,6 +82,52 @@ pub enum Failure {
     CannotStart,
 }
 
+/// In what way a VM comes to run: VDSM fires some events in more than one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It boots.
+    Cold,
+    /// It wakes up from a saved state.
+    Resume,
+    /// It comes from another host.
+    Migration,
+}
+
+impl Start {
+    /// For scripts.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Start::Cold => "cold",
+            Start::Resume => "resume",
+            Start::Migration => "migration",
+        }
+    }
+}
+
+/// For people.
+impl Display for Start {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Start::Cold => "a cold start",
+            Start::Resume => "a resume",
+            Start::Migration => "an incoming migration",
+        })
+    }
+}
+
+/// What VDSM takes apart of the JSON of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// An object.
+    Object,
+    /// An object with `request`, which has `networks`, `bondings` and `options`, objects as well.
+    Request,
+    /// An array, of which VDSM takes the first object.
+    FirstObject,
+    /// An array of objects.
+    Objects,
+}
+
 /// The event that VDSM calls `name`.
 pub fn find(name: &str) -> Option<&'static Event> {
     EVENTS.iter().find(|event| event.name == name)
@@ -194,6 +240,45 @@ impl Event {
         .contains(&self.name)
     }
 
+    /// In what ways a VM can come to run where VDSM fires this event, the usual one first; none if
+    /// it is fired elsewhere (VDSM fd4b0df20 lib/vdsm/virt/vm.py: `_run`).
+    pub fn starts(&self) -> &'static [Start] {
+        use Start::{Cold, Migration, Resume};
+        match self.name {
+            "after_disk_prepare" => &[Cold, Resume, Migration],
+            "before_device_create" | "before_vm_start" => &[Cold, Resume],
+            "before_vm_dehibernate" | "after_vm_dehibernate" => &[Resume],
+            "before_device_migrate_destination"
+            | "before_vm_migrate_destination"
+            | "after_vm_migrate_destination"
+            | "after_device_migrate_destination" => &[Migration],
+            _ => &[],
+        }
+    }
+
+    /// Whether VDSM goes on with what the hooks made of the data when a VM starts in this way: a VM
+    /// that wakes up has the document with which it was saved (VDSM fd4b0df20 lib/vdsm/virt/vm.py:
+    /// `_run`, "we ignore the output of the hook").
+    pub fn output_used_at(&self, start: Option<Start>) -> bool {
+        let is_dropped = start == Some(Start::Resume) && self.data != Data::Json;
+        self.output_used && !is_dropped
+    }
+
+    /// What the JSON has to be like; none if VDSM hands over the empty object (VDSM fd4b0df20
+    /// lib/vdsm/network/api.py: `_apply_hook`; lib/vdsm/API.py: `VM.getStats`, `getAllVmStats`;
+    /// lib/vdsm/virt/vm.py: `_preparePathsForDrives`; lib/vdsm/common/hostdev.py: `list_by_caps`).
+    pub fn shape(&self) -> Option<Shape> {
+        match self.name {
+            _ if self.data != Data::Json => None,
+            "before_network_setup" | "after_network_setup" | "after_network_setup_fail" => {
+                Some(Shape::Request)
+            }
+            "after_get_vm_stats" => Some(Shape::FirstObject),
+            "after_get_all_vm_stats" => Some(Shape::Objects),
+            _ => Some(Shape::Object),
+        }
+    }
+
     /// Whether supervdsmd, not vdsmd, runs the hooks.
     pub fn run_by_supervdsmd(&self) -> bool {
         self.name.ends_with("_network_setup") || self.name == "after_network_setup_fail"
@@ -228,6 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn what_hooks_write_for_a_vm_that_wakes_up_is_dropped() {
+        let used = |name: &str, start| find(name).is_some_and(|event| event.output_used_at(start));
+        for name in ["before_device_create", "before_vm_start"] {
+            assert!(used(name, Some(Start::Cold)), "{name}");
+            assert!(!used(name, Some(Start::Resume)), "{name}");
+        }
+        // The disks are the same in either way.
+        assert!(used("after_disk_prepare", Some(Start::Resume)));
+        assert!(used("after_disk_prepare", Some(Start::Migration)));
+        assert!(used("before_nic_hotplug", None));
+        assert!(!used(
+            "before_vm_migrate_destination",
+            Some(Start::Migration)
+        ));
+    }
+
+    #[test]
     fn the_counts_are_vdsms() {
         let count =
             |wanted: fn(&Event) -> bool| EVENTS.iter().filter(|event| wanted(event)).count();
@@ -236,5 +338,7 @@ mod tests {
         assert_eq!(count(|event| event.data.is_json()), 13);
         assert_eq!(count(|event| event.environment == Bare), 16);
         assert_eq!(count(Event::run_by_root), 4);
+        assert_eq!(count(|event| !event.starts().is_empty()), 9);
+        assert_eq!(count(|event| event.shape().is_some()), 9);
     }
 }

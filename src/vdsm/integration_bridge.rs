@@ -12,7 +12,7 @@ use crate::host::openvswitch::{OWN_TIMEOUT, VSCTL};
 use crate::json::Edits as JsonEdits;
 use crate::libvirt::interface;
 use crate::xml::{self, Document, Edits, Element};
-use crate::{Error, Result, hook};
+use crate::{Context as _, Error, Result, hook};
 
 /// The bridge that OVN and Neutron's agents wire (ovn-controller(8); Neutron 21.0
 /// neutron/conf/plugins/ml2/drivers/ovs_conf.py: `integration_bridge`).
@@ -20,6 +20,9 @@ pub const INTEGRATION_BRIDGE: &str = "br-int";
 /// Where the engine looks for the host's ids (ovirt-engine 4.5 …/vdsbroker/VdsProperties.java:
 /// `OPENSTACK_BINDING_HOST_IDS`).
 const BINDINGS: &str = "openstack_binding_host_ids";
+/// The longest id that the engine can store; of a report with a longer one it stores nothing
+/// (ovirt-engine packaging/dbscripts: `provider_binding_host_id`, `character varying(64)`).
+const MAX_HOST_ID: usize = 64;
 const PORT: &str = "openvswitch";
 
 /// The one vNIC of an event, and its source; none for devices of other kinds. `port` is what it is
@@ -107,12 +110,24 @@ fn is_port(port: Node<'_, '_>, id: &str) -> bool {
         && xml::attr(parameters[0], "interfaceid") == Some(id)
 }
 
+/// What Open vSwitch has under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// This text.
+    Text(String),
+    /// Nothing, or an empty text.
+    Nothing,
+    /// It does not run.
+    Stopped,
+}
+
 /// The value of one of Open vSwitch's own `external_ids`. The command line is `--timeout=5`,
 /// `options`, then `get Open_vSwitch . external_ids:KEY`, fixed to the word, so that sudoers can be.
 ///
 /// # Errors
-/// Open vSwitch does not answer in time, or has no such key.
-pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<String> {
+/// Open vSwitch does not answer in time, or sudo refuses; or it has no such key and `options` do not
+/// say that it need not.
+pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<Stored> {
     let column = format!("external_ids:{key}");
     let words = [
         &[OWN_TIMEOUT],
@@ -120,20 +135,46 @@ pub fn external_id(options: &[&str], key: &str, deadline: Duration) -> Result<St
         &["get", "Open_vSwitch", ".", &column],
     ]
     .concat();
-    let output = VSCTL.run(&words, deadline)?.checked()?;
-    let answer = String::from_utf8_lossy(&output.stdout).replace('"', "");
-    match answer.trim() {
-        "" => Err(Error::new(format!("ovs-vsctl: {column} is empty"))),
-        id => Ok(id.to_owned()),
+    let output = VSCTL.run(&words, deadline)?;
+    // The socket of one that was killed stays (Open vSwitch utilities/ovs-vsctl.c).
+    let is_stopped =
+        |said: &[u8]| String::from_utf8_lossy(said).contains("database connection failed");
+    if !output.status.success() && is_stopped(&output.stderr) {
+        return Ok(Stored::Stopped);
     }
+    let output = output.checked()?;
+    let text = decoded(&String::from_utf8_lossy(&output.stdout));
+    let text = text.context(format!("ovs-vsctl: {column}"))?;
+    Ok(match text.trim() {
+        "" => Stored::Nothing,
+        _ => Stored::Text(text),
+    })
 }
 
-/// Tells the engine, in the host's capabilities, by which id the plugins know this host.
+/// A text as ovs-vsctl prints it: bare if it looks like a word, else as a JSON string (Open vSwitch
+/// lib/ovsdb-data.c: `string_needs_quotes`).
+fn decoded(printed: &str) -> Result<String> {
+    let printed = printed.trim();
+    if printed.starts_with('"') {
+        return Ok(serde_json::from_str(printed)?);
+    }
+    Ok(printed.to_owned())
+}
+
+/// Tells the engine, in the host's capabilities, by which id the plugins know this host. `key` is
+/// where Open vSwitch has it, for a warning: of an id that is too long nothing is told.
 ///
 /// # Errors
-/// No capabilities, or they cannot be written.
-pub fn bind_host(plugins: &[&str], id: &str) -> Result {
-    hook::edit_json(|document, edits: &mut JsonEdits<'_>| {
+/// No capabilities, or they cannot be written. Other hooks may still have something to tell.
+pub fn bind_host(plugins: &[&str], key: &str, id: &str) -> Result {
+    let length = id.chars().count();
+    if length > MAX_HOST_ID {
+        log::warn!(
+            "{key} is longer than the engine can store: {length} characters, expected at most {MAX_HOST_ID}"
+        );
+        return Ok(());
+    }
+    let done = hook::edit_json(|document, edits: &mut JsonEdits<'_>| {
         let capabilities = document.object();
         let capabilities =
             capabilities.ok_or_else(|| Error::new("the capabilities are no JSON object"))?;
@@ -150,12 +191,31 @@ pub fn bind_host(plugins: &[&str], id: &str) -> Result {
             edits.set(&bindings, plugin, &json!(id))?;
         }
         Ok(())
-    })
+    });
+    done.map_err(Error::keep_going)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_stored_is_told_from_how_it_is_printed() {
+        // As ovs-vsctl 3.1 prints them.
+        for (printed, stored) in [
+            ("host7.example\n", "host7.example"),
+            ("host_7\n", "host_7"),
+            ("\"7host.example\"\n", "7host.example"),
+            ("\"10.0.0.1\"\n", "10.0.0.1"),
+            ("\"true\"\n", "true"),
+            (r#""a \"b\" \\ c""#, r#"a "b" \ c"#),
+            ("\"\"\n", ""),
+            ("\n", ""),
+        ] {
+            assert_eq!(decoded(printed), Ok(stored.to_owned()), "{printed:?}");
+        }
+        assert!(decoded("\"a\n").is_err());
+    }
 
     #[test]
     fn a_port_is_one_of_this_id_and_no_more() -> Result {

@@ -62,7 +62,7 @@ const TABLES: [Table; 5] = [
 
 /// Some have theirs in a package that does more, which ours does not replace.
 fn has_original(hook: &Manifest) -> bool {
-    hook.replaces.is_some() || !hook.conflicts.is_empty()
+    hook.replaces.is_some() || hook.silences.is_some()
 }
 
 fn overview(hook: &Manifest) -> Vec<String> {

@@ -126,7 +126,7 @@ impl Appliance {
         appliance
     }
 
-    /// What a command answers, and what errors it makes.
+    /// What a command answers, and what errors it makes; every byte is a letter of its own number.
     pub fn ask(&mut self, command: &str) -> (String, String) {
         self.marks += 1;
         let mark = format!("end of command {}\n", self.marks);
@@ -140,7 +140,7 @@ impl Appliance {
         answer.truncate(answer.len() - mark.len());
         let mut errors = Vec::new();
         self.errors.read_to_end(&mut errors).unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let text = |bytes: Vec<u8>| bytes.into_iter().map(char::from).collect();
         (text(answer), text(errors))
     }
 
@@ -553,7 +553,13 @@ impl<'a> Session<'a> {
             let fails = error.contains("libguestfs: error:");
             for (kind, text) in [("o", answer), ("e", error)] {
                 if !text.is_empty() {
-                    let _ = write!(self.call.lines.get_mut(), "{kind} {}\n{text}", text.len());
+                    let bytes = text
+                        .chars()
+                        .map(|letter| u8::try_from(u32::from(letter)).unwrap());
+                    let bytes: Vec<u8> = bytes.collect();
+                    let lines = self.call.lines.get_mut();
+                    let _ = writeln!(lines, "{kind} {}", bytes.len());
+                    let _ = lines.write_all(&bytes);
                 }
             }
             if must && fails {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -370,6 +370,16 @@ fn cache() -> &'static Path {
     })
 }
 
+fn tool_command(words: &[String]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command
+        .args(&words[1..])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/");
+    command
+}
+
 /// A VM, its disks, and its host.
 pub struct Vm {
     pub case: String,
@@ -716,20 +726,45 @@ impl Vm {
 
     /// `vdsm-hooks grow-disk` on its first disk, by root.
     pub fn tool(&self, arguments: &[&str]) -> Output {
-        let mut words = self.firing.root().unwrap().wrapper().into_iter();
-        let mut command = Command::new(words.next().unwrap());
-        command
-            .args(words)
-            .arg(program("vdsm-hooks"))
-            .arg("grow-disk")
-            .arg(&self.disks[0].path)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.tool_on(&self.disks[0].path, arguments)
+    }
+
+    /// The same with another name for the disk.
+    pub fn tool_on(&self, image: &str, arguments: &[&str]) -> Output {
+        let words = self.tool_words(image, arguments);
+        tool_command(&words).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// [`Vm::tool`] at a terminal of its own, where this is typed when it asks; its status, and all that is
+    /// to be seen there.
+    pub fn tool_at_terminal(&self, arguments: &[&str], typed: &[u8]) -> (Option<i32>, String) {
+        let words = self.tool_words(&self.disks[0].path, arguments);
+        let quoted = words
+            .iter()
+            .map(|word| format!("'{}'", word.replace('\'', "'\\''")));
+        let line = quoted.collect::<Vec<_>>().join(" ");
+        let words = ["script", "-q", "-e", "-c", &line, "/dev/null"];
+        let mut terminal = tool_command(&words.map(str::to_owned));
+        let terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut terminal = terminal.spawn().unwrap();
+        let mut output = terminal.stdout.take().unwrap();
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while output.read(&mut byte).unwrap() > 0 {
+            said.push(byte[0]);
+            if said.ends_with(b"[y/N] ") {
+                terminal.stdin.as_mut().unwrap().write_all(typed).unwrap();
+            }
+        }
+        let status = terminal.wait().unwrap();
+        (status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn tool_words(&self, image: &str, arguments: &[&str]) -> Vec<String> {
+        let mut words = self.firing.root().unwrap().wrapper();
+        words.push(program("vdsm-hooks").to_str().unwrap().to_owned());
+        words.extend(["grow-disk", image].map(str::to_owned));
+        words.extend(arguments.iter().map(|&word| word.to_owned()));
+        words
     }
 
     /// The calls of guestfish.

@@ -29,6 +29,7 @@ pub mod libvirt;
 pub mod random;
 pub mod steps;
 pub mod tool;
+pub mod values;
 
 /// The id of the VM that the tests start.
 pub const VM_ID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use vdsm_hooks::vdsm::events::{self, Shape};
 
 pub const TOOL: &str = env!("CARGO_BIN_EXE_vdsm-hooks");
 pub const UUID: &str = "5f1c2a7e-9d3b-4e57-8a40-0c6f3b1d2e99";
@@ -53,6 +54,9 @@ pub const DOMAIN: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   </devices>
 </domain>
 "#;
+
+/// A set-up of networks that asks for nothing.
+pub const REQUEST: &str = r#"{"request": {"networks": {}, "bondings": {}, "options": {}}}"#;
 
 /// A host of a test: hook directories and documents.
 pub struct Host {
@@ -122,7 +126,25 @@ impl Host {
         self.tool("run", &all)
     }
 
-    /// The same as JSON.
+    /// The option and the file with what VDSM could hand over at this event.
+    pub fn data(&self, event: &str) -> [String; 2] {
+        let event = events::find(event).unwrap();
+        let text = match event.shape() {
+            None if event.data.is_json() => "{}",
+            None => {
+                return [
+                    "--domain".to_owned(),
+                    self.path("vm.xml").display().to_string(),
+                ];
+            }
+            Some(Shape::Object) => "{}",
+            Some(Shape::Request) => REQUEST,
+            Some(Shape::FirstObject | Shape::Objects) => "[{}]",
+        };
+        ["--data".to_owned(), self.file("data.json", text)]
+    }
+
+    /// What [`Host::run`] says as JSON.
     pub fn json(&self, event: &str, arguments: &[&str]) -> Value {
         self.run(event, &[&["--json"], arguments].concat()).json()
     }

@@ -31,6 +31,12 @@ impl Key {
             Key::Network => "UserDefinedNetworkCustomProperties",
         }
     }
+
+    /// Whether `engine-config -m` adds to the list; it can only replace the others as a whole
+    /// (ovirt-engine 3.5 and later packaging/etc/engine-config/engine-config.properties: mergable).
+    pub(crate) fn can_be_added_to(self) -> bool {
+        self == Key::Vm
+    }
 }
 
 /// Properties that are predefined in the engine (ovirt-engine 4.5
@@ -78,6 +84,11 @@ impl Definition {
             name: property.name.clone(),
             regex: property.regex.clone()?,
         })
+    }
+
+    /// Whether both define one property, each with a regular expression of its own perhaps.
+    pub(crate) fn is_of_same_property(&self, other: &Definition) -> bool {
+        (self.key, self.device, &self.name) == (other.key, other.device, &other.name)
     }
 }
 
@@ -158,6 +169,25 @@ impl List {
             entry.regex.clone_from(&wanted.regex);
         }
         Found::Other(other)
+    }
+
+    /// Takes `unwanted` out, whatever its regular expression is. Whether it was there.
+    pub(crate) fn undefine(&mut self, unwanted: &Definition) -> bool {
+        let is_its = |group: &&mut Group| group.device.as_deref() == unwanted.device;
+        let Some(group) = self.groups.iter_mut().find(is_its) else {
+            return false;
+        };
+        let before = group.entries.len();
+        group.entries.retain(|entry| entry.name != unwanted.name);
+        if group.entries.len() == before {
+            return false;
+        }
+        // Of a type of device with nothing left nothing is left; others stay as they are, even if they
+        // are empty.
+        let is_left =
+            |one: &Group| one.device.as_deref() != unwanted.device || !one.entries.is_empty();
+        self.groups.retain(is_left);
+        true
     }
 
     fn entries_of(&mut self, device: Option<&str>) -> &mut Vec<Entry> {
@@ -475,6 +505,54 @@ mod tests {
                 prop_assert!(!replace || found == Found::Same);
             }
             prop_assert_eq!(again, after);
+        }
+
+        #[test]
+        fn what_is_dropped_is_gone_and_all_else_stays(
+            (key, before) in lists(),
+            unwanted in wanted(),
+        ) {
+            let unwanted = definitions(key, unwanted);
+            let is_one = |(device, name, _): &(String, String, String)| {
+                unwanted.iter().any(|one| one.device.unwrap_or_default() == device && one.name == *name)
+            };
+            let mut after = before.clone();
+            for definition in &unwanted {
+                let found = flat(&after).iter().any(|(device, name, _)| {
+                    definition.device.unwrap_or_default() == device && definition.name == *name
+                });
+                prop_assert_eq!(after.undefine(definition), found);
+                prop_assert!(!after.undefine(definition));
+            }
+            let text = after.to_string();
+            prop_assert!(accepted(key, &text), "{text}");
+            let mut expected = flat(&before);
+            expected.retain(|entry| !is_one(entry));
+            prop_assert_eq!(engine_reads(key, &text), expected, "{}", &text);
+            prop_assert_eq!(&List::parse(key, &text), &Ok(after.clone()), "{}", &text);
+            if flat(&before).iter().all(|entry| !is_one(entry)) {
+                prop_assert_eq!(text, before.to_string());
+            }
+        }
+
+        #[test]
+        fn what_was_added_is_dropped_to_the_byte(
+            (key, before) in lists(),
+            wanted in wanted(),
+        ) {
+            let mut wanted = definitions(key, wanted);
+            let old = flat(&before);
+            wanted.retain(|one| old.iter().all(|(_, name, _)| one.name != *name));
+            // A type of device that is there with nothing in it goes with the last that was added.
+            prop_assume!(before.groups.iter().all(|group| !group.entries.is_empty()));
+            let mut after = before.clone();
+            for definition in &wanted {
+                after.define(definition, false);
+            }
+            for definition in &wanted {
+                prop_assert!(after.undefine(definition));
+            }
+            prop_assert_eq!(after.to_string(), before.to_string());
         }
     }
 

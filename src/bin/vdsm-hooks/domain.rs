@@ -2,16 +2,17 @@
 
 //! `vdsm-hooks domain`: storage domains at the shell.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use vdsm_hooks::storage::{Content, Roots, work};
-use vdsm_hooks::{Error, Result};
+use vdsm_hooks::{Context as _, Error, Result};
 
 mod check;
 mod checksum;
+mod copies;
 mod create;
 mod find;
 mod mend;
@@ -86,6 +87,27 @@ pub(crate) fn run(command: &DomainCommand) -> ExitCode {
         say(&error);
         ExitCode::from(2)
     })
+}
+
+/// How standard input is called in messages.
+const STANDARD_INPUT: &str = "standard input";
+
+/// Whether a path means standard input.
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// What comes on standard input, if that is at most `limit` bytes.
+fn standard_input(limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
+    read.context(STANDARD_INPUT)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::new(format!(
+            "{STANDARD_INPUT}: larger than {limit} bytes"
+        )));
+    }
+    Ok(bytes)
 }
 
 fn say(error: &Error) {

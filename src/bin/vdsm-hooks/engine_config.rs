@@ -4,7 +4,6 @@
 //! beside those that it has already.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -14,19 +13,26 @@ use vdsm_hooks::{Context as _, Error, Result};
 use crate::custom_properties::{Definition, Found, Key, List};
 use crate::{catalog, print};
 
+use current::{Current, is_level};
 use settings::{
-    LEVEL, RESTART, definitions, known_to_the_engine, list_of, setting, settings_of_the_host,
+    LEVEL, RESTART, adding, definitions, known_to_the_engine, list_of, needed_by, setting,
+    settings_of_the_host,
 };
 
+mod current;
 pub(crate) mod settings;
 
-/// Print the engine-config commands that define the properties of hooks
+/// Print the engine-config commands that define the properties of hooks, or take them out
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// Hooks; all of the suite if none is given
+    /// Hooks whose properties are to be defined; all of the suite if none is given, nor --drop
     #[arg(value_name = "HOOK")]
     hooks: Vec<String>,
+
+    /// Take the properties of this hook out; may be repeated. Needs --current
+    #[arg(long, value_name = "HOOK")]
+    drop: Vec<String>,
 
     /// What the engine has now: the output of 'engine-config -g KEY', a file with it, or - for
     /// standard input
@@ -43,26 +49,40 @@ pub(crate) struct Arguments {
 }
 
 const HELP: &str = "\
-Nothing is changed: the tool prints commands for a shell on the engine's machine. Comments among
-them say what is new, and how to go back.
+Nothing is changed: the tool prints commands for a shell on the engine's
+machine. Comments among them say what is new, and how to go back.
 
-engine-config knows only whole lists. With --current the properties that the engine has already
-stay as they are and where they are, those of the hooks are added behind them, and if nothing is
-missing there is nothing to change. Give the output for every key that is needed, as it is; the
-lines of other levels are passed over. A line KEY=VALUE does as well. A TEXT with neither a '='
-nor a ':' in it is the name of a file.
+With --current the properties that the engine has already stay as they are and
+where they are, those of the hooks are added behind them, and if nothing is
+missing there is nothing to change. Give the output for every key that is
+needed, as it is. Lines of other levels are passed over; so are those of other
+keys, and what Java or ssh said in between, with a message. A line KEY=VALUE
+does as well. A TEXT with neither a '=' nor a ':' in it is the name of a file.
 
-A property that is defined with another regular expression stays as it is, and a message says so:
-a stricter one makes the engine silently drop values that VMs have already. --replace puts
-the suite's in its place.
+Without --current nobody knows what the engine has. To the properties of VMs
+'engine-config -m' adds all the same, since ovirt-engine 3.5; the lists for
+devices and for networks it cannot add to, and 'engine-config -s' replaces the
+whole list.
+
+A property that is defined with another regular expression stays as it is, and
+a message says so: a stricter one makes the engine silently drop values that
+VMs have already. --replace puts the suite's in its place.
+
+--drop takes a hook's properties out of the lists, whatever their regular
+expressions are. One that another hook of the suite reads too stays until that
+hook is dropped as well. VMs that have such a property start without it.
 
 Examples:
   Define the properties of all hooks:
-      for key in UserDefinedVMProperties CustomDeviceProperties UserDefinedNetworkCustomProperties
+      for key in UserDefinedVMProperties CustomDeviceProperties \\
+          UserDefinedNetworkCustomProperties
       do ssh root@engine engine-config -g $key
       done | vdsm-hooks engine-config --current -
-  Those of one hook, on an engine where nobody has defined any:
-      vdsm-hooks engine-config cpuflags --current UserDefinedVMProperties=";
+  Those of one hook, beside what the engine has:
+      ssh root@engine engine-config -g UserDefinedVMProperties > now
+      vdsm-hooks engine-config cpuflags --current now
+  Take them out again:
+      vdsm-hooks engine-config --drop cpuflags --current now";
 
 fn parse_level(text: &str) -> std::result::Result<String, &'static str> {
     if is_level(text) {
@@ -72,25 +92,84 @@ fn parse_level(text: &str) -> std::result::Result<String, &'static str> {
     }
 }
 
-fn is_level(text: &str) -> bool {
-    let number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-    text.split_once('.')
-        .is_some_and(|(major, minor)| number(major) && number(minor))
-}
-
 /// Prints the commands.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::find(&arguments.hooks)?;
+    let dropped = match &arguments.drop[..] {
+        [] => Vec::new(),
+        names => catalog::find(names)?,
+    };
+    let hooks = match &arguments.hooks[..] {
+        [] if !dropped.is_empty() => Vec::new(),
+        names => catalog::find(names)?,
+    };
+    let is_dropped = |hook: &Manifest| dropped.iter().any(|one| one.name == hook.name);
+    if let Some(both) = hooks.iter().find(|hook| is_dropped(hook)) {
+        return Err(Error::new(format!(
+            "{}: to be defined and dropped, expected one of the two",
+            both.name
+        )));
+    }
     let current = Current::read(&arguments.current)?;
+    if current.is_unknown() && !dropped.is_empty() {
+        return Err(Error::new(
+            "--drop: what the engine has is not known, expected what 'engine-config -g KEY' prints, \
+             with --current",
+        ));
+    }
+    let mut others = catalog::all()?;
+    others.retain(|hook| !is_dropped(hook));
+    let wanted = definitions(&hooks);
+    let unwanted = unwanted(&dropped, &others);
+    for message in &unwanted.stay {
+        say(message);
+    }
     let mut script = Script::default();
-    for (key, wanted) in definitions(&hooks) {
+    for key in Key::ALL {
+        let (wanted, unwanted) = (of(key, &wanted), of(key, &unwanted.go));
+        if wanted.is_empty() && unwanted.is_empty() {
+            continue;
+        }
         match current.value(key, &arguments.cver)? {
-            Some(now) => script.add(key, now, &wanted, arguments)?,
-            None => script.start_anew(key, &wanted, &arguments.cver)?,
+            Some(now) => script.change(key, now, wanted, unwanted, arguments)?,
+            None => script.start_anew(key, wanted, &arguments.cver)?,
         }
     }
-    print(&script.finish(&hooks)?)?;
+    print(&script.finish(&hooks, &dropped)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those of a key.
+fn of(key: Key, all: &[(Key, Vec<Definition>)]) -> &[Definition] {
+    let found = all.iter().find(|(one, _)| *one == key);
+    found.map_or(&[], |(_, definitions)| definitions)
+}
+
+/// What becomes of the properties of hooks that are dropped.
+struct Unwanted {
+    go: Vec<(Key, Vec<Definition>)>,
+    /// Why others stay.
+    stay: Vec<String>,
+}
+
+/// Properties of `dropped`; those that `others` read too stay.
+fn unwanted(dropped: &[Manifest], others: &[Manifest]) -> Unwanted {
+    let mut stay = Vec::new();
+    let mut go = definitions(dropped);
+    for (key, definitions) in &mut go {
+        definitions.retain(|definition| {
+            let Some(other) = needed_by(definition, others) else {
+                return true;
+            };
+            stay.push(format!(
+                "{}: {} stays, {other} reads it too; --drop {other} takes it out as well",
+                key.name(),
+                definition.name,
+                other = other.name
+            ));
+            false
+        });
+    }
+    Unwanted { go, stay }
 }
 
 /// What is printed.
@@ -99,16 +178,32 @@ struct Script {
     lines: String,
     /// Whether there is anything to run.
     commands: bool,
+    /// Whether VMs lose properties.
+    vms_lose: bool,
     way_back: String,
 }
 
 impl Script {
-    /// The list of `key` is `now`, and is to have what is `wanted` as well.
-    fn add(&mut self, key: Key, now: &str, wanted: &[Definition], arguments: &Arguments) -> Result {
+    /// The list of `key` is `now`, and is to have what is `wanted`, and not to have what is
+    /// `unwanted`.
+    fn change(
+        &mut self,
+        key: Key,
+        now: &str,
+        wanted: &[Definition],
+        unwanted: &[Definition],
+        arguments: &Arguments,
+    ) -> Result {
         let (name, level) = (key.name(), &arguments.cver);
         let before = List::parse(key, now).context(format!("--current: {name}, level {level}"))?;
         let mut after = before.clone();
         let mut changes = Vec::new();
+        for definition in unwanted {
+            if after.undefine(definition) {
+                changes.push(format!("without {}", definition.name));
+                self.vms_lose |= key == Key::Vm;
+            }
+        }
         for definition in wanted {
             let property = &definition.name;
             match after.define(definition, arguments.replace) {
@@ -128,6 +223,13 @@ impl Script {
             writeln!(self.lines, "# {name}, level {level}: nothing to change")?;
             return Ok(());
         }
+        if key == Key::Network && after == List::default() {
+            writeln!(
+                self.lines,
+                "# {name}, level {level}: stays, engine-config refuses the empty list"
+            )?;
+            return Ok(());
+        }
         self.commands = true;
         let changes = changes.join(", ");
         writeln!(self.lines, "# {name}, level {level}: {changes}")?;
@@ -141,24 +243,39 @@ impl Script {
         Ok(())
     }
 
-    /// The list of `key` is not known, and is to be what is `wanted`.
+    /// The list of `key` is not known, and is to have what is `wanted`.
     fn start_anew(&mut self, key: Key, wanted: &[Definition], level: &str) -> Result {
         let name = key.name();
         self.commands = true;
-        writeln!(
-            self.lines,
-            "# {name}, level {level}: replaces the list that is there. With --current its\n\
-             # properties stay; without, keep what the first command shows, to go back."
-        )?;
+        if key.can_be_added_to() {
+            // Of two the engine takes the last, see List::define.
+            writeln!(
+                self.lines,
+                "# {name}, level {level}: -m adds to the list that is there. Where that has one\n\
+                 # of these properties with another regular expression, both are in it then, and\n\
+                 # the engine takes the new one. With --current that is seen before; without, keep\n\
+                 # what the first command shows, to go back."
+            )?;
+        } else {
+            writeln!(
+                self.lines,
+                "# {name}, level {level}: replaces the list that is there. With --current its\n                 # properties stay; without, keep what the first command shows, to go back."
+            )?;
+        }
         if key == Key::Device {
             self.lines += "# The engine's own SecurityGroups is in this list.\n";
         }
         writeln!(self.lines, "engine-config -g {name}")?;
-        writeln!(self.lines, "{}", setting(key, list_of(wanted), level))?;
+        writeln!(self.lines, "{}", adding(key, list_of(wanted), level))?;
         Ok(())
     }
 
-    fn finish(mut self, hooks: &[Manifest]) -> Result<String> {
+    fn finish(mut self, hooks: &[Manifest], dropped: &[Manifest]) -> Result<String> {
+        if self.vms_lose {
+            // ovirt-engine 4.5 …/customprop/CustomPropertiesUtils.java: convertProperties.
+            self.lines += "# VMs that have such a property start without it, and the engine does \
+                           not say so.\n";
+        }
         if self.commands {
             writeln!(self.lines, "{RESTART}")?;
         }
@@ -172,7 +289,10 @@ impl Script {
             beside += &known_to_the_engine(hook)?;
             beside += &settings_of_the_host(hook)?;
         }
-        if !beside.is_empty() {
+        for hook in dropped {
+            beside += &known_to_the_engine(hook)?;
+        }
+        if !beside.is_empty() && !self.lines.is_empty() {
             self.lines += "\n";
         }
         for line in beside.lines() {
@@ -186,113 +306,28 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "vdsm-hooks: {message}");
 }
 
-/// What `engine-config -g` said.
-struct Current {
-    lines: Vec<Line>,
-}
-
-struct Line {
-    key: Key,
-    /// None if the line is for whatever level is asked for.
-    level: Option<String>,
-    value: String,
-}
-
-impl Current {
-    fn read(arguments: &[String]) -> Result<Current> {
-        let mut lines = Vec::new();
-        for argument in arguments {
-            let (place, text) = if argument == "-" {
-                ("standard input", io::read_to_string(io::stdin())?)
-            } else if argument.contains(['=', ':']) {
-                ("--current", argument.clone())
-            } else {
-                let path = argument.as_str();
-                (path, fs::read_to_string(path).context(path)?)
-            };
-            let before = lines.len();
-            for (number, line) in text.lines().enumerate() {
-                if !line.trim().is_empty() {
-                    let parsed = Line::parse(line);
-                    lines.push(parsed.context(format!("{place}: line {}", number + 1))?);
-                }
-            }
-            if lines.len() == before {
-                return Err(Error::new(format!("{place}: empty, {}", Line::FORM)));
-            }
-        }
-        Ok(Current { lines })
-    }
-
-    /// The value of a key; None if nothing at all is known.
-    fn value(&self, key: Key, level: &str) -> Result<Option<&str>> {
-        if self.lines.is_empty() {
-            return Ok(None);
-        }
-        let name = key.name();
-        let of_key: Vec<_> = self.lines.iter().filter(|line| line.key == key).collect();
-        let values = of_key.iter().filter(|line| {
-            let other = |found: &String| found != level;
-            !line.level.as_ref().is_some_and(other)
-        });
-        let mut values: Vec<_> = values.map(|line| line.value.as_str()).collect();
-        values.dedup();
-        match values[..] {
-            [value] => Ok(Some(value)),
-            [] if of_key.is_empty() => Err(Error::new(format!(
-                "--current: no {name}, which the hooks need; add what 'engine-config -g {name}' prints"
-            ))),
-            [] => {
-                let levels = of_key.iter().filter_map(|line| line.level.as_deref());
-                let levels = levels.collect::<Vec<_>>().join(", ");
-                Err(Error::new(format!(
-                    "--current: {name} is not there for level {level}, only for {levels}; \
-                     choose with --cver"
-                )))
-            }
-            _ => Err(Error::new(format!(
-                "--current: {name} has more than one value for level {level}"
-            ))),
-        }
-    }
-}
-
-impl Line {
-    const FORM: &str = "expected what 'engine-config -g KEY' prints, KEY: VALUE version: LEVEL, \
-                        or KEY=VALUE";
-
-    fn parse(text: &str) -> Result<Line> {
-        let parsed = Key::ALL.into_iter().find_map(|key| {
-            let rest = text.trim_start().strip_prefix(key.name())?;
-            if let Some(value) = rest.strip_prefix('=') {
-                return Some(Line {
-                    key,
-                    level: None,
-                    value: value.to_owned(),
-                });
-            }
-            // The value is copied byte for byte; nothing is between the two blanks if it is empty.
-            let (value, level) = rest
-                .trim_start()
-                .strip_prefix(':')?
-                .rsplit_once(" version: ")?;
-            let level = level.trim_end();
-            is_level(level).then(|| Line {
-                key,
-                level: Some(level.to_owned()),
-                value: value.strip_prefix(' ').unwrap_or(value).to_owned(),
-            })
-        });
-        parsed.ok_or_else(|| {
-            let keys = Key::ALL.map(Key::name).join(", ");
-            Error::new(format!("{text:?}: {} with KEY one of {keys}", Line::FORM))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn arguments() -> Arguments {
+        Arguments {
+            hooks: Vec::new(),
+            drop: Vec::new(),
+            current: Vec::new(),
+            cver: LEVEL.to_owned(),
+            replace: false,
+        }
+    }
+
+    fn of_networks(name: &str) -> Definition {
+        Definition {
+            key: Key::Network,
+            device: None,
+            name: name.to_owned(),
+            regex: "^y$".to_owned(),
+        }
+    }
 
     #[test]
     fn hooks_that_share_a_property_agree_on_it() {
@@ -307,22 +342,14 @@ mod tests {
 
     #[test]
     fn an_empty_list_of_networks_has_no_way_back() {
-        let arguments = Arguments {
-            hooks: Vec::new(),
-            current: Vec::new(),
-            cver: LEVEL.to_owned(),
-            replace: false,
-        };
-        let wanted = Definition {
-            key: Key::Network,
-            device: None,
-            name: "x".to_owned(),
-            regex: "^y$".to_owned(),
-        };
+        let arguments = arguments();
+        let wanted = of_networks("x");
         let way_back = |now: &str| {
             let mut script = Script::default();
             let wanted = [wanted.clone()];
-            script.add(Key::Network, now, &wanted, &arguments).unwrap();
+            script
+                .change(Key::Network, now, &wanted, &[], &arguments)
+                .unwrap();
             script.way_back
         };
         assert!(way_back("").starts_with("#   not for the properties of networks"));
@@ -331,49 +358,60 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_engine_config_prints_or_an_assignment() {
-        for (text, key, level, value) in [
-            (
-                "CustomDeviceProperties:  version: 4.7",
-                Key::Device,
-                Some("4.7"),
-                "",
-            ),
-            (
-                "UserDefinedVMProperties: a=^b $ version: 4.10\r",
-                Key::Vm,
-                Some("4.10"),
-                "a=^b $",
-            ),
-            // As the manuals have it.
-            (
-                " UserDefinedVMProperties : a=^ version: 3.6$ version: 4.7  ",
-                Key::Vm,
-                Some("4.7"),
-                "a=^ version: 3.6$",
-            ),
-            ("UserDefinedVMProperties=", Key::Vm, None, ""),
-            (
-                "UserDefinedNetworkCustomProperties=a= version: 4.7",
-                Key::Network,
-                None,
-                "a= version: 4.7",
-            ),
-        ] {
-            let line = Line::parse(text).unwrap();
-            assert_eq!(line.key, key, "{text}");
-            assert_eq!(line.level.as_deref(), level, "{text}");
-            assert_eq!(line.value, value, "{text}");
-        }
-        for text in [
-            "VdcVersion: 4.5 version: general",
-            "UserDefinedVMProperties",
-            "UserDefinedVMProperties: a=b",
-            "UserDefinedVMProperties: a=b version: new",
-            "UserDefinedVMPropertiesX=a=b",
-            "a=b",
-        ] {
-            assert!(Line::parse(text).is_err(), "{text}");
-        }
+    fn the_last_property_of_networks_stays() {
+        let arguments = arguments();
+        let change = |now: &str| {
+            let mut script = Script::default();
+            let unwanted = [of_networks("x")];
+            script
+                .change(Key::Network, now, &[], &unwanted, &arguments)
+                .unwrap();
+            script.finish(&[], &[]).unwrap()
+        };
+        let name = Key::Network.name();
+        let stays = "stays, engine-config refuses the empty list";
+        assert_eq!(change("x=^y$"), format!("# {name}, level 4.7: {stays}\n"));
+        assert_eq!(
+            change("x=^y$;a=b;x=z"),
+            format!(
+                "# {name}, level 4.7: without x\n\
+                 engine-config -s {name}=a=b --cver=4.7\n{RESTART}\n\n\
+                 # To go back:\n\
+                 #   engine-config -s '{name}=x=^y$;a=b;x=z' --cver=4.7\n#   {RESTART}\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_another_hook_reads_too_is_not_dropped() {
+        let hook = |name: &str, properties: &str| {
+            let text = format!(
+                r#"{{ "name": "{name}", "summary": "Does it", "events": [], "properties": [{properties}] }}"#
+            );
+            Manifest::parse(&text).unwrap()
+        };
+        let property = |name: &str, scope: &str| {
+            format!(
+                r#"{{ "name": "{name}", "scope": "{scope}", "syntax": "any", "regex": "^.*$", "example": "a" }}"#
+            )
+        };
+        let shared = property("shared", "vm");
+        let one = hook("one", &[shared.clone(), property("own", "vm")].join(","));
+        let two = hook("two", &[shared, property("own", "interface")].join(","));
+        let gone = |dropped: &[Manifest], others: &[Manifest]| {
+            let unwanted = unwanted(dropped, others);
+            let names = of(Key::Vm, &unwanted.go).iter();
+            let names: Vec<_> = names.map(|definition| definition.name.clone()).collect();
+            (names, unwanted.stay)
+        };
+        let both = [one, two];
+        let expected = "UserDefinedVMProperties: shared stays, two reads it too; --drop two takes it out as well";
+        let own = vec!["own".to_owned()];
+        assert_eq!(
+            gone(&both[..1], &both[1..]),
+            (own, vec![expected.to_owned()])
+        );
+        let all = vec!["shared".to_owned(), "own".to_owned()];
+        assert_eq!(gone(&both, &[]), (all, Vec::new()));
     }
 }

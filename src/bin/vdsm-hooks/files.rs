@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::hook::manifest::Manifest;
+use vdsm_hooks::hook::manifest::{Manifest, Silenced};
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 
 use crate::{catalog, print};
@@ -32,6 +32,8 @@ the line is about:
   helper   path, mode, name of the built program: what the hook runs as root
   daemon   path, mode, name of the built program: what systemd runs
   file     path, mode, file in the hook's folder
+  silenced path, mode, package: a hook of another package that does the same, with the mode that it
+           has there; it is not executable while this one is installed
 
 A hook's lines come in this order.
 
@@ -85,6 +87,17 @@ fn describe(hook: &Manifest, text: &mut String) -> Result {
     }
     for file in &hook.files {
         line(&["file", &file.path, &file.mode, &file.source])?;
+    }
+    if let Some(silenced) = &hook.silences {
+        let mode = format!("{:04o}", Silenced::MODE);
+        for place in &silenced.places {
+            line(&[
+                "silenced",
+                &format!("{HOOKS}/{place}"),
+                &mode,
+                &silenced.package,
+            ])?;
+        }
     }
     Ok(())
 }

@@ -4,10 +4,12 @@
 
 use std::ffi::CString;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
 use serde_json::json;
 use sha1::{Digest as _, Sha1};
@@ -64,8 +66,11 @@ pub(crate) struct Arguments {
     forget: bool,
 }
 
-/// How long to wait for the size of an image that was refused.
-const TO_ASK_SIZE: Duration = Duration::from_secs(10);
+/// How long to wait for the storage of an image that is not to be grown: it was refused, or its journal
+/// is to be forgotten.
+const TO_LOOK: Duration = Duration::from_secs(10);
+/// In milliseconds.
+const BETWEEN_LOOKS: u16 = 100;
 
 const SHORT_HELP: &str = "\
 Exit status: 0 grown, planned, or nothing to grow; 1 refused or failed before the first write, the image
@@ -93,8 +98,9 @@ LVM with a choice, the disk of a VM that is down:
 Cut off, and finished: the power failed while a disk grew. The steps are in a journal, so the next start of
 the VM with the property finishes them first, and so does
   $ vdsm-hooks grow-disk --yes /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
-  If that fails, /var/lib/vdsm/hooks/growdisk/VOLUME.json tells which steps, and what was said. Mend the
-  guest, or bring a snapshot back, and then:
+  If that fails, /var/lib/vdsm/hooks/growdisk/VOLUME.json tells which steps, and what was said; of an image
+  that is no volume the file has a number for a name, and the path in it. Mend the guest, or bring a snapshot
+  back, and then:
   $ vdsm-hooks grow-disk --forget /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
 
 The steps are commands of guestfish(1). Started by root it works as user vdsm, as the hook does, and needs
@@ -135,24 +141,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ),
         bar: Bar::new(),
     };
+    interrupt::hold()?;
+    if arguments.forget {
+        return call
+            .forget(&id_of(&path, Instant::now() + TO_LOOK).unwrap_or_else(|_| name_of(&path)));
+    }
     let prepared = || {
         let settings = Settings::of_host()?;
+        let id = id_of(&path, Instant::now() + settings.prepare)?;
         let format = match arguments.format {
             Some(format) => format,
             None => format_of(&path, Instant::now() + settings.prepare)?,
         };
-        Ok((settings, format))
+        Ok((settings, format, id))
     };
-    let (settings, format) = match prepared() {
+    let (settings, format, id) = match prepared() {
         Ok(prepared) => prepared,
         Err(error) => return call.tell(Err(Failure::Before(error)), &path, None),
     };
-    let image = Image {
-        format,
-        id: id_of(&path),
-        path,
-    };
-    interrupt::hold()?;
+    let image = Image { path, format, id };
     call.grow(&image, &settings)
 }
 
@@ -173,29 +180,37 @@ impl Call<'_> {
                 is_named: true,
             },
             settings,
+            remembers: false,
             progress: &|stage| self.bar.show(stage),
         };
-        if self.arguments.forget {
-            let forgotten = job.forget()?;
-            self.say(if forgotten {
-                "the growth that was cut off is forgotten"
-            } else {
-                "no growth was cut off"
-            })?;
-            return Ok(ExitCode::SUCCESS);
-        }
         let done = if self.arguments.plan || !self.arguments.yes {
             job.plan()
         } else {
             job.grow()
         };
         self.bar.clear();
-        if self.arguments.plan || self.arguments.yes || !self.is_wanted(&done)? {
+        let Ok(Outcome::Planned(planned)) = &done else {
             return self.tell(done, &image.path, Some(image));
+        };
+        if self.arguments.plan {
+            return self.tell(done, &image.path, Some(image));
+        }
+        if !self.is_wanted(planned)? {
+            self.complain("nothing was done");
+            return Ok(ExitCode::from(1));
         }
         let grown = job.grow();
         self.bar.clear();
         self.tell(grown, &image.path, Some(image))
+    }
+
+    fn forget(&self, id: &str) -> Result<ExitCode> {
+        self.say(if grow::forget(id)? {
+            "the growth that was cut off is forgotten"
+        } else {
+            "no growth was cut off"
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn say(&self, what: &str) -> Result {
@@ -204,10 +219,7 @@ impl Call<'_> {
     }
 
     /// Whether the planned steps are to be gone: asked at the terminal.
-    fn is_wanted(&self, planned: &std::result::Result<Outcome, Failure>) -> Result<bool> {
-        let Ok(Outcome::Planned(planned)) = planned else {
-            return Ok(false);
-        };
+    fn is_wanted(&self, planned: &Planned) -> Result<bool> {
         if !io::stdin().is_terminal() {
             return Err(Error::new(
                 "nobody can be asked here, expected --yes, or --plan to see what would be done",
@@ -215,12 +227,7 @@ impl Call<'_> {
         }
         self.say_planned(planned)?;
         print("Go these steps? [y/N] ")?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        match answer.trim() {
-            "y" | "Y" | "yes" => Ok(true),
-            _ => Err(Error::new("nothing was done")),
-        }
+        Ok(matches!(answer()?.trim(), "y" | "Y" | "yes"))
     }
 
     fn say_planned(&self, planned: &Planned) -> Result {
@@ -301,13 +308,30 @@ impl Call<'_> {
         let text = json!({
             "image": path.to_string_lossy(),
             "format": image.map(|image| image.format.name()),
-            "size": image.and_then(|image| image.size(Instant::now() + TO_ASK_SIZE).ok()),
+            "size": image.and_then(|image| image.size(Instant::now() + TO_LOOK).ok()),
             "result": result,
             "reason": reason.map(ToString::to_string),
             "steps": steps,
         });
         print(&format!("{text:#}\n"))?;
         Ok(ExitCode::from(status))
+    }
+}
+
+/// A line from the terminal; empty after an interrupt.
+fn answer() -> Result<String> {
+    let stdin = io::stdin();
+    loop {
+        let mut waited = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let answered = poll(&mut waited, BETWEEN_LOOKS);
+        if interrupt::signal().is_some() {
+            return Ok(String::new());
+        }
+        if matches!(answered, Ok(1..)) {
+            let mut line = String::new();
+            stdin.lock().read_line(&mut line)?;
+            return Ok(line);
+        }
     }
 }
 
@@ -347,8 +371,15 @@ fn format_of(image: &Path, end: Instant) -> Result<Format> {
     }
 }
 
-/// The name for locks and records: the volume's id, as the hook has it, or one made from the path.
-fn id_of(image: &Path) -> String {
+/// The name for locks and records: the volume's id, as the hook has it, or one made from the path
+/// without links.
+fn id_of(image: &Path, end: Instant) -> Result<String> {
+    let real = grow::real_path(image, end)?;
+    Ok(name_of(&real))
+}
+
+/// The same of an image that is not there any more.
+fn name_of(image: &Path) -> String {
     let name = image.file_name().and_then(|name| name.to_str());
     match name.filter(|name| is_uuid(name)) {
         Some(id) => id.to_owned(),

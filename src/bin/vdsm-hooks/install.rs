@@ -25,11 +25,13 @@ use crate::print;
 mod host;
 mod journal;
 mod plan;
+mod silence;
 mod tree;
 mod wanted;
 
 use journal::Journal;
 use plan::Plan;
+use silence::{Other, SILENCED};
 use tree::{DIRECTORIES, SPREAD, STATE, Side, Tree};
 use wanted::{Copied, List};
 
@@ -50,7 +52,8 @@ pub(crate) struct InstallArguments {
     programs: Option<PathBuf>,
 
     /// Where a file that is not ours is in the way, such as VDSM's own hook of the same name, keep it
-    /// in /var/lib/vdsm-hooks/replaced and take its place; without this nothing is installed then
+    /// in /var/lib/vdsm-hooks/replaced and take its place; without this nothing is installed then.
+    /// Hooks of other packages that do the same under names of their own are not executable any more
     #[arg(long)]
     replace: bool,
 }
@@ -87,8 +90,9 @@ pub(crate) struct UninstallArguments {
 const UNINSTALL_HELP: &str = "\
 Removes hooks, helpers, sudo rules and the rest, of other releases too, this tool included, and puts
 back what 'vdsm-hooks install --replace' has kept: all of it or nothing. Services are stopped before.
-What is not ours, or was changed by an administrator, stays. Beside packages of ours nothing is removed:
-they are left to the package manager. Neither the source tree nor built programs are needed.
+They are started again if the files have to stay. What is not ours, or was changed by an administrator,
+stays. Beside packages of ours nothing is removed: they are left to the package manager. Neither the
+source tree nor built programs are needed.
 
 The exit status is 0 if nothing of ours is left; 64 if not, and nothing was changed.
 
@@ -135,15 +139,16 @@ fn install_into(tree: &Tree, arguments: &InstallArguments, tool: &clap::Command)
     let mut plan = Plan::new(tree, &list, arguments.replace)?;
     let is_idle = plan.is_empty() && !journal::is_unfinished(tree);
     let paths = || list.files.iter().map(|wanted| wanted.path.as_str());
+    let others = || list.others.iter().map(|(_, path)| path.as_str());
     let real = fs::canonicalize(tree.root()).unwrap_or_else(|_| tree.root().to_owned());
-    if is_idle && journal::left_beside(&real, paths()).is_empty() {
+    if is_idle && journal::left_beside(&real, paths().chain(others())).is_empty() {
         return Ok(nothing_to_change(tree, &plan));
     }
     let mut journal = Journal::begin(tree)?;
     // Now nobody else changes anything.
     plan = Plan::new(tree, &list, arguments.replace)?;
-    journal.clear(paths());
-    put(&mut journal, &list, &plan)?;
+    journal.clear(paths().chain(others()));
+    put(tree, &mut journal, &list, &plan)?;
     // The next run removes what stays of it.
     let _ = journal.end();
     if plan.is_empty() {
@@ -152,7 +157,7 @@ fn install_into(tree: &Tree, arguments: &InstallArguments, tool: &clap::Command)
     let stale = plan.stale.iter().map(String::as_str);
     let installed: Vec<String> = paths().chain(stale).map(str::to_owned).collect();
     host::tell(tree, &installed);
-    host::for_units(tree, &installed, &["try-restart"]);
+    host::restart(tree, &installed);
     summary(tree, &plan)
 }
 
@@ -180,14 +185,24 @@ fn programs(given: Option<&Path>) -> Result<PathBuf> {
 
 fn nothing_to_change(tree: &Tree, plan: &Plan<'_>) -> String {
     format!(
-        "nothing to change: all {} files are in place{}\n",
+        "{}nothing to change: all {} files are in place{}\n",
+        beside(tree, plan),
         plan.current,
         tree.below()
     )
 }
 
+/// Who else does the same at the same events.
+fn beside(tree: &Tree, plan: &Plan<'_>) -> String {
+    let lines = plan.beside.iter().map(|other| {
+        let (place, hook) = (tree.shown(&other.path), &other.hook);
+        format!("{place} does the same as {hook} and still runs: --replace takes its x bits\n")
+    });
+    lines.collect()
+}
+
 /// Puts everything in its place.
-fn put(journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
+fn put(tree: &Tree, journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
     let files: Vec<&wanted::Wanted> = list
         .files
         .iter()
@@ -200,8 +215,10 @@ fn put(journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
         .collect();
     let paths = || {
         let files = files.iter().map(|wanted| wanted.path.as_str());
+        let others = plan.silenced.iter().map(|other| other.path.as_str());
         let kept = kept.iter().map(String::as_str);
-        kept.chain([SPREAD, DIRECTORIES]).chain(files)
+        let lists = [SPREAD, DIRECTORIES, SILENCED];
+        kept.chain(lists).chain(files).chain(others)
     };
     let stale = plan.stale.iter().map(String::as_str);
     journal.note_files(paths().chain(stale))?;
@@ -211,14 +228,19 @@ fn put(journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
     for (wanted, aside) in plan.replaced.iter().zip(&kept) {
         steps.push(Step {
             path: journal.at(aside),
-            content: Some(Box::new(Copied(journal.at(&wanted.path)))),
+            content: Some(Box::new(Copied::of(journal.at(&wanted.path)))),
         });
     }
     // Before what they tell of: at no moment is anything in its place that an uninstallation would
     // not find.
     let mut spread = tree::lines(&journal.at(SPREAD))?;
     spread.extend(list.spread.iter().cloned());
-    for (path, lines) in [(SPREAD, spread), (DIRECTORIES, journal.directories()?)] {
+    let silenced = silence::with(tree, &plan.silenced)?;
+    for (path, lines) in [
+        (SPREAD, spread),
+        (DIRECTORIES, journal.directories()?),
+        (SILENCED, silenced),
+    ] {
         push_list(&mut steps, journal, path, &lines)?;
     }
     for wanted in &files {
@@ -228,6 +250,16 @@ fn put(journal: &mut Journal, list: &List, plan: &Plan<'_>) -> Result {
         });
     }
     steps.extend(plan.stale.iter().map(|path| removal(journal, path)));
+    // After ours: at no moment does nobody do it.
+    for other in &plan.silenced {
+        steps.push(Step {
+            path: journal.at(&other.path),
+            content: Some(Box::new(other.silent(journal))),
+        });
+        if other.is_kept {
+            steps.push(removal(journal, &tree::kept(&other.path)));
+        }
+    }
     transaction::apply(&steps)
 }
 
@@ -265,6 +297,14 @@ fn summary(tree: &Tree, plan: &Plan<'_>) -> Result<String> {
         let (place, kept) = (tree.shown(&wanted.path), tree.shown(&kept));
         writeln!(text, "{place} is not ours: moved to {kept}")?;
     }
+    for other in &plan.silenced {
+        let (place, hook) = (tree.shown(&other.path), &other.hook);
+        writeln!(
+            text,
+            "{place} does the same as {hook}: not executable any more"
+        )?;
+    }
+    text += &beside(tree, plan);
     let below = match tree.below() {
         below if below.is_empty() => below,
         below => format!(",{below}"),
@@ -290,6 +330,8 @@ struct Installed {
     doubled: Vec<String>,
     /// What is kept and stays so: something that is not ours is in its place.
     beside: Vec<String>,
+    /// Hooks of other packages that get their x bits back.
+    silenced: Vec<Other>,
 }
 
 impl Installed {
@@ -306,24 +348,30 @@ impl Installed {
             restored,
             doubled,
             beside,
+            silenced: Other::silenced(tree)?,
         })
     }
 
     fn is_empty(&self) -> bool {
-        self.ours.is_empty() && self.restored.is_empty() && self.doubled.is_empty()
+        self.ours.is_empty()
+            && self.restored.is_empty()
+            && self.doubled.is_empty()
+            && self.silenced.is_empty()
     }
 }
 
 fn uninstall_from(tree: &Tree) -> Result<String> {
     prepare()?;
     let mut installed = Installed::new(tree)?;
-    let has_lists = tree.is_whole() && [SPREAD, DIRECTORIES].iter().any(|list| tree.exists(list));
+    let lists = [SPREAD, DIRECTORIES, SILENCED];
+    let has_lists = tree.is_whole() && lists.iter().any(|list| tree.exists(list));
     if !installed.is_empty() || has_lists || journal::is_unfinished(tree) {
         let mut journal = Journal::begin(tree)?;
         // Now nobody else changes anything.
         installed = Installed::new(tree)?;
-        host::for_units(tree, &installed.ours, &["disable", "--now"]);
-        take(tree, &mut journal, &installed)?;
+        let stopped = host::stop(tree, &installed.ours);
+        // What they are started from is there again then.
+        take(tree, &mut journal, &installed).inspect_err(|_| stopped.start_again())?;
         if tree.is_whole() {
             finish(tree, journal, &installed)?;
         } else {
@@ -343,6 +391,9 @@ fn uninstall_from(tree: &Tree) -> Result<String> {
     for path in &installed.restored {
         writeln!(text, "put back {}", tree.shown(path))?;
     }
+    for other in &installed.silenced {
+        writeln!(text, "{} is executable again", tree.shown(&other.path))?;
+    }
     match installed.ours.len() {
         0 => writeln!(text, "nothing to remove{}", tree.below())?,
         count => writeln!(text, "{count} files removed{}", tree.below())?,
@@ -356,11 +407,12 @@ fn take(tree: &Tree, journal: &mut Journal, installed: &Installed) -> Result {
     let doubled = installed.doubled.iter().map(String::as_str);
     let kept: Vec<String> = restored().chain(doubled).map(tree::kept).collect();
     let ours = installed.ours.iter().map(String::as_str);
-    let lists = [SPREAD, DIRECTORIES];
+    let lists = [SPREAD, DIRECTORIES, SILENCED];
     let paths = || {
         ours.clone()
             .chain(restored())
             .chain(kept.iter().map(String::as_str))
+            .chain(installed.silenced.iter().map(|other| other.path.as_str()))
             .chain(lists)
     };
     journal.clear(paths());
@@ -371,7 +423,14 @@ fn take(tree: &Tree, journal: &mut Journal, installed: &Installed) -> Result {
     for (path, aside) in restored().zip(&kept) {
         steps.push(Step {
             path: journal.at(path),
-            content: Some(Box::new(Copied(journal.at(aside)))),
+            content: Some(Box::new(Copied::of(journal.at(aside)))),
+        });
+    }
+    // Before ours goes: at no moment does nobody do it.
+    for other in &installed.silenced {
+        steps.push(Step {
+            path: journal.at(&other.path),
+            content: Some(Box::new(other.restored(journal))),
         });
     }
     let removed = ours.filter(|path| !restored().any(|other| other == *path));
@@ -382,6 +441,10 @@ fn take(tree: &Tree, journal: &mut Journal, installed: &Installed) -> Result {
     } else {
         // What is left has still to be found, whoever made its directories.
         push_list(&mut steps, journal, DIRECTORIES, &journal.directories()?)?;
+    }
+    match silence::left(tree)? {
+        left if left.is_empty() => steps.push(removal(journal, SILENCED)),
+        left => push_list(&mut steps, journal, SILENCED, &left)?,
     }
     transaction::apply(&steps)
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! `vdsm-hooks list`: what is installed.
+//! `vdsm-hooks list`: what is on this host, and what could be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,37 +11,58 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use vdsm_hooks::hook::manifest::{Group, Manifest, Retired};
+use vdsm_hooks::host::root::Root;
 use vdsm_hooks::paths::HOOKS;
-use vdsm_hooks::runner::installed::{self, Entry, Origin};
-use vdsm_hooks::vdsm::events;
+use vdsm_hooks::runner::installed::{self, Entry, Obstacle, Origin, Origins, Users};
+use vdsm_hooks::vdsm::events::{self, Event};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
+use crate::names::nearest;
 use crate::{catalog, print};
 
-/// List the hooks of the suite, whether they are installed, and everything else that is there
+/// List what VDSM runs on this host, and which hooks of the suite there are
 #[derive(clap::Args)]
 #[command(after_help = LIST_HELP)]
 pub(crate) struct Arguments {
+    /// Only hooks and files that have all of these words in what is said of them
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
+
+    /// Only what is here: files that are not of the suite, and its hooks that are installed
+    #[arg(long, conflicts_with = "missing")]
+    installed: bool,
+
+    /// Only hooks of the suite that are not installed here
+    #[arg(long)]
+    missing: bool,
+
     /// Directory with the event directories
     #[arg(long, value_name = "DIR")]
     hooks_dir: Option<PathBuf>,
 
-    /// Print one JSON object instead of a table
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
 }
 
 const LIST_HELP: &str = "\
-VDSM runs whatever is executable in an event's directory, whatever it is called. The list names
-such files as well: VDSM's own hooks, yours, and backup copies that nobody meant to run. It also
-names files that VDSM skips without a message, because they are not executable for example.
+VDSM runs whatever is executable in an event's directory, whatever it is
+called. First come the files there that are not of the suite: backup copies
+that nobody meant to run and files that VDSM skips without a message before
+VDSM's own hooks and yours. Whether VDSM runs a file is judged for the user
+that it runs hooks as, not for whoever asks.
 
-The hooks of the suite come in three groups: those that replace a hook of today's VDSM, those that
-VDSM no longer has, with what it has instead, and those that it never had.
+Then come the hooks of the suite that are installed, and those that are not,
+in three groups: those that replace a hook of today's VDSM, those that VDSM no
+longer has, with what it has instead, and those that it never had. The last
+line counts.
+
+A word may be a part of a name, of a property, an event, a file or a package,
+or a word of what the hook does.
 
 Example:
-  vdsm-hooks list --hooks-dir /mnt/host/usr/libexec/vdsm/hooks";
+  vdsm-hooks list discard";
 
 #[derive(Serialize)]
 struct Listing {
@@ -59,6 +81,13 @@ struct Listed {
     files: Vec<Installed>,
 }
 
+impl Listed {
+    /// Whether VDSM runs it at one event at least.
+    fn is_installed(&self) -> bool {
+        self.files.iter().any(|file| file.installed)
+    }
+}
+
 #[derive(Serialize)]
 struct Installed {
     event: String,
@@ -66,6 +95,9 @@ struct Installed {
     installed: bool,
     /// Why it does not count as installed, if something is there all the same.
     remark: Option<String>,
+    /// What is there is not of the suite: the other files have it.
+    #[serde(skip)]
+    is_taken: bool,
 }
 
 /// A file that is none of the suite's, or not where the suite puts it.
@@ -75,6 +107,8 @@ struct Other {
     file: String,
     /// Whether VDSM runs it.
     runs: bool,
+    /// Whether it runs, and was probably not meant to, or does not, and probably was.
+    accident: bool,
     remark: String,
 }
 
@@ -87,188 +121,372 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::new(format!("{shown}: no such directory")));
     }
     let hooks = catalog::all()?;
-    let listing = Listing {
-        hooks: hooks
-            .iter()
-            .map(|hook| listed(hook, &hooks_dir))
-            .collect::<Result<_>>()?,
-        others: others(&hooks, &hooks_dir)?,
-        hooks_dir,
-    };
+    let mut listing = Host::new(&hooks_dir)?.listing(&hooks)?;
+    if !arguments.words.is_empty() {
+        choose(&mut listing, &arguments.words, &hooks)?;
+    }
+    if arguments.installed {
+        listing.hooks.retain(Listed::is_installed);
+    }
+    if arguments.missing {
+        listing.hooks.retain(|hook| !hook.is_installed());
+        listing.others.clear();
+    }
     print(&if arguments.json {
         serde_json::to_string_pretty(&listing)? + "\n"
     } else {
-        table(&listing)?
+        tables(&listing, arguments)?
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn listed(hook: &Manifest, hooks_dir: &Path) -> Result<Listed> {
-    let mut files = Vec::new();
-    for event in &hook.events {
-        let name = hook.installed_as(event);
-        let entries = installed::entries(&hooks_dir.join(&event.event))?;
-        let entry = entries.iter().find(|entry| entry.name == name);
-        let remark = entry.and_then(|entry| why_not_installed(entry, hook));
-        files.push(Installed {
-            event: event.event.clone(),
-            file: name,
-            installed: entry.is_some() && remark.is_none(),
-            remark,
-        });
+/// Keeps what has these words.
+fn choose(listing: &mut Listing, words: &[String], hooks: &[Manifest]) -> Result {
+    let about: BTreeSet<&str> = catalog::about(words, true, hooks)
+        .iter()
+        .map(|hook| hook.name.as_str())
+        .collect();
+    listing
+        .hooks
+        .retain(|hook| about.contains(hook.name.as_str()));
+    listing.others.retain(|other| {
+        let text = format!("{}/{}\n{}", other.event, other.file, other.remark).to_lowercase();
+        words.iter().all(|word| text.contains(&word.to_lowercase()))
+    });
+    if !listing.hooks.is_empty() || !listing.others.is_empty() {
+        return Ok(());
     }
-    Ok(Listed {
-        name: hook.name.clone(),
-        group: hook.group(),
-        retired: hook.retired.clone(),
-        summary: hook.summary.clone(),
-        files,
-    })
+    let properties = hooks.iter().flat_map(|hook| &hook.properties);
+    let properties = properties.map(|property| property.name.as_str());
+    let names = hooks.iter().map(|hook| hook.name.as_str());
+    let meant = words.iter().find_map(|word| {
+        let names = names.clone().chain(properties.clone());
+        nearest(word, names.chain(events::EVENTS.map(|event| event.name)))
+    });
+    let hint = meant.map_or(String::new(), |name| format!(": did you mean {name}?"));
+    Err(Error::new(format!(
+        "nothing here and no hook of this suite has {}{hint}",
+        words.join(" ")
+    )))
 }
 
-fn why_not_installed(entry: &Entry, hook: &Manifest) -> Option<String> {
-    if let Some(why) = entry.skipped {
-        return Some(format!("there, but VDSM skips it: {why}"));
-    }
-    let origin = installed::origin(&entry.path);
-    if origin == Origin::Ours {
-        return None;
-    }
-    Some(match hook.replaces.as_deref() {
-        Some(package) if origin == Origin::Script => {
-            format!("another hook is there: {origin}, probably of {package}")
-        }
-        _ => format!("another hook is there: {origin}"),
-    })
+/// The directories that VDSM runs hooks of, and what is in them.
+struct Host {
+    hooks_dir: PathBuf,
+    root: Root,
+    users: Users,
+    origins: Origins,
+    /// What is in the directory of each event, whether VDSM has such an event or not.
+    events: BTreeMap<String, Vec<Entry>>,
 }
 
-/// Everything in the event directories that [`listed`] does not speak of.
-fn others(hooks: &[Manifest], hooks_dir: &Path) -> Result<Vec<Other>> {
-    let mut others = Vec::new();
-    let mut directories = Vec::new();
-    for entry in fs::read_dir(hooks_dir).into_iter().flatten() {
-        directories.push(entry.context(hooks_dir.display())?.path());
-    }
-    directories.retain(|path| path.is_dir());
-    directories.sort();
-    for path in directories {
-        let event = path.file_name().unwrap_or_default().to_string_lossy();
-        let known = events::find(&event).is_some();
-        for entry in installed::entries(&path)? {
-            let places = hooks
-                .iter()
-                .flat_map(|hook| hook.events.iter().map(|one| hook.place(one)));
-            let place = format!("{event}/{}", entry.name);
-            if places.into_iter().any(|ours| ours == place) {
+impl Host {
+    fn new(hooks_dir: &Path) -> Result<Host> {
+        // If it is that of a host: else programs are looked for on this machine, and the way above it
+        // is nobody's.
+        let real = fs::canonicalize(hooks_dir).unwrap_or_else(|_| hooks_dir.to_owned());
+        let above = real.to_string_lossy();
+        let (way, root) = match above.strip_suffix(HOOKS) {
+            Some("") => (Path::new("/").to_owned(), Path::new("/").to_owned()),
+            Some(root) => (PathBuf::from(root), PathBuf::from(root)),
+            None => (real.clone(), PathBuf::from("/")),
+        };
+        let root = Root::new(&root)?;
+        let users = Users::of_host(&root);
+        let mut events = BTreeMap::new();
+        // Where nothing is judged before the directory itself, it has to be there.
+        let way = if real.is_dir() {
+            Root::new(&way)?
+        } else {
+            root.clone()
+        };
+        for entry in fs::read_dir(&real).into_iter().flatten() {
+            let path = entry.context(hooks_dir.display())?.path();
+            if !path.is_dir() {
                 continue;
             }
-            others.push(Other {
-                event: event.clone().into_owned(),
-                runs: known && entry.skipped.is_none(),
-                remark: remark(&entry, known),
-                file: entry.name,
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let entries = match events::find(&name) {
+                Some(event) => installed::entries_of(&path, &way, users.of_event(event))?,
+                None => installed::entries(&path)?,
+            };
+            events.insert(name.into_owned(), entries);
+        }
+        Ok(Host {
+            hooks_dir: hooks_dir.to_owned(),
+            root,
+            users,
+            origins: Origins::default(),
+            events,
+        })
+    }
+
+    fn listing(mut self, hooks: &[Manifest]) -> Result<Listing> {
+        let events = std::mem::take(&mut self.events);
+        let hooks_listed = hooks
+            .iter()
+            .map(|hook| self.listed(hook, &events))
+            .collect();
+        let places: BTreeMap<String, &Manifest> = hooks
+            .iter()
+            .flat_map(|hook| {
+                hook.events
+                    .iter()
+                    .map(move |event| (hook.place(event), hook))
+            })
+            .collect();
+        let mut others = Vec::new();
+        for (event, entries) in &events {
+            for entry in entries {
+                let hook = places.get(&format!("{event}/{}", entry.name));
+                if hook.is_none() || self.origins.of(&entry.path) != Some(Origin::Ours) {
+                    others.push(self.other(event, entry, hook.copied()));
+                }
+            }
+        }
+        // What nobody has meant comes first.
+        others.sort_by_key(|other| !other.accident);
+        Ok(Listing {
+            hooks_dir: self.hooks_dir,
+            hooks: hooks_listed,
+            others,
+        })
+    }
+
+    fn listed(&mut self, hook: &Manifest, events: &BTreeMap<String, Vec<Entry>>) -> Listed {
+        let mut files = Vec::new();
+        for event in &hook.events {
+            let name = hook.installed_as(event);
+            let entries = events.get(&event.event);
+            let entry = entries.and_then(|entries| entries.iter().find(|one| one.name == name));
+            let remark = entry.and_then(|entry| self.why_not_installed(entry, hook));
+            let origin = entry.and_then(|entry| self.origins.of(&entry.path));
+            files.push(Installed {
+                is_taken: entry.is_some() && origin != Some(Origin::Ours),
+                event: event.event.clone(),
+                file: name,
+                installed: entry.is_some() && remark.is_none(),
+                remark,
             });
         }
-    }
-    Ok(others)
-}
-
-fn remark(entry: &Entry, known_event: bool) -> String {
-    if let Some(why) = entry.skipped {
-        return why.to_owned();
-    }
-    if !known_event {
-        return "VDSM has no such event".to_owned();
-    }
-    let what = installed::origin(&entry.path);
-    match installed::by_accident(&entry.name) {
-        Some(why) => format!("{what}; probably not meant to run: {why}"),
-        None => what.to_string(),
-    }
-}
-
-fn table(listing: &Listing) -> Result<String> {
-    let mut text = String::new();
-    for (group, title) in [
-        (Group::Current, "Hooks in place of today's VDSM's:"),
-        (Group::Retired, "Hooks that VDSM no longer has:"),
-        (Group::New, "Hooks that VDSM never had:"),
-    ] {
-        let hooks = listing.hooks.iter().filter(|hook| hook.group == group);
-        let hooks: Vec<_> = hooks.collect();
-        if !hooks.is_empty() {
-            let gap = if text.is_empty() { "" } else { "\n" };
-            write!(text, "{gap}{title}\n\n{}", of_group(&hooks)?)?;
+        Listed {
+            name: hook.name.clone(),
+            group: hook.group(),
+            retired: hook.retired.clone(),
+            summary: hook.summary.clone(),
+            files,
         }
     }
+
+    fn why_not_installed(&mut self, entry: &Entry, hook: &Manifest) -> Option<String> {
+        if let Some(why) = entry.skipped {
+            return Some(format!("there, but VDSM skips it: {why}"));
+        }
+        let origin = self.origins.of(&entry.path)?;
+        let what = of_package(origin, hook);
+        (origin != Origin::Ours).then(|| format!("another hook is there: {what}"))
+    }
+
+    /// `hook` is that of the suite whose place it has.
+    fn other(&mut self, event: &str, entry: &Entry, hook: Option<&Manifest>) -> Other {
+        let known = events::find(event);
+        let runs = known.is_some() && entry.skipped.is_none();
+        let by_accident = installed::by_accident(&entry.name);
+        let obstacle = known
+            .filter(|_| runs)
+            .and_then(|known| self.obstacle(known, entry));
+        let accident = if runs {
+            by_accident.is_some() || obstacle.is_some()
+        } else {
+            installed::is_meant_to_run(entry)
+        };
+        Other {
+            event: event.to_owned(),
+            file: entry.name.clone(),
+            runs,
+            accident,
+            remark: match (entry.skipped, known) {
+                (Some(why), _) => why.to_owned(),
+                (None, None) => "VDSM has no such event".to_owned(),
+                (None, Some(_)) => {
+                    let origin = self.origins.of(&entry.path);
+                    let origin = origin.unwrap_or(Origin::Unreadable);
+                    let what = match hook {
+                        Some(hook) => {
+                            let what = of_package(origin, hook);
+                            format!("{what}; the suite's {} goes there", hook.name)
+                        }
+                        None => origin.to_string(),
+                    };
+                    let by_accident =
+                        by_accident.map(|why| format!("probably not meant to run: {why}"));
+                    let obstacle = obstacle.map(|why| why.to_string());
+                    let parts = [Some(what), by_accident, obstacle];
+                    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+                }
+            },
+        }
+    }
+
+    fn obstacle(&self, event: &Event, entry: &Entry) -> Option<Obstacle> {
+        installed::obstacle(&self.root, &entry.path, self.users.of_event(event))
+    }
+}
+
+/// What a file is that has the place of a hook.
+fn of_package(origin: Origin, hook: &Manifest) -> String {
+    match hook.replaces.as_deref() {
+        Some(package) if origin == Origin::Script => format!("{origin}, probably of {package}"),
+        _ => origin.to_string(),
+    }
+}
+
+fn tables(listing: &Listing, arguments: &Arguments) -> Result<String> {
     let shown = listing.hooks_dir.display();
     if !listing.hooks_dir.is_dir() {
-        writeln!(
-            text,
-            "\n{shown} does not exist: VDSM is not installed here."
-        )?;
-    } else if listing.others.is_empty() {
-        writeln!(text, "\nNothing else in {shown}.")?;
-    } else {
-        writeln!(text, "\nOther files in {shown}:\n")?;
-        let mut rows = vec![[
-            "EVENT/FILE".to_owned(),
-            "VDSM".to_owned(),
-            "WHAT".to_owned(),
-        ]];
-        for other in &listing.others {
-            let runs = if other.runs { "runs it" } else { "skips it" };
-            let file = format!("{}/{}", other.event, other.file);
-            rows.push([printable(&file), runs.to_owned(), other.remark.clone()]);
-        }
-        text += &aligned(&rows)?;
+        let text = missing(listing)?;
+        return Ok(format!(
+            "{text}\n{shown} does not exist: VDSM is not installed here.\n"
+        ));
     }
-    Ok(text)
+    let mut parts = Vec::new();
+    if !listing.others.is_empty() {
+        let title = format!("In {shown}, not of this suite:");
+        parts.push(format!("{title}\n\n{}", of_others(&listing.others)?));
+    }
+    let here: Vec<&Listed> = listing
+        .hooks
+        .iter()
+        .filter(|one| one.is_installed())
+        .collect();
+    if !here.is_empty() {
+        parts.push(format!(
+            "Hooks of this suite on this host:\n\n{}",
+            of_here(&here)?
+        ));
+    }
+    let missing = missing(listing)?;
+    if !missing.is_empty() {
+        parts.push(missing);
+    }
+    parts.push(totals(listing, arguments));
+    Ok(parts.join("\n"))
 }
 
-fn of_group(hooks: &[&Listed]) -> Result<String> {
+fn of_others(others: &[Other]) -> Result<String> {
     let mut rows = vec![[
-        "HOOK".to_owned(),
         "EVENT/FILE".to_owned(),
-        "INSTALLED".to_owned(),
+        "VDSM".to_owned(),
+        "WHAT".to_owned(),
     ]];
-    for hook in hooks {
-        for (number, file) in hook.files.iter().enumerate() {
-            let name = if number == 0 { hook.name.as_str() } else { "" };
-            let state = match (&file.remark, file.installed) {
-                (_, true) => "yes".to_owned(),
-                (None, false) => "no".to_owned(),
-                (Some(remark), false) => format!("no, {remark}"),
-            };
-            rows.push([
-                name.to_owned(),
-                format!("{}/{}", file.event, file.file),
-                state,
-            ]);
-        }
-        if let Some(retired) = &hook.retired {
-            let note = format!("  {retired}");
-            rows.push([note, String::new(), String::new()]);
-        }
+    for other in others {
+        let runs = if other.runs { "runs it" } else { "skips it" };
+        let file = format!("{}/{}", other.event, other.file);
+        rows.push([printable(&file), runs.to_owned(), printable(&other.remark)]);
     }
     aligned(&rows)
 }
 
-/// A row with nothing but its first cell is a line across the columns.
+fn of_here(hooks: &[&Listed]) -> Result<String> {
+    let mut text = String::new();
+    let places = hooks.iter().flat_map(|hook| &hook.files);
+    let widths = places.map(|file| file.event.len() + 1 + file.file.len());
+    let width = widths.max().unwrap_or_default();
+    for hook in hooks {
+        writeln!(text, "{}  {}", hook.name, hook.summary)?;
+        for file in &hook.files {
+            let place = format!("{}/{}", file.event, file.file);
+            match (&file.remark, file.installed) {
+                (_, true) => writeln!(text, "    {place}")?,
+                (None, _) => writeln!(text, "    {place:width$}  is missing")?,
+                (Some(remark), _) => writeln!(text, "    {place:width$}  {remark}")?,
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// The hooks that are not here, in their groups.
+fn missing(listing: &Listing) -> Result<String> {
+    let mut parts = Vec::new();
+    for (group, title) in [
+        (Group::Current, "Not here, in place of today's VDSM's:"),
+        (Group::Retired, "Not here, and VDSM no longer has them:"),
+        (Group::New, "Not here, and VDSM never had them:"),
+    ] {
+        let hooks = listing.hooks.iter().filter(|hook| hook.group == group);
+        let hooks: Vec<&Listed> = hooks.filter(|hook| !hook.is_installed()).collect();
+        if !hooks.is_empty() {
+            parts.push(format!("{title}\n\n{}", of_missing(&hooks)?));
+        }
+    }
+    Ok(parts.join("\n"))
+}
+
+fn of_missing(hooks: &[&Listed]) -> Result<String> {
+    let mut text = String::new();
+    let width = hooks.iter().map(|hook| hook.name.len()).max();
+    let width = width.unwrap_or_default();
+    for hook in hooks {
+        writeln!(text, "{:width$}  {}", hook.name, hook.summary)?;
+        if let Some(retired) = &hook.retired {
+            writeln!(text, "{:width$}  {retired}", "")?;
+        }
+        for file in hook.files.iter().filter(|file| !file.is_taken) {
+            if let Some(remark) = &file.remark {
+                writeln!(
+                    text,
+                    "{:width$}  {}/{}: {remark}",
+                    "", file.event, file.file
+                )?;
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// One line.
+fn totals(listing: &Listing, arguments: &Arguments) -> String {
+    let here = listing
+        .hooks
+        .iter()
+        .filter(|hook| hook.is_installed())
+        .count();
+    let mut parts = Vec::new();
+    if !arguments.missing {
+        parts.push(format!("{here} of this suite here"));
+    }
+    if !arguments.installed {
+        parts.push(format!("{} not here", listing.hooks.len() - here));
+    }
+    let mut text = format!("Hooks: {}", parts.join(", "));
+    if !arguments.missing {
+        let others = listing.others.iter();
+        let runs = others.clone().filter(|other| other.runs).count();
+        let accidents = others.filter(|other| other.accident).count();
+        text += &match (listing.others.len(), accidents) {
+            (0, _) => "; no other files".to_owned(),
+            (1, 0) if runs == 1 => "; 1 other file, which VDSM runs".to_owned(),
+            (count, 0) => format!("; {count} other files, of which VDSM runs {runs}"),
+            (count, accidents) => format!(
+                "; {count} other files, of which VDSM runs {runs}, {accidents} to be looked at: \
+                 see 'vdsm-hooks doctor'"
+            ),
+        };
+    }
+    text + ".\n"
+}
+
+/// The rows in columns.
 fn aligned(rows: &[[String; 3]]) -> Result<String> {
     let width = |column: usize| {
-        let in_columns = rows.iter().filter(|row| !row[1].is_empty());
-        let widths = in_columns.map(|row| row[column].chars().count());
+        let widths = rows.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or_default()
     };
     let (first, second) = (width(0), width(1));
     let mut text = String::new();
     for [one, two, three] in rows {
-        if two.is_empty() {
-            writeln!(text, "{one}")?;
-        } else {
-            writeln!(text, "{one:first$}  {two:second$}  {three}")?;
-        }
+        writeln!(text, "{one:first$}  {two:second$}  {three}")?;
     }
     Ok(text)
 }

@@ -14,6 +14,7 @@ use vdsm_hooks::image::grow;
 use vdsm_hooks::storage::{probe, work};
 
 mod catalog;
+mod completion;
 mod custom_properties;
 mod diff;
 mod doctor;
@@ -24,6 +25,7 @@ mod grow_disk;
 mod install;
 mod list;
 mod man;
+mod names;
 mod report;
 mod run;
 mod schema;
@@ -75,7 +77,7 @@ enum Command {
     Files(files::Arguments),
     GrowDisk(grow_disk::Arguments),
     Man(man::Arguments),
-    Completion(man::CompletionArguments),
+    Completion(completion::Arguments),
     /// Make, check and mend storage domains
     #[command(subcommand, after_long_help = domain::STORIES)]
     Domain(domain::DomainCommand),
@@ -106,7 +108,7 @@ fn main() -> ExitCode {
         Command::Files(arguments) => files::run(arguments),
         Command::GrowDisk(arguments) => grow_disk::run(arguments),
         Command::Man(arguments) => man::run(arguments, Tool::command()),
-        Command::Completion(arguments) => man::completion(arguments, Tool::command()),
+        Command::Completion(arguments) => completion::run(arguments, Tool::command()),
         Command::Domain(command) => Ok(domain::run(command)),
     };
     match done {

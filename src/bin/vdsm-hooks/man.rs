@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! `vdsm-hooks man` and `vdsm-hooks completion`: made from the definition of the command line, and
-//! from the descriptions of the hooks.
+//! `vdsm-hooks man`: manual pages, made from the definition of the command line and from the
+//! descriptions of the hooks.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
@@ -15,7 +14,7 @@ use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::{Context as _, Result};
 
-use crate::{catalog, print, show};
+use crate::{catalog, show};
 
 /// Write all man pages into a directory
 #[derive(clap::Args)]
@@ -24,42 +23,6 @@ pub(crate) struct Arguments {
     /// Directory for the pages, made if it is not there
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-}
-
-/// Print a completion script for a shell
-#[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  vdsm-hooks completion bash > /etc/bash_completion.d/vdsm-hooks"
-)]
-pub(crate) struct CompletionArguments {
-    /// Shell
-    shell: KnownShell,
-}
-
-/// Shells whose scripts are tried.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum KnownShell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
-/// Prints the script.
-pub(crate) fn completion(arguments: &CompletionArguments, tool: clap::Command) -> Result<ExitCode> {
-    print(&String::from_utf8_lossy(&script(arguments.shell, tool)))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The completion script for a shell.
-pub(crate) fn script(shell: KnownShell, mut tool: clap::Command) -> Vec<u8> {
-    let shell = match shell {
-        KnownShell::Bash => Shell::Bash,
-        KnownShell::Zsh => Shell::Zsh,
-        KnownShell::Fish => Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut tool, "vdsm-hooks", &mut script);
-    script
 }
 
 /// Writes the pages.

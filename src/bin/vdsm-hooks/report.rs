@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -16,7 +17,8 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::runner::data_file::Input;
 use vdsm_hooks::runner::decision::{Decision, End, Outcome, Verdict};
 use vdsm_hooks::runner::installed::Entry;
-use vdsm_hooks::vdsm::events::Event;
+use vdsm_hooks::runner::vdsm_log;
+use vdsm_hooks::vdsm::events::{Event, Start};
 
 use crate::diff::{coloured, printable};
 use crate::print_to;
@@ -24,29 +26,90 @@ use crate::run::Change;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
+/// So many hooks that have nothing to show are named, and so many letters of a property are shown.
+const MAX_NAMED: usize = 3;
+const MAX_VALUE_CHARS: usize = 60;
+/// A hook that takes longer than this is worth a word although it did nothing.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How the report is to look.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) json: bool,
+    /// Whether every hook is shown.
+    pub(crate) all: bool,
+    /// Whether what is wrong makes a status of its own.
+    pub(crate) strict: bool,
+    pub(crate) color: clap::ColorChoice,
+    /// Whether standard output is for the result.
+    pub(crate) to_stderr: bool,
+}
+
+/// What is known before the first hook.
+pub(crate) struct Head<'a> {
+    pub(crate) hooks: &'a [Entry],
+    pub(crate) hooks_dir: &'a Path,
+    pub(crate) input: &'a Input,
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// What is played otherwise than it was asked for.
+    pub(crate) remark: Option<&'a str>,
+    pub(crate) log: Option<&'a vdsm_log::Start>,
+}
+
+/// What is known after the last hook.
+pub(crate) struct Ending<'a> {
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) outcomes: &'a [Outcome],
+    pub(crate) changes: &'a [Change],
+    /// What libvirt's schema has against the result; none if it was not asked.
+    pub(crate) problems: Option<&'a [String]>,
+    /// What became of `--output`.
+    pub(crate) kept: Option<&'a str>,
+    /// Properties that have no effect, in words.
+    pub(crate) unread: Vec<String>,
+    pub(crate) log: Option<&'a vdsm_log::Start>,
+}
 
 /// Where the report goes, and how.
 pub(crate) struct Report<'a> {
-    out: AutoStream<io::Stdout>,
-    json: bool,
+    out: Box<dyn io::Write>,
+    look: Look,
     event: &'a Event,
+    start: Option<Start>,
+    remark: Option<String>,
     /// What libvirt's schema had against the document before any hook.
     schema_before: Option<Vec<String>>,
+    /// Hooks that have nothing to show, and how long they took.
+    quiet: Vec<(String, Duration)>,
+    skipped: Vec<String>,
+    /// Whether a hook was shown.
+    has_shown: bool,
+    /// Why VDSM could not read the data, the last time somebody looked.
+    problem: Option<String>,
 }
 
 /// The object for scripts.
 #[derive(Serialize)]
 struct Summary<'a> {
     event: &'a str,
+    /// In what way the VM starts: `cold`, `resume` or `migration`; null where none does.
+    start: Option<&'a str>,
+    /// What was played otherwise, in words.
+    start_remark: Option<&'a str>,
     decision: &'a str,
     message: Option<&'a str>,
     /// Whether VDSM goes on with what the hooks made of the data.
     output_used: bool,
+    /// What `--strict` counts, in words.
+    findings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_before: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_after: Option<&'a [String]>,
     hooks: Vec<HookSummary<'a>>,
+    /// What VDSM's log says of the start; only with `--log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogSummary<'a>>,
 }
 
 #[derive(Serialize)]
@@ -65,64 +128,116 @@ struct HookSummary<'a> {
     schema: Option<&'a [String]>,
 }
 
+/// The start in VDSM's log.
+#[derive(Serialize)]
+struct LogSummary<'a> {
+    time: &'a str,
+    vm_id: &'a str,
+    /// The hooks that ran then, at all events of the start.
+    hooks: Vec<LoggedHook<'a>>,
+}
+
+#[derive(Serialize)]
+struct LoggedHook<'a> {
+    path: &'a str,
+    /// Its exit status; negative, the number of a signal.
+    rc: i32,
+    stderr: &'a str,
+}
+
 impl<'a> Report<'a> {
-    pub(crate) fn new(json: bool, color: clap::ColorChoice, event: &'a Event) -> Report<'a> {
-        let choice = match color {
+    pub(crate) fn new(look: Look, event: &'a Event, start: Option<Start>) -> Report<'a> {
+        let choice = match look.color {
             clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
             clap::ColorChoice::Always => anstream::ColorChoice::Always,
             clap::ColorChoice::Never => anstream::ColorChoice::Never,
         };
+        let out: Box<dyn io::Write> = if look.to_stderr {
+            Box::new(AutoStream::new(io::stderr(), choice))
+        } else {
+            Box::new(AutoStream::new(io::stdout(), choice))
+        };
         Report {
-            out: AutoStream::new(io::stdout(), choice),
-            json,
+            out,
+            look,
             event,
+            start,
+            remark: None,
             schema_before: None,
+            quiet: Vec::new(),
+            skipped: Vec::new(),
+            has_shown: false,
+            problem: None,
         }
     }
 
     /// For people, as it happens.
     fn say(&mut self, text: &str) -> Result {
-        if self.json {
+        if self.look.json {
             return Ok(());
         }
         print_to(&mut self.out, text)
     }
 
-    pub(crate) fn start(
-        &mut self,
-        hooks: &[Entry],
-        hooks_dir: &Path,
-        input: &Input,
-        environment: &BTreeMap<String, String>,
-    ) -> Result {
-        let directory = hooks_dir.join(self.event.name);
-        let count = match hooks {
+    pub(crate) fn start(&mut self, head: &Head<'_>) -> Result {
+        self.remark = head.remark.map(str::to_owned);
+        let directory = head.hooks_dir.join(self.event.name);
+        let count = match head.hooks {
             [] => "no hook to run".to_owned(),
             [_] => "1 hook".to_owned(),
             hooks => format!("{} hooks", hooks.len()),
         };
         let event = self.event.name;
+        let start = self.start.map(|start| format!(", {start}"));
         let mut text = format!(
-            "{BOLD}{event}{BOLD:#}: {count} in {}\n",
-            directory.display()
+            "{BOLD}{event}{BOLD:#}: {count} in {}{}\n",
+            directory.display(),
+            start.unwrap_or_default()
         );
-        if let Some(vm) = &input.vm_name {
-            let _ = writeln!(text, "{DIM}VM {}{DIM:#}", printable(vm));
+        text += &self.subject(head);
+        if let Some(log) = head.log {
+            let _ = writeln!(
+                text,
+                "{DIM}as the engine sent it, {}{DIM:#}",
+                printable(&log.time)
+            );
         }
-        // What tells this call from any other; the rest is the same for every hook.
-        let names = input.parameters.iter().chain(&input.properties);
+        if let Some(remark) = head.remark {
+            let yellow = AnsiColor::Yellow.on_default();
+            let _ = writeln!(text, "{yellow}{}{yellow:#}", printable(remark));
+        }
+        self.say(&text)
+    }
+
+    /// The VM and its properties: what tells this call from any other; the rest is the same for every
+    /// hook.
+    fn subject(&self, head: &Head<'_>) -> String {
+        let names = head.input.parameters.iter().chain(&head.input.properties);
         let mut names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
         names.push("vmId");
         names.sort_unstable();
         names.dedup();
-        for name in names {
-            if let Some(value) = environment.get(name) {
-                let setting = format!("{name}={}", shell_quoted(value));
-                let _ = writeln!(text, "{DIM}  {}{DIM:#}", printable(&setting));
-            }
+        let values = names.iter().filter_map(|name| {
+            let value = head.environment.get(*name)?;
+            let setting = match value.char_indices().nth(MAX_VALUE_CHARS) {
+                Some((end, _)) if !self.look.all => {
+                    format!("{name}={}...", shell_quoted(&value[..end]))
+                }
+                _ => format!("{name}={}", shell_quoted(value)),
+            };
+            Some(printable(&setting))
+        });
+        let vm = head
+            .input
+            .vm_name
+            .as_ref()
+            .map(|vm| format!("VM {}", printable(vm)));
+        let parts: Vec<String> = vm.into_iter().chain(values).collect();
+        if parts.is_empty() {
+            return String::new();
         }
-        text.push('\n');
-        self.say(&text)
+        let between = if self.look.all { "\n  " } else { "  " };
+        format!("{DIM}{}{DIM:#}\n", parts.join(between))
     }
 
     pub(crate) fn schema_before(&mut self, problems: &[String]) -> Result {
@@ -137,56 +252,93 @@ impl<'a> Report<'a> {
         for problem in problems {
             let _ = writeln!(text, "  {}", printable(problem));
         }
-        text.push('\n');
         self.say(&text)
     }
 
     pub(crate) fn hook(&mut self, outcome: &Outcome, change: &Change) -> Result {
-        let colour = match outcome.end {
-            End::Status(0) => AnsiColor::Green,
-            End::Skipped => AnsiColor::Yellow,
-            _ => AnsiColor::Red,
-        };
-        let style = colour.on_default();
+        let is_old = outcome.problem == self.problem;
+        self.problem.clone_from(&outcome.problem);
         let name = printable(&outcome.name);
-        let mut text = format!("{BOLD}{name}{BOLD:#}  {style}{}{style:#}", outcome.end);
-        if outcome.end != End::Skipped {
-            let _ = write!(text, "  {:.1} ms", outcome.time.as_secs_f64() * 1000.0);
-            if change.diff.is_empty() && outcome.problem.is_none() {
-                let _ = write!(text, "  {DIM}no change{DIM:#}");
+        if !self.look.all {
+            let is_silent = outcome.stderr.is_empty()
+                && change.diff.is_empty()
+                && change.schema.iter().flatten().next().is_none()
+                && (outcome.problem.is_none() || is_old);
+            match outcome.end {
+                End::Status(0) if is_silent => {
+                    self.quiet.push((name, outcome.time));
+                    return Ok(());
+                }
+                End::Skipped => {
+                    self.skipped.push(name);
+                    return Ok(());
+                }
+                _ => {}
             }
         }
-        text.push('\n');
-        for line in String::from_utf8_lossy(&outcome.stderr).lines() {
-            let _ = writeln!(text, "  stderr: {}", printable(line));
-        }
-        if String::from_utf8_lossy(&outcome.stderr).contains("No module named 'hooking'") {
-            text += "  (the module comes with VDSM; elsewhere, --hooking names its directory)\n";
-        }
-        let red = AnsiColor::Red.on_default();
-        if let Some(problem) = &outcome.problem {
-            let _ = writeln!(text, "  {red}data: {}{red:#}", printable(problem));
-        }
-        for problem in change.schema.iter().flatten() {
-            let _ = writeln!(text, "  {red}schema: {}{red:#}", printable(problem));
-        }
-        text += &coloured(&change.diff);
-        text.push('\n');
-        self.say(&text)
+        self.has_shown = true;
+        self.say(&shown(&name, outcome, change))
     }
 
-    /// `schema` is what libvirt's schema has against the result, `kept` what became of `--output`.
-    pub(crate) fn end(
-        &mut self,
-        verdict: &Verdict,
-        outcomes: &[Outcome],
-        changes: &[Change],
-        schema: Option<&[String]>,
-        kept: Option<&str>,
-    ) -> Result {
-        if self.json {
-            return self.summary(verdict, outcomes, changes, schema);
+    /// Says whether something is wrong that VDSM would not notice.
+    pub(crate) fn end(&mut self, ending: &Ending<'_>) -> Result<bool> {
+        let findings = findings(ending);
+        let is_wrong = !findings.is_empty();
+        if self.look.json {
+            self.summary(ending, findings)?;
+            return Ok(is_wrong);
         }
+        let mut text = String::new();
+        if self.has_shown {
+            text.push('\n');
+        }
+        text += &self.folded();
+        text += &self.decision(ending);
+        if let Some(log) = ending.log {
+            text += &logged(log, self.event.name, ending.outcomes);
+        }
+        if let Some(problems) = ending.problems {
+            let validity = self.validity(problems, &culprits(ending));
+            let _ = writeln!(text, "schema: {}", printable(&validity));
+        }
+        if let Some(kept) = ending.kept {
+            let _ = writeln!(text, "{}", printable(kept));
+        }
+        if self.look.strict && is_wrong {
+            let _ = writeln!(text, "strict: {}", printable(&findings.join("; ")));
+        }
+        text += &self.tally(ending);
+        self.say(&text)?;
+        for line in &ending.unread {
+            // Nobody may be there to read it.
+            let _ = writeln!(io::stderr(), "vdsm-hooks: {}", printable(line));
+        }
+        Ok(is_wrong)
+    }
+
+    /// The hooks that were not shown.
+    fn folded(&self) -> String {
+        let mut text = String::new();
+        if !self.quiet.is_empty() {
+            let names = self.quiet.iter().map(|(name, _)| name.as_str());
+            let _ = write!(text, "{}: {DIM}no change{DIM:#}", some(names));
+            let slowest = self.quiet.iter().max_by_key(|(_, time)| *time);
+            if let Some((name, time)) = slowest.filter(|(_, time)| *time > SLOW) {
+                let _ = write!(text, "; {name} took {:.1} s", time.as_secs_f64());
+            }
+            text.push('\n');
+        }
+        if !self.skipped.is_empty() {
+            let yellow = AnsiColor::Yellow.on_default();
+            let names = some(self.skipped.iter().map(String::as_str));
+            let _ = writeln!(text, "{names}: {yellow}{}{yellow:#}", End::Skipped);
+        }
+        text
+    }
+
+    /// What VDSM does.
+    fn decision(&self, ending: &Ending<'_>) -> String {
+        let verdict = ending.verdict;
         let (colour, words) = match verdict.decision {
             Decision::Proceeds => (AnsiColor::Green, "VDSM goes on"),
             Decision::ProceedsAfterFailure => (
@@ -198,11 +350,13 @@ impl<'a> Report<'a> {
         };
         let style = colour.on_default();
         let mut text = format!("{style}{words}{style:#}");
-        let changed = changes.iter().any(|change| !change.diff.is_empty());
+        let changed = ending.changes.iter().any(|change| !change.diff.is_empty());
         match verdict.decision {
             Decision::Proceeds | Decision::ProceedsAfterFailure if changed => {
-                text += if self.event.output_used {
+                text += if self.event.output_used_at(self.start) {
                     ", with what the hooks left"
+                } else if self.event.output_used {
+                    ", and drops what the hooks left: the VM has the document with which it was saved"
                 } else {
                     ", and ignores what hooks write at this event"
                 };
@@ -213,44 +367,67 @@ impl<'a> Report<'a> {
         if let Some(message) = &verdict.message {
             let _ = writeln!(text, "  {}", printable(message));
         }
-        if let Some(problems) = schema {
-            let culprits = outcomes.iter().zip(changes).filter(|(_, change)| {
-                let new = change.schema.as_ref();
-                new.is_some_and(|new| !new.is_empty())
-            });
-            let culprits: Vec<_> = culprits.map(|(outcome, _)| outcome.name.as_str()).collect();
-            let validity = match (problems.is_empty(), culprits.as_slice()) {
-                (true, []) => "valid".to_owned(),
-                (true, names) => format!(
-                    "valid at the end, broken for a time by {}",
-                    names.join(", ")
-                ),
-                (false, []) => "not valid, as before; nothing wrong is new".to_owned(),
-                (false, names) => match &self.schema_before {
-                    Some(before) if !before.is_empty() => {
-                        format!("not valid, as before; made worse by {}", names.join(", "))
-                    }
-                    _ => format!("not valid, broken by {}", names.join(", ")),
-                },
-            };
-            let _ = writeln!(text, "schema: {}", printable(&validity));
-        }
-        if let Some(kept) = kept {
-            let _ = writeln!(text, "{}", printable(kept));
-        }
-        self.say(&text)
+        text
     }
 
-    fn summary(
-        &mut self,
-        verdict: &Verdict,
-        outcomes: &[Outcome],
-        changes: &[Change],
-        schema: Option<&[String]>,
-    ) -> Result {
-        let hooks = outcomes
+    fn validity(&self, problems: &[String], culprits: &[&str]) -> String {
+        let names = culprits.join(", ");
+        match (problems.is_empty(), culprits.is_empty()) {
+            (true, true) => "valid".to_owned(),
+            (true, false) => format!("valid at the end, broken for a time by {names}"),
+            (false, true) => "not valid, as before; nothing wrong is new".to_owned(),
+            (false, false) => match &self.schema_before {
+                Some(before) if !before.is_empty() => {
+                    format!("not valid, as before; made worse by {names}")
+                }
+                _ => format!("not valid, broken by {names}"),
+            },
+        }
+    }
+
+    /// The last line: who changed the document, who warned, who failed.
+    fn tally(&self, ending: &Ending<'_>) -> String {
+        let both = || ending.outcomes.iter().zip(ending.changes);
+        let names = |wanted: &dyn Fn(&Outcome, &Change) -> bool| -> Vec<String> {
+            let found = both().filter(|(outcome, change)| wanted(outcome, change));
+            found.map(|(outcome, _)| printable(&outcome.name)).collect()
+        };
+        let total = ending.outcomes.len();
+        if total == 0 {
+            return "no hook ran\n".to_owned();
+        }
+        let changed = names(&|_, change| !change.diff.is_empty());
+        let what = if self.event.data.is_json() {
+            "data"
+        } else {
+            "document"
+        };
+        let of = if total == 1 { "hook" } else { "hooks" };
+        let mut text = format!("{} of {total} {of} changed the {what}", changed.len());
+        if !changed.is_empty() {
+            let _ = write!(text, ": {}", changed.join(", "));
+        }
+        for (who, did) in [
+            (names(&|outcome, _| outcome.warned()), "warned"),
+            (names(&|outcome, _| outcome.end.failed()), "failed"),
+            (
+                names(&|outcome, _| outcome.end == End::TimedOut),
+                "did not end",
+            ),
+        ] {
+            if !who.is_empty() {
+                let _ = write!(text, "; {} {did}: {}", who.len(), who.join(", "));
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    fn summary(&mut self, ending: &Ending<'_>, findings: Vec<String>) -> Result {
+        let hooks = ending
+            .outcomes
             .iter()
-            .zip(changes)
+            .zip(ending.changes)
             .map(|(outcome, change)| HookSummary {
                 name: &outcome.name,
                 path: &outcome.path,
@@ -271,14 +448,120 @@ impl<'a> Report<'a> {
             });
         let summary = Summary {
             event: self.event.name,
-            decision: verdict.decision.keyword(),
-            message: verdict.message.as_deref(),
-            output_used: self.event.output_used,
+            start: self.start.map(Start::keyword),
+            start_remark: self.remark.as_deref(),
+            decision: ending.verdict.decision.keyword(),
+            message: ending.verdict.message.as_deref(),
+            output_used: self.event.output_used_at(self.start),
+            findings,
             schema_before: self.schema_before.as_deref(),
-            schema_after: schema,
+            schema_after: ending.problems,
             hooks: hooks.collect(),
+            log: ending.log.map(|log| LogSummary {
+                time: &log.time,
+                vm_id: &log.vm_id,
+                hooks: log.hooks.iter().map(logged_hook).collect(),
+            }),
         };
         let text = serde_json::to_string_pretty(&summary)? + "\n";
         print_to(&mut self.out, &text)
     }
+}
+
+fn logged_hook(hook: &vdsm_log::Ran) -> LoggedHook<'_> {
+    LoggedHook {
+        path: &hook.path,
+        rc: hook.status,
+        stderr: &hook.stderr,
+    }
+}
+
+/// What a hook did, a blank line in front.
+fn shown(name: &str, outcome: &Outcome, change: &Change) -> String {
+    let colour = match outcome.end {
+        End::Status(0) => AnsiColor::Green,
+        End::Skipped => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    let style = colour.on_default();
+    let mut text = format!("\n{BOLD}{name}{BOLD:#}  {style}{}{style:#}", outcome.end);
+    if outcome.end != End::Skipped {
+        let _ = write!(text, "  {:.1} ms", outcome.time.as_secs_f64() * 1000.0);
+        if change.diff.is_empty() && outcome.problem.is_none() {
+            let _ = write!(text, "  {DIM}no change{DIM:#}");
+        }
+    }
+    text.push('\n');
+    for line in String::from_utf8_lossy(&outcome.stderr).lines() {
+        let _ = writeln!(text, "  stderr: {}", printable(line));
+    }
+    if String::from_utf8_lossy(&outcome.stderr).contains("No module named 'hooking'") {
+        text += "  (the module comes with VDSM; elsewhere, --hooking names its directory)\n";
+    }
+    let red = AnsiColor::Red.on_default();
+    if let Some(problem) = &outcome.problem {
+        let _ = writeln!(text, "  {red}data: {}{red:#}", printable(problem));
+    }
+    for problem in change.schema.iter().flatten() {
+        let _ = writeln!(text, "  {red}schema: {}{red:#}", printable(problem));
+    }
+    text + &coloured(&change.diff)
+}
+
+/// The names, or how many there are.
+fn some<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    if names.len() > MAX_NAMED {
+        format!("{} hooks", names.len())
+    } else {
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The hooks since which the schema has something new against the document.
+fn culprits<'e>(ending: &Ending<'e>) -> Vec<&'e str> {
+    let both = ending.outcomes.iter().zip(ending.changes);
+    let broke = both.filter(|(_, change)| {
+        let new = change.schema.as_ref();
+        new.is_some_and(|new| !new.is_empty())
+    });
+    broke.map(|(outcome, _)| outcome.name.as_str()).collect()
+}
+
+/// What is wrong although VDSM would go on.
+fn findings(ending: &Ending<'_>) -> Vec<String> {
+    let warned = ending.outcomes.iter().filter(|outcome| outcome.warned());
+    let mut findings: Vec<_> = warned
+        .map(|outcome| format!("{} warned", outcome.name))
+        .collect();
+    let culprits = culprits(ending);
+    let is_valid = ending.problems.is_none_or(<[String]>::is_empty);
+    if !is_valid && !culprits.is_empty() {
+        findings.push(format!("the schema is broken by {}", culprits.join(", ")));
+    }
+    findings.extend(ending.unread.iter().cloned());
+    findings
+}
+
+/// What the log says of the event's hooks, beside what they did now.
+fn logged(log: &vdsm_log::Start, event: &str, outcomes: &[Outcome]) -> String {
+    let of_event: Vec<_> = log.hooks.iter().filter(|hook| hook.is_of(event)).collect();
+    let is_worth_a_line = |hook: &&&vdsm_log::Ran| hook.status != 0 || !hook.stderr.is_empty();
+    let told: Vec<_> = of_event.iter().filter(is_worth_a_line).collect();
+    let mut text = format!(
+        "in the log: {} of {} hooks at {event} failed or said something\n",
+        told.len(),
+        of_event.len()
+    );
+    for hook in told {
+        let name = Path::new(&hook.path).file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let now = outcomes.iter().find(|outcome| outcome.name == name);
+        let now = now.map_or("not run", |outcome| outcome.end.keyword());
+        let name = printable(&name);
+        let _ = writeln!(text, "  {name}  rc={}, here {now}", hook.status);
+        for line in hook.stderr.lines() {
+            let _ = writeln!(text, "    stderr: {}", printable(line));
+        }
+    }
+    text
 }

@@ -2,6 +2,8 @@
 
 //! `vdsm-hooks run`: fires an event on a copy of a document, as VDSM would.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -9,38 +11,68 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
 
+use vdsm_hooks::hook::manifest::Manifest;
+use vdsm_hooks::host::files::STANDARD_INPUT;
 use vdsm_hooks::host::temporary;
 use vdsm_hooks::paths::HOOKS;
-use vdsm_hooks::runner::decision::{self, Decision, End};
-use vdsm_hooks::runner::environment::{self, Layers};
+use vdsm_hooks::runner::data_file::{self, Input, Source};
+use vdsm_hooks::runner::decision::{self, Decision, End, Outcome};
+use vdsm_hooks::runner::environment::{self, Layers, Variables};
 use vdsm_hooks::runner::installed::{self, Entry};
-use vdsm_hooks::runner::{Firing, data_file, interrupt};
-use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
+use vdsm_hooks::runner::{Firing, interrupt, vdsm_log};
+use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure, Start};
 use vdsm_hooks::{Context as _, Error, Result};
 
-use crate::report::Report;
-use crate::{diff, schema};
+use crate::names::nearest;
+use crate::report::{Ending, Head, Look, Report};
+use crate::{catalog, diff, print, schema};
+
+mod cold_start;
+mod help;
+mod unread;
+
+use unread::Readers;
 
 /// What stands for the id of a VM that has none: an event of a VM always has one.
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
+/// The status of `--strict` where VDSM goes on and something is wrong all the same.
+const NOT_RIGHT: u8 = 4;
 
 /// Do on a copy what VDSM would do at an event, and show what each hook made of it
 #[derive(clap::Args)]
-#[command(after_help = SHORT, after_long_help = LONG)]
+#[command(after_help = help::SHORT, after_long_help = help::LONG)]
 pub(crate) struct Arguments {
     /// Event to fire, for example before_vm_start
-    #[arg(value_parser = PossibleValuesParser::new(events::EVENTS.map(|event| event.name)), hide_possible_values = true)]
-    event: String,
+    #[arg(value_parser = EventName, hide_possible_values = true)]
+    event: &'static Event,
 
     /// Domain XML, or one device element for the events of devices; it is only read
-    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "log"])]
     domain: Option<PathBuf>,
 
     /// JSON, for the events that have it; it is only read
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
     data: Option<PathBuf>,
+
+    /// VDSM's log, for the document and the properties of the last start in it of the VM
+    #[arg(long, value_name = "FILE", requires = "vm")]
+    log: Option<PathBuf>,
+
+    /// Name or id of the VM to look for with --log
+    #[arg(long, value_name = "NAME", requires = "log")]
+    vm: Option<String>,
+
+    /// Play a VM that wakes up from a saved state, with the document of which VDSM drops what hooks
+    /// make of it
+    #[arg(long, conflicts_with = "migration")]
+    resume: bool,
+
+    /// Play a VM that comes from another host
+    #[arg(long)]
+    migration: bool,
 
     /// Custom property of the VM; wins over one in the metadata of the domain XML
     #[arg(short, long = "property", value_name = "NAME=VALUE", value_parser = environment::property)]
@@ -53,10 +85,12 @@ pub(crate) struct Arguments {
     device_property: Vec<(String, String)>,
 
     /// At a device event, which device of the domain XML: its MAC address, target or alias
-    #[arg(long, value_name = "NAME", requires = "domain")]
+    #[arg(long, value_name = "NAME")]
     device: Option<String>,
 
     /// Run only this hook, for example cpuflags or 50_cpuflags; may be repeated
+    ///
+    /// A hook of the suite may also be called by a property or a package of it.
     #[arg(long, value_name = "NAME")]
     hook: Vec<String>,
 
@@ -72,7 +106,19 @@ pub(crate) struct Arguments {
     #[arg(long)]
     schema: bool,
 
-    /// Keep the result in this file
+    /// End with status 4 where VDSM goes on and something is wrong all the same, for CI
+    ///
+    /// That is: a hook warned; the schema has something new against the result, as with --schema; a
+    /// property is read by no hook; the engine would not take a value of -p or -d.
+    #[arg(long)]
+    strict: bool,
+
+    /// Show every hook, also those that neither changed nor said anything
+    #[arg(long)]
+    all: bool,
+
+    /// Keep the result in this file; with - it goes to standard output, and the report to standard
+    /// error
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -102,48 +148,6 @@ pub(crate) struct Arguments {
     hooking: Option<PathBuf>,
 }
 
-const SHORT: &str = "\
-Example:
-  vdsm-hooks run before_vm_start --domain vm1.xml -p cpuflags=+pcid
-
-Exit status: 0 VDSM goes on, 1 it goes on although a hook failed, 2 it stops the operation,
-3 it would wait indefinitely, 64 the dry run was not possible. More with --help.";
-
-const LONG: &str = "\
-Examples:
-  All installed hooks, with the properties that the VM has in its metadata:
-      virsh dumpxml vm1 > vm1.xml; vdsm-hooks run before_vm_start --domain vm1.xml
-  One hook, one property, libvirt's opinion of the result, and the result itself:
-      vdsm-hooks run before_vm_start --domain vm1.xml --hook cpuflags \\
-          -p cpuflags=+pcid --schema --output new.xml
-  A device event, with one NIC of the domain:
-      vdsm-hooks run before_nic_hotplug --domain vm1.xml --device 00:1a:4a:16:01:51 \\
-          -d ifacemacspoof=true
-  A JSON event:
-      vdsm-hooks run after_get_stats --data stats.json
-
-What is as in VDSM:
-  Every executable file of the event's directory runs, in byte-wise order of the names, in any
-  language, in '/', with standard input at its end, without arguments, its standard output
-  dropped. Status 2 skips the rest. Each hook sees what the one before left. The result is read
-  back and, where VDSM parses it, parsed.
-  The environment, a later one wins: what systemd gives to the daemon (PATH, the host's locale,
-  and, where the daemon is not root, HOME and USER of vdsm; nothing of your shell); the daemon's
-  settings file; device properties and -d; VM properties and -p; vmId; PYTHONPATH with VDSM's
-  hooking module; _hook_domxml or _hook_json.
-
-What is not:
-  Only the document is a copy. What a hook does to the host (files, networks, devices), it does.
-  Hooks run as you; most run as vdsm in VDSM: 'runuser -u vdsm -- vdsm-hooks run ...'.
-  VDSM has no time limit and never validates. The launch flags file is not made.
-
-Exit status, whatever --schema says:
-  0   VDSM goes on with the operation
-  1   it goes on although a hook failed: the event ignores failures
-  2   it stops the operation: a hook failed where that counts, or the data cannot be read back
-  3   it would wait indefinitely: a hook did not end in time
-  64  the dry run was not possible: wrong call, unreadable file, no such hook";
-
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     match Duration::try_from_secs_f64(number) {
@@ -152,83 +156,183 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+/// Reads the name of an event; another one gets the name that was probably meant.
+#[derive(Clone)]
+struct EventName;
+
+impl TypedValueParser for EventName {
+    type Value = &'static Event;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> std::result::Result<Self::Value, clap::Error> {
+        let name = value.to_string_lossy();
+        events::find(&name).ok_or_else(|| {
+            let meant = nearest(&name, events::EVENTS.iter().map(|event| event.name));
+            let meant = meant.map(|meant| format!(": {meant}?")).unwrap_or_default();
+            let problem = format!("VDSM has no event {name:?}{meant}\n");
+            clap::Error::raw(ErrorKind::InvalidValue, problem).with_cmd(command)
+        })
+    }
+
+    /// For completion.
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names = events::EVENTS
+            .iter()
+            .map(|event| PossibleValue::new(event.name));
+        Some(Box::new(names))
+    }
+}
+
 /// Fires the event.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let event = events::find(&arguments.event)
-        .ok_or_else(|| Error::new(format!("VDSM has no event {:?}", arguments.event)))?;
-    check(arguments, event)?;
-    let file = arguments.domain.as_deref().or(arguments.data.as_deref());
-    let mut input = data_file::input(event, file, arguments.device.as_deref())?;
+    let event = arguments.event;
+    check(arguments)?;
+    let log = log_of(arguments)?;
+    let start = start_of(arguments, log.as_ref())?;
+    let mut input = input_of(arguments, log.as_ref())?;
+    let of_vm = input.properties.clone();
     merge(&mut input.properties, &arguments.property);
     merge(&mut input.parameters, &arguments.device_property);
     let hooks_dir = std::path::absolute(&arguments.hooks_dir)?;
-    let hooks = chosen(&hooks_dir, event, &arguments.hook)?;
+    let catalog = catalog::all()?;
+    let (hooks, there) = chosen(&hooks_dir, event, &arguments.hook, &catalog)?;
 
     let workplace = tempfile::Builder::new().prefix("vdsm-hooks-").tempdir()?;
     interrupt::clean_up_when_interrupted(workplace.path())?;
     let data_file = workplace.path().join("data");
     write_private(&data_file, &input.data)?;
-    let vm_id = arguments.vm_id.as_deref().or(input.vm_id.as_deref());
-    let hooking = environment::hooking_directory(arguments.hooking.as_deref())?;
-    let environment = environment::build(&Layers {
+    let environment = environment_of(arguments, &input, &data_file)?;
+    let readers = Readers {
         event,
-        sysconfig: arguments.sysconfig.as_deref(),
-        parameters: &input.parameters,
-        properties: &input.properties,
-        vm_id: Some(vm_id.unwrap_or(NO_ID)),
-        hooking: hooking.as_deref(),
-        data_file: &data_file,
-    })?;
+        fired: &hooks,
+        there: &there,
+        catalog: &catalog,
+        environment: &environment,
+    };
+    let remark = start.and_then(|start| cold_start::play(start, input.is_paused, &readers));
 
-    let mut report = Report::new(arguments.json, arguments.color, event);
-    report.start(&hooks, &hooks_dir, &input, &environment)?;
+    let mut report = Report::new(arguments.look(), event, start);
+    report.start(&Head {
+        hooks: &hooks,
+        hooks_dir: &hooks_dir,
+        input: &input,
+        environment: &environment,
+        remark: remark.as_deref(),
+        log: log.as_ref(),
+    })?;
     let mut firing = Firing {
         event,
-        environment,
+        start,
+        environment: environment.clone(),
         timeout: arguments.timeout,
         data_file,
         data: Some(input.data.clone()),
     };
-    // What the schema has against the data; none if nobody asked.
-    let mut problems = None;
-    if arguments.schema && !input.data.is_empty() {
-        let found = schema::problems(&input.data)?;
-        report.schema_before(&found)?;
-        problems = Some(found);
-    }
-    let (mut outcomes, mut changes) = (Vec::new(), Vec::new());
-    let mut stopped = event.failure == Failure::CannotStart;
-    for hook in &hooks {
-        let before = firing.data.clone();
-        let outcome = firing.fire(hook, stopped)?;
-        stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
-        let change = Change::from_firing(&firing, hook, before.as_deref(), problems.as_mut())?;
-        report.hook(&outcome, &change)?;
-        outcomes.push(outcome);
-        changes.push(change);
-    }
+    let mut problems = problems_before(arguments, &input, &mut report)?;
+    let (outcomes, changes) = fire(&mut firing, &hooks, &mut report, &mut problems)?;
 
     let vm = input.vm_name.as_deref().unwrap_or("x");
     let verdict = decision::judge(event, &outcomes, vm);
     let kept = match &arguments.output {
-        Some(output) => Some(keep(output, event, &firing, verdict.decision)?),
+        Some(output) => Some(keep(output, &firing, verdict.decision)?),
         None => None,
     };
-    report.end(
-        &verdict,
-        &outcomes,
-        &changes,
-        problems.as_deref(),
-        kept.as_deref(),
-    )?;
-    Ok(ExitCode::from(verdict.decision.status()))
+    let given = [
+        arguments.property.as_slice(),
+        arguments.properties_of_device(),
+    ];
+    let ending = Ending {
+        verdict: &verdict,
+        outcomes: &outcomes,
+        changes: &changes,
+        problems: problems.as_deref(),
+        kept: kept.as_deref(),
+        unread: readers.remarks(&given, &of_vm),
+        log: log.as_ref(),
+    };
+    let is_wrong = report.end(&ending)?;
+    let status = match verdict.decision.status() {
+        0 if arguments.strict && is_wrong => NOT_RIGHT,
+        status => status,
+    };
+    Ok(ExitCode::from(status))
+}
+
+/// What the schema has against the data; none if nobody asked.
+fn problems_before(
+    arguments: &Arguments,
+    input: &Input,
+    report: &mut Report<'_>,
+) -> Result<Option<Vec<String>>> {
+    if !arguments.wants_schema() || input.data.is_empty() {
+        return Ok(None);
+    }
+    let found = schema::problems(&input.data)?;
+    report.schema_before(&found)?;
+    Ok(Some(found))
+}
+
+/// Fires the hooks one after the other, and reports each.
+fn fire(
+    firing: &mut Firing<'_>,
+    hooks: &[Entry],
+    report: &mut Report<'_>,
+    problems: &mut Option<Vec<String>>,
+) -> Result<(Vec<Outcome>, Vec<Change>)> {
+    let (mut outcomes, mut changes) = (Vec::new(), Vec::new());
+    let mut stopped = firing.event.failure == Failure::CannotStart;
+    for hook in hooks {
+        let before = firing.data.clone();
+        let outcome = firing.fire(hook, stopped)?;
+        stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
+        let change = Change::from_firing(firing, hook, before.as_deref(), problems.as_mut())?;
+        report.hook(&outcome, &change)?;
+        outcomes.push(outcome);
+        changes.push(change);
+    }
+    Ok((outcomes, changes))
+}
+
+impl Arguments {
+    /// Whether libvirt's schema is asked.
+    fn wants_schema(&self) -> bool {
+        let is_xml = matches!(
+            self.event.data,
+            Data::Domain | Data::Device | Data::DeviceOrNothing
+        );
+        self.schema || (self.strict && is_xml)
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            json: self.json,
+            all: self.all,
+            strict: self.strict,
+            color: self.color,
+            to_stderr: self.output.as_deref() == Some(Path::new(STANDARD_INPUT)),
+        }
+    }
+
+    /// What `-d` set, where it is a property.
+    fn properties_of_device(&self) -> &[(String, String)] {
+        if unread::are_properties(self.event) {
+            &self.device_property
+        } else {
+            &[]
+        }
+    }
 }
 
 /// Refuses what VDSM could not do either.
-fn check(arguments: &Arguments, event: &Event) -> Result {
+fn check(arguments: &Arguments) -> Result {
+    let event = arguments.event;
     let name = event.name;
     if event.data.is_json() {
-        if arguments.domain.is_some() {
+        if arguments.domain.is_some() || arguments.log.is_some() {
             return Err(Error::new(format!("{name} has JSON data: use --data")));
         }
         if arguments.schema {
@@ -242,6 +346,11 @@ fn check(arguments: &Arguments, event: &Event) -> Result {
     if arguments.device.is_some() && !matches!(event.data, Data::Device | Data::DeviceOrNothing) {
         return Err(Error::new(format!("{name} is not an event of a device")));
     }
+    if arguments.device.is_some() && arguments.domain.is_none() && arguments.log.is_none() {
+        return Err(Error::new(
+            "--device is one of a domain: name that with --domain or --log",
+        ));
+    }
     if !arguments.property.is_empty() && event.environment == Environment::Bare {
         return Err(Error::new(format!(
             "VDSM passes no properties at {name}: a default for the whole host goes into its settings file, see --sysconfig"
@@ -252,19 +361,118 @@ fn check(arguments: &Arguments, event: &Event) -> Result {
             "VDSM passes no device properties at {name}"
         )));
     }
-    if arguments.schema {
+    check_streams(arguments)?;
+    if arguments.wants_schema() {
         schema::check_installed()?;
     }
     Ok(())
 }
 
-fn merge(below: &mut environment::Variables, above: &[(String, String)]) {
+/// Refuses to read standard input twice, or to write two things to standard output.
+fn check_streams(arguments: &Arguments) -> Result {
+    let files = [
+        ("--domain", &arguments.domain),
+        ("--data", &arguments.data),
+        ("--log", &arguments.log),
+        ("--sysconfig", &arguments.sysconfig),
+    ];
+    let is_stream = |file: &&PathBuf| file.as_path() == Path::new(STANDARD_INPUT);
+    let readers = files
+        .iter()
+        .filter(|(_, file)| file.as_ref().filter(is_stream).is_some());
+    let readers: Vec<_> = readers.map(|(option, _)| *option).collect();
+    if readers.len() > 1 {
+        let readers = readers.join(" and ");
+        return Err(Error::new(format!(
+            "{readers} cannot both be standard input"
+        )));
+    }
+    if arguments.json && arguments.output.as_ref().filter(is_stream).is_some() {
+        return Err(Error::new(
+            "--json and --output cannot both go to standard output",
+        ));
+    }
+    Ok(())
+}
+
+/// The start in VDSM's log that is to be played again.
+fn log_of(arguments: &Arguments) -> Result<Option<vdsm_log::Start>> {
+    match (&arguments.log, &arguments.vm) {
+        (Some(log), Some(vm)) => vdsm_log::last_start(log, vm).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// In what way the VM starts, as far as it does at the event.
+fn start_of(arguments: &Arguments, log: Option<&vdsm_log::Start>) -> Result<Option<Start>> {
+    let event = arguments.event;
+    let wanted = match (arguments.resume, arguments.migration) {
+        (true, _) => Some(Start::Resume),
+        (_, true) => Some(Start::Migration),
+        _ => None,
+    };
+    let possible = event.starts();
+    match wanted {
+        Some(wanted) if !possible.contains(&wanted) => {
+            let others = events::EVENTS
+                .iter()
+                .filter(|other| other.starts().contains(&wanted));
+            let others: Vec<_> = others.map(|other| other.name).collect();
+            let (name, others) = (event.name, others.join(", "));
+            Err(Error::new(format!(
+                "VDSM does not fire {name} for {wanted}, but {others}"
+            )))
+        }
+        None if log.is_some_and(|log| log.is_resume) && possible.contains(&Start::Resume) => {
+            Ok(Some(Start::Resume))
+        }
+        wanted => Ok(wanted.or_else(|| possible.first().copied())),
+    }
+}
+
+fn input_of(arguments: &Arguments, log: Option<&vdsm_log::Start>) -> Result<Input> {
+    let named;
+    let source = match (log, arguments.domain.as_ref().or(arguments.data.as_ref())) {
+        (Some(log), _) => {
+            named = format!("the start of {}", log.time);
+            Source::Text(&log.document, &named)
+        }
+        (None, Some(file)) => Source::File(file),
+        (None, None) => Source::Nothing,
+    };
+    data_file::input(arguments.event, source, arguments.device.as_deref())
+}
+
+fn environment_of(
+    arguments: &Arguments,
+    input: &Input,
+    data_file: &Path,
+) -> Result<BTreeMap<String, String>> {
+    let vm_id = arguments.vm_id.as_deref().or(input.vm_id.as_deref());
+    let hooking = environment::hooking_directory(arguments.hooking.as_deref())?;
+    environment::build(&Layers {
+        event: arguments.event,
+        sysconfig: arguments.sysconfig.as_deref(),
+        parameters: &input.parameters,
+        properties: &input.properties,
+        vm_id: Some(vm_id.unwrap_or(NO_ID)),
+        hooking: hooking.as_deref(),
+        data_file,
+    })
+}
+
+fn merge(below: &mut Variables, above: &[(String, String)]) {
     below.retain(|(name, _)| above.iter().all(|(winner, _)| winner != name));
     below.extend(above.iter().cloned());
 }
 
-/// The hooks that VDSM would run, or those of them that were asked for.
-fn chosen(hooks_dir: &Path, event: &Event, wanted: &[String]) -> Result<Vec<Entry>> {
+/// The hooks that VDSM would run, or those of them that were asked for; and the names of all.
+fn chosen(
+    hooks_dir: &Path,
+    event: &Event,
+    wanted: &[String],
+    catalog: &[Manifest],
+) -> Result<(Vec<Entry>, Vec<String>)> {
     if !hooks_dir.is_dir() {
         return Err(Error::new(format!(
             "{}: no such directory; --hooks-dir names the one that holds the event directories",
@@ -272,33 +480,23 @@ fn chosen(hooks_dir: &Path, event: &Event, wanted: &[String]) -> Result<Vec<Entr
         )));
     }
     let mut entries = installed::entries(&hooks_dir.join(event.name))?;
+    let runs = entries.iter().filter(|entry| entry.skipped.is_none());
+    let there: Vec<_> = runs.map(|entry| entry.name.clone()).collect();
+    let readers = Readers {
+        event,
+        fired: &[],
+        there: &there,
+        catalog,
+        environment: &BTreeMap::new(),
+    };
+    let mut meant = Vec::new();
     for name in wanted {
-        if let Some(entry) = entries
-            .iter()
-            .find(|entry| installed::is_called(&entry.name, name))
-        {
-            if let Some(why) = entry.skipped {
-                return Err(Error::new(format!(
-                    "VDSM would not run {}: {why}",
-                    entry.path.display()
-                )));
-            }
-            continue;
-        }
-        let there = entries.iter().filter(|entry| entry.skipped.is_none());
-        let there: Vec<_> = there.map(|entry| entry.name.as_str()).collect();
-        let there = match there.as_slice() {
-            [] => "there is no hook at all".to_owned(),
-            names => format!("there are {}", names.join(", ")),
-        };
-        let event = event.name;
-        return Err(Error::new(format!("no hook {name:?} at {event}: {there}")));
+        meant.extend(readers.meant(&entries, name)?);
     }
     entries.retain(|entry| {
-        let is_it = |name: &String| installed::is_called(&entry.name, name);
-        entry.skipped.is_none() && (wanted.is_empty() || wanted.iter().any(is_it))
+        entry.skipped.is_none() && (wanted.is_empty() || meant.contains(&entry.name))
     });
-    Ok(entries)
+    Ok((entries, there))
 }
 
 /// What a hook made of the data, for people.
@@ -357,19 +555,26 @@ fn write_private(path: &Path, content: &[u8]) -> Result {
 }
 
 /// Writes the result, and says what was done.
-fn keep(file: &Path, event: &Event, firing: &Firing<'_>, decision: Decision) -> Result<String> {
+fn keep(file: &Path, firing: &Firing<'_>, decision: Decision) -> Result<String> {
     let data = firing.data.as_deref();
-    let shown = file.display();
+    let is_stream = file == Path::new(STANDARD_INPUT);
+    let shown = if is_stream {
+        "standard output".to_owned()
+    } else {
+        file.display().to_string()
+    };
     if decision == Decision::Hangs {
         return Ok(format!("{shown} is not written: a hook did not finish"));
     }
-    let (None, Some(data)) = (data_file::problem(event, data), data) else {
+    let problem = data_file::problem(firing.event, firing.start, data);
+    let (None, Some(data)) = (problem, data) else {
         return Ok(format!(
-            "{shown} is not written: VDSM could not read the data"
+            "{shown} is not written: VDSM could not use the data"
         ));
     };
     let text = data_file::read_back(data)?;
     match fs::metadata(file) {
+        _ if is_stream => print(&text)?,
         Ok(old) if old.is_file() => temporary::replace_file(file, text.as_bytes())?,
         // A terminal or a pipe cannot be replaced.
         Ok(_) => fs::write(file, text).context(&shown)?,

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn check_installed() -> Result {
     command::find(PROGRAM).map(drop).map_err(|error| {
         Error::new(format!(
-            "{error}; --schema needs libvirt's client programs \
+            "{error}; --schema and --strict need libvirt's client programs \
              (Debian: libvirt-clients, EL: libvirt-client)"
         ))
     })

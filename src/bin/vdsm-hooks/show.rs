@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! `vdsm-hooks show`: one hook, and how its properties get into the engine.
+//! `vdsm-hooks show`: a hook, by whatever somebody knows of it, and how its properties get into the
+//! engine; and an event.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,26 +11,123 @@ use vdsm_hooks::Result;
 use vdsm_hooks::hook::manifest::{HostFile, Manifest, Scope};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
-use vdsm_hooks::vdsm::events::{self, Data, Environment};
+use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 
+use crate::catalog::{self, Kind};
 use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
-use crate::{catalog, print};
+use crate::print;
 
 /// Explain a hook: what it does when, its properties, and how to turn them on in the engine
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  vdsm-hooks show macspoof")]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// Name of a hook of this suite, see 'vdsm-hooks list'
-    #[arg(value_name = "HOOK", required = true)]
-    hooks: Vec<String>,
+    /// A hook, or something that stands for one: a property, an event, a file, a package, a word
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
 }
+
+const HELP: &str = "\
+A hook is found by its name, by one of its properties, by the name of its file
+or its package, and by a word that is said of it. Where several hooks are
+meant, they are listed. An event of VDSM is explained, with the hooks of the
+suite that are called there.
+
+Example:
+  vdsm-hooks show discard before_nic_hotplug";
 
 /// Explains.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let hooks = catalog::find(&arguments.hooks)?;
-    let pages = hooks.iter().map(page).collect::<Result<Vec<_>>>()?;
+    let all = catalog::all()?;
+    let pages = arguments.names.iter().map(|name| answer(name, &all));
+    let pages = pages.collect::<Result<Vec<_>>>()?;
     print(&pages.join("\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn answer(name: &str, all: &[Manifest]) -> Result<String> {
+    let (why, hooks) = match catalog::named(name, all) {
+        Some((Kind::Event, hooks)) => {
+            let event = events::find(name).ok_or_else(|| catalog::unknown(name, all))?;
+            return event_page(event, &hooks);
+        }
+        Some((Kind::Hook, hooks)) if hooks.iter().all(|hook| hook.name == name) => {
+            (String::new(), hooks)
+        }
+        Some((Kind::Hook, hooks)) => (format!("{name} is today"), hooks),
+        Some((kind, hooks)) => (format!("{name} is {kind} of"), hooks),
+        None => {
+            let word = [name.to_owned()];
+            (
+                format!("{name} is said of"),
+                catalog::about(&word, false, all),
+            )
+        }
+    };
+    match hooks.as_slice() {
+        [] => Err(catalog::unknown(name, all)),
+        [hook] if why.is_empty() => page(hook),
+        [hook] => Ok(format!("{why} {}.\n\n{}", hook.name, page(hook)?)),
+        hooks => {
+            let mut text = format!("{why} these hooks; 'vdsm-hooks show HOOK' explains one:\n");
+            let width = hooks.iter().map(|hook| hook.name.len()).max();
+            let width = width.unwrap_or_default();
+            for hook in hooks {
+                writeln!(text, "  {:width$}  {}", hook.name, hook.summary)?;
+            }
+            Ok(text)
+        }
+    }
+}
+
+/// What hooks are given at an event, what becomes of their result, and the suite's hooks there.
+fn event_page(event: &Event, hooks: &[&Manifest]) -> Result<String> {
+    let variable = if event.data.is_json() {
+        "_hook_json"
+    } else {
+        "_hook_domxml"
+    };
+    let properties = match event.environment {
+        Environment::Bare => "none",
+        Environment::Vm => "those of the VM",
+        Environment::VmAndParameters => "those of the VM, and of the device or the event",
+    };
+    let failure = match event.failure {
+        Failure::Aborts => "stops the operation",
+        Failure::Logged => "is a line in VDSM's log",
+        Failure::CannotStart => "cannot even be started: any hook here stops the operation",
+    };
+    let output = if event.output_used {
+        "is what VDSM goes on with"
+    } else {
+        "is dropped"
+    };
+    let user = if event.run_by_root() { "root" } else { "vdsm" };
+    let mut text = format!(
+        "{}: an event of VDSM\n\n\
+         A hook gets        {}, in the file that {variable} names\n\
+         Custom properties  {properties}\n\
+         A hook runs as     {user}\n\
+         Its failure        {failure}\n\
+         What it writes     {output}\n",
+        event.name, event.data
+    );
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for hook in hooks {
+        let here = hook.events.iter().filter(|one| one.event == event.name);
+        rows.extend(here.map(|one| (hook.installed_as(one), one.effect.clone())));
+    }
+    rows.sort();
+    if rows.is_empty() {
+        text += "\nNo hook of this suite is called there.\n";
+        return Ok(text);
+    }
+    text += "\nHooks of this suite there, in the order of VDSM\n";
+    let width = rows.iter().map(|(file, _)| file.len()).max();
+    let width = width.unwrap_or_default();
+    for (file, effect) in &rows {
+        writeln!(text, "  {file:width$}  {effect}")?;
+    }
+    Ok(text)
 }
 
 fn page(hook: &Manifest) -> Result<String> {
@@ -49,6 +147,9 @@ fn page(hook: &Manifest) -> Result<String> {
         writeln!(text, "      {}", event.effect)?;
     }
     text += "\nProperties\n";
+    if hook.properties.is_empty() {
+        text += "  None: it acts on every VM of the host\n";
+    }
     for property in &hook.properties {
         writeln!(text, "  {} ({})", property.name, property.scope)?;
         writeln!(text, "      value:   {}", property.syntax)?;

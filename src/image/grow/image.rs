@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,8 @@ pub(super) struct Facts {
     /// Of the disk, in bytes.
     pub(super) size: u64,
     pub(super) is_overlay: bool,
+    /// What tells the image from every other one: see [`Image::identity`].
+    pub(super) identity: String,
 }
 
 impl Image {
@@ -124,7 +126,15 @@ impl Image {
         Ok(Facts {
             size: size.parse().context("qemu-img: virtual-size")?,
             is_overlay: chain.len() > 1,
+            identity: self.identity(end)?,
         })
+    }
+
+    /// What tells the image from every other one, a copy under the same id included, whatever name it
+    /// is reached by, and outlasts a boot: the number of a logical volume, or the path of a file and its
+    /// inode.
+    pub(super) fn identity(&self, end: Instant) -> Result<String> {
+        self.look(end).map(|look| look.identity)
     }
 
     /// Checks that no process has the image.
@@ -178,8 +188,7 @@ impl Image {
     }
 
     fn look(&self, end: Instant) -> Result<Look> {
-        let answer = WORKER.ask(&Request::Look(self.path.clone()), end)?;
-        answer.ok_or_else(|| Error::new("its storage did not answer before the deadline"))?
+        look(&self.path, end)
     }
 
     fn ask(&self, command: &[&str], end: Instant) -> Result<Output> {
@@ -191,6 +200,24 @@ impl Image {
         let left = end.saturating_duration_since(Instant::now());
         command::run(QEMU_IMG, &arguments, left.max(Duration::from_millis(1)))
     }
+}
+
+fn look(path: &Path, end: Instant) -> Result<Look> {
+    let answer = WORKER.ask(&Request::Look(path.to_owned()), end)?;
+    answer.ok_or_else(|| Error::new("its storage did not answer before the deadline"))?
+}
+
+/// An image's path without links; its last name is that of the volume, where the kernel calls a logical
+/// one `dm-3` as well.
+///
+/// # Errors
+/// The image is not there, or its storage does not answer.
+pub fn real_path(path: &Path, end: Instant) -> Result<PathBuf> {
+    let look = look(path, end)?;
+    Ok(match look.volume {
+        Some(name) => look.real.with_file_name(name),
+        None => look.real,
+    })
 }
 
 /// What a child is asked.
@@ -235,6 +262,10 @@ struct Look {
     free: u64,
     /// The image's path without links.
     real: PathBuf,
+    /// The name of the logical volume that it is.
+    volume: Option<String>,
+    /// See [`Image::identity`].
+    identity: String,
 }
 
 impl message::Answer for Look {
@@ -244,6 +275,8 @@ impl message::Answer for Look {
         self.has_writer.encode(message);
         self.free.encode(message);
         self.real.encode(message);
+        self.volume.encode(message);
+        self.identity.encode(message);
     }
 
     fn decode(message: &mut &[u8]) -> Option<Self> {
@@ -253,6 +286,8 @@ impl message::Answer for Look {
             has_writer: bool::decode(message)?,
             free: u64::decode(message)?,
             real: PathBuf::decode(message)?,
+            volume: Option::decode(message)?,
+            identity: String::decode(message)?,
         })
     }
 }
@@ -262,7 +297,24 @@ impl Look {
         let look = || -> Result<Look> {
             let mut file = File::open(path)?;
             let real = fs::canonicalize(path)?;
-            let is_block = file.metadata()?.file_type().is_block_device();
+            let facts = file.metadata()?;
+            let is_block = facts.file_type().is_block_device();
+            let mapped = |what| {
+                let number = facts.rdev();
+                let (major, minor) = (libc::major(number), libc::minor(number));
+                let fact = format!("/sys/dev/block/{major}:{minor}/dm/{what}");
+                let text = fs::read_to_string(fact).ok().filter(|_| is_block);
+                text.map(|text| text.trim().to_owned())
+                    .filter(|text| !text.is_empty())
+            };
+            let volume = mapped("name").as_deref().and_then(volume_of);
+            let identity = mapped("uuid").unwrap_or_else(|| {
+                if is_block {
+                    real.display().to_string()
+                } else {
+                    format!("{} (inode {})", real.display(), facts.ino())
+                }
+            });
             let size = file.seek(SeekFrom::End(0))?;
             let has_writer = has_writer(&file)?;
             let around = fstatvfs(&file)?;
@@ -274,10 +326,24 @@ impl Look {
                     .blocks_available()
                     .saturating_mul(around.fragment_size()),
                 real,
+                volume,
+                identity,
             })
         };
         look().context(path.display())
     }
+}
+
+/// The logical volume of a name that LVM gave to the device-mapper: `GROUP-VOLUME`, with the hyphens in
+/// both doubled (lvm2, libdm/libdm-string.c: dm_build_dm_name).
+fn volume_of(mapped: &str) -> Option<String> {
+    let mut singles = mapped.match_indices('-').filter(|(at, _)| {
+        let before = mapped[..*at].bytes().rev().take_while(|byte| *byte == b'-');
+        let behind = mapped[*at..].bytes().take_while(|byte| *byte == b'-');
+        before.count() == 0 && behind.count() % 2 == 1
+    });
+    let (at, _) = singles.next()?;
+    Some(mapped[at + 1..].replace("--", "-"))
 }
 
 fn answer(output: Output) -> Result<String> {
@@ -357,6 +423,8 @@ mod tests {
                 has_writer: false,
                 free: 1 << 50,
                 real: "/dev/dm-3".into(),
+                volume: Some("root".to_owned()),
+                identity: "LVM-a".to_owned(),
             },
             Look {
                 is_block: false,
@@ -364,7 +432,26 @@ mod tests {
                 has_writer: true,
                 free: 0,
                 real: latin1(),
+                volume: None,
+                identity: String::new(),
             },
         ]);
+    }
+
+    #[test]
+    fn names_of_the_device_mapper() {
+        for (mapped, volume) in [
+            ("cl-root", Some("root")),
+            ("a--b-c--d", Some("c-d")),
+            (
+                "0d9f2c4e--6b1a--4f37--9c58--7e3a1b5d8f60-8a5d3f17--9c2e--4b60--8f4d--1e7a6c9b2d05",
+                Some("8a5d3f17-9c2e-4b60-8f4d-1e7a6c9b2d05"),
+            ),
+            ("mpatha", None),
+            ("a--b", None),
+            ("", None),
+        ] {
+            assert_eq!(volume_of(mapped).as_deref(), volume, "{mapped}");
+        }
     }
 }

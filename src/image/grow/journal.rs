@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::image::{Format, Image};
+use super::image::{Facts, Format, Image};
 use super::step::Step;
 use crate::host::state::Records;
 use crate::json::Node;
@@ -18,6 +18,8 @@ const SEEN: &str = "growdisk/seen";
 /// The journal of a growth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Journal {
+    /// Of the image that it was written for: see [`Image::identity`]. Empty in one of before 2026-12.
+    pub(super) identity: String,
     /// The virtual size of the disk, in bytes.
     pub(super) size: u64,
     pub(super) format: Format,
@@ -28,10 +30,21 @@ pub(super) struct Journal {
     pub(super) result: String,
 }
 
+impl Journal {
+    /// Whether it is this very image's, and not that of another one under the same id: a copy.
+    pub(super) fn is_of(&self, facts: &Facts) -> bool {
+        self.identity.is_empty() || self.identity == facts.identity
+    }
+}
+
+/// The journals of this host.
+pub(super) fn records() -> Result<Records> {
+    Records::persistent(HOOK)
+}
+
 /// The journal of a volume; none if none has begun.
-pub(super) fn read(image: &Image) -> Result<Option<Journal>> {
-    let records = Records::persistent(HOOK)?;
-    let name = name(image);
+pub(super) fn read(records: &Records, id: &str) -> Result<Option<Journal>> {
+    let name = name(id);
     let Some(text) = records.read(&name)? else {
         return Ok(None);
     };
@@ -39,8 +52,8 @@ pub(super) fn read(image: &Image) -> Result<Option<Journal>> {
     read.map(Some)
 }
 
-fn name(image: &Image) -> String {
-    format!("{}.json", image.id)
+fn name(id: &str) -> String {
+    format!("{id}.json")
 }
 
 fn parse(journal: &str) -> Result<Journal> {
@@ -61,6 +74,7 @@ fn parse(journal: &str) -> Result<Journal> {
         return Err(missing("steps"));
     }
     Ok(Journal {
+        identity: text("identity"),
         size: text("size").parse().map_err(|_| missing("size"))?,
         format: Format::named(&text("format")).ok_or_else(|| missing("format"))?,
         found: text("found"),
@@ -83,6 +97,7 @@ fn save(image: &Image, journal: &Journal, said: &[&str]) -> Result {
     let steps: Vec<Value> = journal.steps.iter().map(Step::to_json).collect();
     let value = json!({
         "path": image.path.to_string_lossy(),
+        "identity": journal.identity,
         "format": journal.format.name(),
         "size": journal.size,
         "found": journal.found,
@@ -90,33 +105,41 @@ fn save(image: &Image, journal: &Journal, said: &[&str]) -> Result {
         "steps": steps,
         "guestfish": said,
     });
-    Records::persistent(HOOK)?.write(&name(image), &format!("{value:#}\n"))
+    records()?.write(&name(&image.id), &format!("{value:#}\n"))
 }
 
 /// Removes the journal; whether there was one.
-pub(super) fn remove(image: &Image) -> Result<bool> {
-    let records = Records::persistent(HOOK)?;
-    let was_there = records
-        .read(&name(image))
-        .map_or(true, |text| text.is_some());
-    records.remove(&name(image))?;
+pub(super) fn remove(id: &str) -> Result<bool> {
+    let (records, name) = (records()?, name(id));
+    let was_there = records.read(&name).map_or(true, |text| text.is_some());
+    records.remove(&name)?;
     Ok(was_there)
 }
 
-/// Whether a disk of this size needs no look: it is what the last one found grown.
-pub(super) fn is_seen(image: &Image, size: u64) -> Result<bool> {
-    let text = Records::for_hook(SEEN)?.read(&image.id)?;
-    Ok(text.is_some_and(|text| text.trim() == size.to_string()))
+/// Whether an image of this size needs no look: it is what the last one found grown.
+pub(super) fn is_seen(image: &Image, facts: &Facts) -> Result<bool> {
+    let Some(text) = Records::for_hook(SEEN)?.read(&image.id)? else {
+        return Ok(false);
+    };
+    let (size, identity) = text.split_once('\n').unwrap_or((&text, ""));
+    // A record of before 2026-12 does not say of which image.
+    let identity = identity.trim_end();
+    let is_it = identity.is_empty() || identity == facts.identity;
+    Ok(is_it && size == facts.size.to_string())
 }
 
 /// Notes that up to this size all is grown.
-pub(super) fn see(image: &Image, size: u64) -> Result {
-    Records::for_hook(SEEN)?.write(&image.id, &format!("{size}\n"))
+pub(super) fn see(image: &Image, facts: &Facts) -> Result {
+    Records::for_hook(SEEN)?.write(&image.id, &seen(facts))
+}
+
+fn seen(facts: &Facts) -> String {
+    format!("{}\n{}\n", facts.size, facts.identity)
 }
 
 /// Forgets it.
-pub(super) fn unsee(image: &Image) -> Result {
-    Records::for_hook(SEEN)?.remove(&image.id)
+pub(super) fn unsee(id: &str) -> Result {
+    Records::for_hook(SEEN)?.remove(id)
 }
 
 #[cfg(test)]

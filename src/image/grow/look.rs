@@ -16,6 +16,10 @@ use super::plan::{
 use crate::image::appliance::{Appliance, word};
 use crate::{Context, Error, Result};
 
+/// libblkid's name of a swap area that a suspended Linux is in.
+const SUSPENDED: &str = "swsuspend";
+/// What ntfs-3g.probe(8) ends with when Windows is asleep, by hibernation or by its fast startup.
+const HIBERNATED: &str = "14";
 const DIRTY: &str = "not unmounted cleanly: start the guest without growing and shut it down";
 
 /// Looks at the whole disk, without a mount: what two looks at one disk tell alike.
@@ -23,17 +27,24 @@ pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Foun
     let size = number(&appliance.ask(&format!("blockdev-getsize64 {DISK}"))?)?;
     let disk = appliance.ask(&format!("blkid {DISK}"))?;
     let table = table(appliance, &disk)?;
+    let mut asleep = None;
     let (partitions, content) = match table {
         Table::None => {
             let name = field(&disk, "TYPE:").unwrap_or_default();
             (Vec::new(), Some(content(appliance, DISK, name, choice)?))
         }
-        // It is refused whatever is in its partitions, which may have no devices here.
-        Table::Other(_) => (other_partitions(appliance)?, None),
+        // It is refused whatever is in its partitions, which may have no devices here. Of a GPT that is
+        // damaged, or counts other sectors, parted cannot even list them.
+        Table::Other(_) => (other_partitions(appliance).unwrap_or_default(), None),
         Table::Gpt { .. } | Table::Mbr => {
             let (partitions, names): (Vec<_>, Vec<_>) = partitions(appliance)?.into_iter().unzip();
             let place =
                 last(&partitions).and_then(|last| partitions.iter().position(|one| one == last));
+            for (index, partition) in partitions.iter().enumerate() {
+                if Some(index) != place && asleep.is_none() {
+                    asleep = sleeper(appliance, partition.number, &names[index])?;
+                }
+            }
             let content = match place {
                 Some(place) => {
                     let device = format!("{DISK}{}", partitions[place].number);
@@ -44,12 +55,30 @@ pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Foun
             (partitions, content)
         }
     };
+    if let Some(Content::Lvm(lvm)) = &content {
+        let sleeps = |volume: &&Volume| volume.content == SUSPENDED;
+        let volume = lvm.volumes.iter().find(sleeps);
+        asleep = asleep.or(volume.map(|volume| format!("{} ({SUSPENDED})", volume.name)));
+    }
     Ok(Found {
         size,
         table,
         partitions,
         content,
+        asleep,
     })
+}
+
+/// A partition beside the one that grows in which a system sleeps: Linux in its swap, Windows in the
+/// volume that it is on. An NTFS that this host cannot read keeps nobody from anything.
+fn sleeper(appliance: &mut Appliance, number: u32, name: &str) -> Result<Option<String>> {
+    let sleeps = match Kind::named(name) {
+        Some(Kind::Ntfs) if check_support(appliance, Kind::Ntfs).is_ok() => {
+            probe_ntfs(appliance, &format!("{DISK}{number}"))? == HIBERNATED
+        }
+        _ => name == SUSPENDED,
+    };
+    Ok(sleeps.then(|| format!("partition {number} ({name})")))
 }
 
 /// Completes the facts about the file system that is to grow by mounting it, which may write: only for a
@@ -86,6 +115,7 @@ fn table(appliance: &mut Appliance, disk: &str) -> Result<Table> {
         Err(_) => Table::None,
         Ok("gpt") => Table::Gpt {
             margin: margin(appliance)?,
+            is_hybrid: is_hybrid(appliance)?,
         },
         Ok("dos") => Table::Mbr,
         Ok(other) => Table::Other(other.to_owned()),
@@ -109,6 +139,15 @@ fn margin(appliance: &mut Appliance) -> Result<u32> {
     Ok(first.max(GPT_MARGIN))
 }
 
+/// Whether the MBR beside a GPT has entries of its own: UEFI 2.10, 5.2.3, a protective one has a single
+/// entry, of the type 0xee. `sgdisk -e` would make it one.
+fn is_hybrid(appliance: &mut Appliance) -> Result<bool> {
+    // Four entries of 16 bytes, of which the fifth is the type (UEFI 2.10, table 5.2).
+    let entries = appliance.ask_bytes(&format!("pread-device {DISK} 64 446"))?;
+    let mut kinds = entries.chunks(16).filter_map(|entry| entry.get(4));
+    Ok(kinds.any(|kind| !matches!(kind, 0 | 0xee)))
+}
+
 /// A partition, and libblkid's name of what it holds.
 type Held = (Partition, String);
 
@@ -128,12 +167,8 @@ fn partitions(appliance: &mut Appliance) -> Result<Vec<Held>> {
             ("dos", "0x5" | "0xf" | "0x85") => Role::Extended,
             ("dos", _) if wanted > 4 => Role::Logical,
             ("dos" | "gpt", _) => Role::Primary,
-            // Such as the slices of a BSD.
-            (other, _) => {
-                return Err(Error::new(format!(
-                    "partition {wanted} is of another partition table, {other}"
-                )));
-            }
+            // Inside of a partition: the slices of a BSD.
+            _ => continue,
         };
         let start = number_of_sectors(entry("PART_ENTRY_OFFSET:")?)?;
         let size = number_of_sectors(entry("PART_ENTRY_SIZE:")?)?;
@@ -264,11 +299,15 @@ fn btrfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
 }
 
 /// What ntfs-3g.probe(8) says of a volume that is to be mounted for writing.
-fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
+fn probe_ntfs(appliance: &mut Appliance, device: &str) -> Result<String> {
     let probed = appliance.ask(&format!("ntfs-3g-probe true {device}"))?;
-    Ok(match probed.trim() {
+    Ok(probed.trim().to_owned())
+}
+
+fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
+    Ok(match &*probe_ntfs(appliance, device)? {
         "0" => None,
-        "14" => Some(
+        HIBERNATED => Some(
             "not unmounted cleanly, Windows hibernates in it: shut Windows down, with its fast startup off"
                 .to_owned(),
         ),

@@ -54,6 +54,9 @@ pub(super) struct Found {
     pub(super) partitions: Vec<Partition>,
     /// Of the last partition, or of the disk if it has no table; none if the table is empty.
     pub(super) content: Option<Content>,
+    /// What keeps a system that sleeps, to wake up with the old sizes in its memory: `partition 2
+    /// (swsuspend)`.
+    pub(super) asleep: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(super) enum Table {
         /// `sgdisk -e` leaves as many sectors there as lie before the first usable one (run with 1.0.9).
         /// 34, or 2048 as fdisk makes it.
         margin: u32,
+        /// Its MBR does more than protect it: it names partitions for systems that know no GPT.
+        is_hybrid: bool,
     },
     Mbr,
     /// Another one, by parted's name.
@@ -290,22 +295,27 @@ pub(super) fn plan(found: &Found, choice: Choice<'_>) -> Result<Option<Plan>> {
         Some(_) if gain.max(gain_of_content(found, choice)) < WORTH && !is_unknown_disk(found) => {
             Ok(None)
         }
-        // Of a whole disk with something unknown nobody can tell whether it was enlarged.
+        // Nobody can tell whether it was enlarged.
         Some(_) if is_unknown_disk(found) && !choice.is_named => Ok(None),
         Some(refusal) => Err(Error::new(refusal)),
         None => steps(found, choice, gain),
     }
 }
 
-/// No table, and nothing on the disk whose size can be told.
+/// Nothing on the disk tells how much of it is used: what has no table, or one of which not even the
+/// ends of partitions are known.
 fn is_unknown_disk(found: &Found) -> bool {
-    found.table == Table::None && matches!(found.content, Some(Content::Other(_)))
+    match found.table {
+        Table::None => matches!(found.content, Some(Content::Other(_))),
+        Table::Other(_) => found.partitions.is_empty(),
+        _ => false,
+    }
 }
 
 /// The byte behind the last one that a partition can have.
 fn usable_end(found: &Found) -> u64 {
     match found.table {
-        Table::Gpt { margin } => found.size.saturating_sub(u64::from(margin) * SECTOR),
+        Table::Gpt { margin, .. } => found.size.saturating_sub(u64::from(margin) * SECTOR),
         Table::Mbr => found.size.min((u64::from(MBR_LAST_SECTOR) + 1) * SECTOR),
         _ => found.size,
     }
@@ -345,6 +355,17 @@ fn refusal(found: &Found, choice: Choice<'_>) -> Option<String> {
         return Some(format!("partition table {name}, expected gpt or msdos"));
     }
     let is_gpt = |one: &&Partition| found.table == Table::Mbr && one.kind == "0xee";
+    if let Table::Gpt {
+        is_hybrid: true, ..
+    } = found.table
+    {
+        return Some("a GPT with a hybrid MBR, which would be made a protective one".to_owned());
+    }
+    if let Some(place) = &found.asleep {
+        return Some(format!(
+            "{place} keeps a system that hibernates: start the guest and shut it down, Windows with its fast startup off"
+        ));
+    }
     if found.partitions.iter().any(|one| is_gpt(&one)) {
         return Some("an MBR that protects a GPT which cannot be read".to_owned());
     }
@@ -496,7 +517,7 @@ fn table_steps(found: &Found, last: &Partition, steps: &mut Vec<Step>) -> Option
     let mut resize = |number, end| {
         steps.push(Step::new(DISK, Action::ResizePartition { number, end }));
     };
-    if let Table::Gpt { margin } = found.table {
+    if let Table::Gpt { margin, .. } = found.table {
         steps.push(Step::new(DISK, Action::ExpandGpt));
         let end = -i64::from(margin);
         let number = last.number;

@@ -2,6 +2,8 @@
 
 //! What metadata becomes when it is mended. Nothing is written here.
 
+use std::collections::HashMap;
+
 use crate::props::quoted;
 use crate::storage::format::metadata::{CHECKSUM, Metadata, ends_line, is_blank};
 use crate::storage::format::reading::Verdict;
@@ -14,6 +16,8 @@ use crate::{Error, Result};
 pub enum Repair {
     /// A right seal, over text as VDSM writes it.
     Seal,
+    /// The values that the broken seal was made over, where it proves them.
+    Restore,
     /// No data centre owns the domain any more.
     Release,
 }
@@ -28,17 +32,18 @@ pub struct Repaired {
 }
 
 impl Repair {
-    /// The word for it: the command of the tool.
+    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Repair::Seal => "seal",
+            Repair::Restore => "restore",
             Repair::Release => "release",
         }
     }
 
     /// The way that [`Repair::word`] means.
     pub(super) fn of_word(word: &str) -> Option<Repair> {
-        [Repair::Seal, Repair::Release]
+        [Repair::Seal, Repair::Restore, Repair::Release]
             .into_iter()
             .find(|mend| mend.word() == word)
     }
@@ -50,6 +55,7 @@ impl Repair {
     pub fn apply(self, content: &[u8]) -> Result<Repaired> {
         match self {
             Repair::Seal => seal(content),
+            Repair::Restore => restore(content),
             Repair::Release => release(content),
         }
     }
@@ -71,10 +77,9 @@ fn seal(content: &[u8]) -> Result<Repaired> {
         })?,
     };
     let mut notes = Vec::new();
-    if judgement.reading.verdict == Verdict::Broken {
-        notes.push(format!(
-            "whether the values are as they were meant is not known; likely cause of the broken seal: {cause}"
-        ));
+    let padding = text.len() - text.trim_end_matches('\0').len();
+    if padding > 0 {
+        notes.push(format!("{padding} NULs at its end are left out"));
     }
     let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
     if unmarked != text {
@@ -106,15 +111,66 @@ fn seal(content: &[u8]) -> Result<Repaired> {
             "a key begins with a byte order mark (U+FEFF), expected it without",
         ));
     }
+    let was_broken = judgement.reading.verdict == Verdict::Broken;
+    let note = match judgement.proved {
+        _ if !was_broken => None,
+        Some(proved) if write(&proved) == sealed => Some(format!(
+            "the values are those that were sealed; cause of the broken seal: {cause}"
+        )),
+        Some(_) => Some(format!(
+            "the values are not those that were sealed, which 'vdsm-hooks domain seal --restore' puts back; cause of the broken seal: {cause}"
+        )),
+        None => Some(format!(
+            "whether the values are as they were meant is not known; likely cause of the broken seal: {cause}"
+        )),
+    };
+    if let Some(note) = note {
+        notes.insert(0, note);
+    }
     Ok(Repaired {
         text: sealed.into_bytes(),
         notes,
     })
 }
 
+/// Puts back what the seal was made over. Only the seal says what that was, so nothing else will do.
+fn restore(content: &[u8]) -> Result<Repaired> {
+    let judgement = judge(Some(content));
+    let verdict = judgement.reading.verdict;
+    let cause = judgement.cause.unwrap_or_default();
+    match (verdict, judgement.proved) {
+        (Verdict::Ok, _) => Ok(Repaired {
+            text: content.to_vec(),
+            notes: Vec::new(),
+        }),
+        (Verdict::Broken, Some(proved)) => Ok(Repaired {
+            text: write(&proved).into_bytes(),
+            notes: vec![format!("the seal proves the values; {cause}")],
+        }),
+        (Verdict::Broken, None) => Err(Error::new(format!(
+            "what was sealed cannot be told from the seal ({cause}); expected the metadata from a copy, or, if the values are right: vdsm-hooks domain seal"
+        ))),
+        (Verdict::Unsealed, _) => Err(Error::new(
+            "there is no seal to tell what the values were; if they are right: vdsm-hooks domain seal",
+        )),
+        _ => {
+            let cause = if cause.is_empty() {
+                cause
+            } else {
+                format!(" ({cause})")
+            };
+            Err(Error::new(format!(
+                "the metadata is {verdict}{cause}, so that no seal fits it; expected the metadata, from a copy"
+            )))
+        }
+    }
+}
+
 /// The lines of metadata, with their numbers in an editor.
 struct Lines<'t> {
     keys: Vec<(&'t str, Vec<(usize, &'t str)>)>,
+    /// Where each key is in `keys`.
+    places: HashMap<&'t str, usize>,
     others: Vec<(usize, &'t str)>,
 }
 
@@ -122,6 +178,7 @@ impl<'t> Lines<'t> {
     fn from_text(text: &'t str) -> Lines<'t> {
         let mut lines = Lines {
             keys: Vec::new(),
+            places: HashMap::new(),
             others: Vec::new(),
         };
         for (number, line) in (1..).zip(text.trim_end_matches('\0').split('\n')) {
@@ -140,7 +197,8 @@ impl<'t> Lines<'t> {
             return;
         };
         let key = key.trim_matches(is_blank);
-        match self.keys.iter_mut().find(|(known, _)| *known == key) {
+        let place = *self.places.entry(key).or_insert(self.keys.len());
+        match self.keys.get_mut(place) {
             Some((_, values)) => values.push((number, value)),
             None => self.keys.push((key, vec![(number, value)])),
         }
@@ -173,8 +231,13 @@ fn release(content: &[u8]) -> Result<Repaired> {
     let verdict = judgement.reading.verdict;
     if !matches!(verdict, Verdict::Ok | Verdict::Unsealed) {
         let cause = judgement.cause.map(|cause| format!(" ({cause})"));
+        let first = match (verdict, judgement.proved) {
+            (Verdict::Broken, Some(_)) => "first: vdsm-hooks domain seal --restore",
+            (Verdict::Broken, None) => "first: vdsm-hooks domain seal",
+            _ => "as from a copy",
+        };
         return Err(Error::new(format!(
-            "the metadata is {verdict}{}, expected it sound; first: vdsm-hooks domain seal",
+            "the metadata is {verdict}{}, expected it sound; {first}",
             cause.unwrap_or_default()
         )));
     }
@@ -228,6 +291,7 @@ mod tests {
     const EXPORT: &str = include_str!("../../../tests/data/storage/export.metadata");
     const ISO: &str = include_str!("../../../tests/data/storage/iso.metadata");
     const DATA: &str = include_str!("../../../tests/data/storage/nfs-v5.metadata");
+    const EXPORT_SEAL: &str = "5737f1270bf93fdd660fea819655b01a34c315b9";
     const POOL: &str = "59c4c3ee-0205-0227-0229-000000000155";
 
     /// The text and the notes.
@@ -249,9 +313,13 @@ mod tests {
 
     #[test]
     fn sealing() {
-        let broken = "whether the values are as they were meant is not known; likely cause of the broken seal: ";
+        let broken = "the values are those that were sealed; cause of the broken seal: ";
         let cases: Vec<(String, &str, Vec<String>)> = vec![
-            (EXPORT.replace('\n', "\r\n") + "\0\0", EXPORT, vec![]),
+            (
+                EXPORT.replace('\n', "\r\n") + "\0\0",
+                EXPORT,
+                vec!["2 NULs at its end are left out".to_owned()],
+            ),
             (
                 EXPORT.replace("ROLE=", " ROLE ="),
                 EXPORT,
@@ -296,6 +364,88 @@ mod tests {
         assert_eq!(
             notes,
             ["\"#_SHA_CKSUM\" is not a comment but a key, because of its '=', and stays"]
+        );
+    }
+
+    /// What is proved comes back to the byte; sealing instead says that it is not that.
+    #[test]
+    fn restoring() {
+        let pool = format!("POOL_UUID={POOL}\n");
+        for (edited, cause) in [
+            (
+                EXPORT.replace("POOL_UUID=\n", &pool),
+                format!(
+                    "the line of POOL_UUID was edited: it says \"{POOL}\", the seal is that of \"\""
+                ),
+            ),
+            (EXPORT.replace("=Export\n", "=Import\n"), String::new()),
+            (
+                EXPORT.replace("ROLE=", "OWNER=me\nROLE="),
+                "the line \"OWNER=me\" was added after sealing".to_owned(),
+            ),
+            (
+                EXPORT.replace("MASTER_VERSION=0\n", ""),
+                "the line MASTER_VERSION=0 has been lost".to_owned(),
+            ),
+            (
+                EXPORT.replace("=Export\n", "=Export \n"),
+                "a stray U+0020 (blank) at the end of the value of DESCRIPTION".to_owned(),
+            ),
+        ] {
+            let restored = mend(Repair::Restore, &edited);
+            if cause.is_empty() {
+                // Two characters at once are more than is tried.
+                let error = restored.unwrap_err();
+                assert!(
+                    error.starts_with(
+                        "what was sealed cannot be told from the seal (a line was edited,"
+                    ),
+                    "{error}"
+                );
+                continue;
+            }
+            let note = format!("the seal proves the values; {cause}");
+            assert_eq!(restored, Ok((EXPORT.to_owned(), vec![note])));
+            let (sealed, notes) = mend(Repair::Seal, &edited).unwrap();
+            let proved = if sealed == EXPORT {
+                "are those"
+            } else {
+                "are not those"
+            };
+            assert!(
+                notes[0].starts_with(&format!("the values {proved} that were sealed")),
+                "{notes:?}"
+            );
+        }
+        // There is nothing left to do for either.
+        for again in [Repair::Restore, Repair::Seal] {
+            assert_eq!(mend(again, EXPORT), Ok((EXPORT.to_owned(), vec![])));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_restored() {
+        for (text, said) in [
+            (
+                EXPORT.replace("_SHA", "#_SHA"),
+                "there is no seal to tell what the values were",
+            ),
+            (
+                String::new(),
+                "the metadata is empty, so that no seal fits it",
+            ),
+            (
+                EXPORT.replace(EXPORT_SEAL, "x"),
+                "what was sealed cannot be told from the seal (_SHA_CKSUM=\"x\" is not a digest",
+            ),
+        ] {
+            let error = mend(Repair::Restore, &text).unwrap_err();
+            assert!(error.starts_with(said), "{error}");
+        }
+        let error = Repair::Restore.apply(b"A=\xe9").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the metadata is not UTF-8 (byte 2, in line 1, is 0xe9), so that no seal fits it; expected the metadata, from a copy"
         );
     }
 
@@ -368,11 +518,15 @@ mod tests {
             ("A=\n".to_owned(), "CLASS is \"\", expected Backup or Iso"),
             (
                 EXPORT.replace("ROLE=Regular", "ROLE=Master"),
-                "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal",
+                "the metadata is broken (the line of ROLE was edited: it says \"Master\", the seal is that of \"Regular\"), expected it sound; first: vdsm-hooks domain seal --restore",
+            ),
+            (
+                EXPORT.replace("nfs_exports", "nothing"),
+                "the metadata is broken (a line was edited, or the file damaged, after it was sealed), expected it sound; first: vdsm-hooks domain seal",
             ),
             (
                 String::new(),
-                "the metadata is empty, expected it sound; first: vdsm-hooks domain seal",
+                "the metadata is empty, expected it sound; as from a copy",
             ),
         ] {
             assert_eq!(mend(Repair::Release, &text), Err(message.to_owned()));

@@ -151,6 +151,9 @@ impl message::Answer for Answer {
                 b's'.encode(message);
                 let json = serde_json::to_vec(surveys);
                 json.unwrap_or_default().encode(message);
+                for survey in surveys {
+                    survey.metadata.encode(message);
+                }
             }
             Answer::Created(domain, wrong) => {
                 b'c'.encode(message);
@@ -172,7 +175,11 @@ impl message::Answer for Answer {
             )),
             b's' => {
                 let json: Vec<u8> = Vec::decode(message)?;
-                serde_json::from_slice(&json).ok().map(Answer::Surveyed)
+                let mut surveys: Vec<Survey> = serde_json::from_slice(&json).ok()?;
+                for survey in &mut surveys {
+                    survey.metadata = Content::decode(message)?;
+                }
+                Some(Answer::Surveyed(surveys))
             }
             b'c' => Some(Answer::Created(
                 PathBuf::decode(message)?,
@@ -297,6 +304,7 @@ mod tests {
                 owner: (36, u32::MAX),
             },
             repair_by(Repair::Seal),
+            repair_by(Repair::Restore),
             repair_by(Repair::Release),
         ]);
         let of = |words: &[&OsString]| {
@@ -339,11 +347,16 @@ mod tests {
                 capacity: u64::MAX,
             }],
         };
+        let padded = Survey {
+            metadata: Content::Found(b"A=1\n\0\0".to_vec()),
+            ..survey.clone()
+        };
         assert_goes_over(&[
             Answer::Read(latin1(), Content::Missing),
+            Answer::Read(latin1(), Content::Found(vec![0; 9])),
             Answer::Read("/a".into(), Content::Found(b"A=1".to_vec())),
             Answer::Surveyed(Vec::new()),
-            Answer::Surveyed(vec![survey]),
+            Answer::Surveyed(vec![padded, survey]),
             Answer::Created(latin1(), None),
             Answer::Created("/a".into(), Some("closed".to_owned())),
             Answer::Repaired(latin1()),

@@ -68,8 +68,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What LVM warned about, everything once: of any device that it sees, and any group. What to do
-    /// is there where that is known and LVM does not say so itself.
+    /// What LVM warned about, everything once: of any device that it sees, and any group. There is
+    /// advice where that is known and LVM does not give it itself.
     pub fn warnings(&self) -> Vec<Finding> {
         let lines = self.stderr.lines();
         let texts: Vec<&str> = lines
@@ -86,7 +86,7 @@ impl Answer {
             if is_told || warnings.iter().any(|other| other.text == *text) {
                 continue;
             }
-            let remedy = if text.contains(" is missing PV ") {
+            let advice = if text.contains(" is missing PV ") {
                 Some("connect this device to the host again")
             } else if text.starts_with("Not using device ") {
                 Some(
@@ -97,8 +97,9 @@ impl Answer {
             } else {
                 None
             };
-            let warning = Finding::warning("LVM", *text);
-            warnings.push(warning.with_remedy(remedy.map(str::to_owned)));
+            let mut warning = Finding::warning("LVM", *text);
+            warning.advice = advice.map(str::to_owned);
+            warnings.push(warning);
         }
         warnings
     }
@@ -423,7 +424,7 @@ mod tests {
             };
             let warnings = answer.warnings().into_iter();
             let told: Vec<_> = warnings
-                .map(|warning| (warning.text, warning.remedy))
+                .map(|warning| (warning.text, warning.advice))
                 .collect();
             // The test machine's own.
             assert!(told[0].0.starts_with("Activation disabled."), "{told:?}");
@@ -446,10 +447,10 @@ mod tests {
                 Some("take this device away from the host: it is a copy, such as an array's snapshot".to_owned())
             )
         );
-        // Every line once, and here LVM has the remedy itself.
+        // Every line once, and here LVM has the advice itself.
         let damaged = warnings(recorded!("damaged"));
         assert_eq!(damaged.len(), 8);
-        assert!(damaged.iter().all(|(_, remedy)| remedy.is_none()));
+        assert!(damaged.iter().all(|(_, advice)| advice.is_none()));
         let own = "repair VG metadata on /dev/mapper/36001b with vgck --updatemetadata.";
         assert!(damaged.iter().any(|(text, _)| text == own), "{damaged:?}");
     }

@@ -8,8 +8,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::dir::Dir;
 use crate::host::worker::message::Answer;
 use crate::props::is_uuid;
@@ -18,11 +16,12 @@ use crate::storage::format::name::looks_like_domain;
 use crate::{Context, Error, Result};
 
 /// The metadata of a domain, or of a copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Content {
     /// The whole file.
     Found(Vec<u8>),
     /// The domain is there, its metadata is not.
+    #[default]
     Missing,
     /// There is no such domain.
     Absent,
@@ -37,7 +36,10 @@ impl Answer for Content {
         match self {
             Content::Found(content) => {
                 b'f'.encode(message);
-                content.encode(message);
+                // Padding may be longer than any text.
+                let padding = content.iter().rev().take_while(|byte| **byte == 0).count();
+                content[..content.len() - padding].to_vec().encode(message);
+                (padding as u64).encode(message);
             }
             Content::Missing => b'm'.encode(message),
             Content::Absent => b'a'.encode(message),
@@ -51,7 +53,13 @@ impl Answer for Content {
 
     fn decode(message: &mut &[u8]) -> Option<Self> {
         match u8::decode(message)? {
-            b'f' => Vec::decode(message).map(Content::Found),
+            b'f' => {
+                let mut content: Vec<u8> = Vec::decode(message)?;
+                let padding = u64::decode(message)?;
+                let padding = usize::try_from(padding.min(MAX_METADATA_BYTES)).ok()?;
+                content.resize(content.len() + padding, 0);
+                Some(Content::Found(content))
+            }
             b'm' => Some(Content::Missing),
             b'a' => Some(Content::Absent),
             b'b' => Some(Content::Block),

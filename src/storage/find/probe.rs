@@ -18,10 +18,14 @@ use std::time::{Duration, Instant};
 use super::metadata_file::{self, Content, ends_in_uuid, entries};
 use super::slots::Slots;
 use super::uses::{DomainRef, Roots};
+use crate::host::files;
 use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
 use crate::props::is_uuid;
-use crate::{Error, Result};
+use crate::{Context as _, Error, Result};
+
+/// Far more than any host has of it.
+const MAX_MOUNTINFO_BYTES: u64 = 16 << 20;
 
 /// The children that look at the same time. One that is blocked must not keep others waiting.
 static CHILDREN: Slots = Slots::new(32, Duration::from_millis(100));
@@ -33,6 +37,8 @@ enum Request {
     Domain(PathBuf),
     /// Where VDSM's links say that a domain is.
     Locate(Links),
+    /// Where VDSM mounts storage, in this repository.
+    Mounts(PathBuf),
 }
 
 /// VDSM's links to a domain.
@@ -54,12 +60,18 @@ enum Answer {
     Content(Content),
     /// Where the domain is.
     Located(Located),
+    /// The places for mounts, and those of them where nothing is mounted.
+    Mounts(Vec<PathBuf>, Vec<PathBuf>),
 }
 
 static WORKER: Worker<Request, Answer> = Worker::new(|request| {
     Ok(match request {
         Request::Domain(directory) => Answer::Content(metadata_file::at(&directory)),
         Request::Locate(links) => Answer::Located(follow(links)),
+        Request::Mounts(repository) => {
+            let (all, empty) = mounts_of(&repository)?;
+            Answer::Mounts(all, empty)
+        }
     })
 });
 
@@ -82,6 +94,7 @@ impl message::Request for Request {
             images,
         } = match self {
             Request::Domain(directory) => return named("domain", &[directory.as_ref()]),
+            Request::Mounts(repository) => return named("mounts", &[repository.as_ref()]),
             Request::Locate(links) => links,
         };
         let id = id.as_deref().unwrap_or_default();
@@ -98,6 +111,7 @@ impl message::Request for Request {
     fn decode(words: &[OsString]) -> Option<Self> {
         let (repository, run, id, pairs) = match name_of(words)? {
             ("domain", [directory]) => return Some(Request::Domain(directory.into())),
+            ("mounts", [repository]) => return Some(Request::Mounts(repository.into())),
             ("locate", [repository, run, id, pairs @ ..]) => (repository, run, id, pairs),
             _ => return None,
         };
@@ -138,6 +152,11 @@ impl message::Answer for Answer {
                 located.directories.encode(message);
                 located.mounts.encode(message);
             }
+            Answer::Mounts(all, empty) => {
+                b'm'.encode(message);
+                all.encode(message);
+                empty.encode(message);
+            }
         }
     }
 
@@ -149,6 +168,7 @@ impl message::Answer for Answer {
                 directories: Vec::decode(message)?,
                 mounts: Vec::decode(message)?,
             })),
+            b'm' => Some(Answer::Mounts(Vec::decode(message)?, Vec::decode(message)?)),
             _ => None,
         }
     }
@@ -179,25 +199,43 @@ pub fn locate(wanted: &DomainRef, roots: &Roots, end: Instant) -> Result<Option<
     });
     match in_turn(&WORKER, &request, end)?.transpose()? {
         Some(Answer::Located(located)) => Ok(Some(located)),
-        Some(Answer::Content(_)) => Err(worker::unexpected()),
+        Some(_) => Err(worker::unexpected()),
         None => Ok(None),
     }
 }
 
-/// Every mount of the host.
+/// A place where VDSM mounts storage, or links a directory of the host to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The place.
+    pub path: PathBuf,
+    /// It is neither a mount nor a link: storage that is not there.
+    pub is_empty: bool,
+}
+
+/// Every place for a mount on the host. Nothing behind them is touched.
 ///
 /// # Errors
-/// No answer until `end`.
-pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<PathBuf>> {
-    let nothing = DomainRef {
-        id: None,
-        ..DomainRef::of_id("")
-    };
-    let located = locate(&nothing, roots, end)?.ok_or_else(|| {
-        let repository = roots.repository.display();
-        Error::new(format!("{repository}: no answer in time"))
-    })?;
-    Ok(located.mounts)
+/// There is no repository, or no answer until `end`.
+pub fn mounts(roots: &Roots, end: Instant) -> Result<Vec<Mount>> {
+    let repository = &roots.repository;
+    // The child works in another directory.
+    let repository = std::path::absolute(repository).context(repository.display())?;
+    let request = Request::Mounts(repository.clone());
+    match in_turn(&WORKER, &request, end)?.transpose()? {
+        Some(Answer::Mounts(all, empty)) => Ok(all
+            .into_iter()
+            .map(|path| Mount {
+                is_empty: empty.contains(&path),
+                path,
+            })
+            .collect()),
+        Some(_) => Err(worker::unexpected()),
+        None => Err(Error::new(format!(
+            "{}: no answer in time",
+            repository.display()
+        ))),
+    }
 }
 
 /// The metadata of the domain in a directory; none if there is no answer until `end`.
@@ -206,7 +244,7 @@ fn domain(directory: PathBuf, end: Instant) -> Option<Content> {
     match answer.and_then(Option::transpose) {
         Ok(Some(Answer::Content(content))) => Some(content),
         Ok(None) => None,
-        Ok(Some(Answer::Located(_))) => Some(Content::Unreadable(worker::unexpected().to_string())),
+        Ok(Some(_)) => Some(Content::Unreadable(worker::unexpected().to_string())),
         Err(error) => Some(Content::Unreadable(error.to_string())),
     }
 }
@@ -306,14 +344,71 @@ fn follow(asked: Links) -> Located {
             Err(_) => {}
         }
     }
-    located.mounts = entries(&repository.join("mnt"));
+    located.mounts = places(&repository);
     located
-        .mounts
-        .retain(|mount| !mount.ends_with("blockSD") && !mount.ends_with("glusterSD"));
-    located
-        .mounts
-        .extend(entries(&repository.join("mnt/glusterSD")));
-    located
+}
+
+/// The places for mounts in a repository.
+fn places(repository: &Path) -> Vec<PathBuf> {
+    let mut places = entries(&repository.join("mnt"));
+    places.retain(|place| !place.ends_with("blockSD") && !place.ends_with("glusterSD"));
+    places.extend(entries(&repository.join("mnt/glusterSD")));
+    places
+}
+
+/// The places for mounts in a repository, and those of them where nothing is mounted.
+fn mounts_of(repository: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let expected = || {
+        format!(
+            "{}, expected VDSM's repository, which --repository names",
+            repository.display()
+        )
+    };
+    let found = fs::metadata(repository).context(expected())?;
+    if !found.is_dir() {
+        return Err(Error::new(format!("{}: no directory", expected())));
+    }
+    let mountinfo = files::read_file(Path::new("/proc/self/mountinfo"), MAX_MOUNTINFO_BYTES)?;
+    let points = mount_points(&String::from_utf8_lossy(&mountinfo));
+    // The kernel names mounts by where they are in truth.
+    let real = fs::canonicalize(repository).context(repository.display())?;
+    let all = places(repository);
+    let links = links(&repository.join("mnt"));
+    let is_empty = |place: &&PathBuf| {
+        let below = place.strip_prefix(repository).unwrap_or(place);
+        !links.contains(place) && !points.contains(&real.join(below))
+    };
+    let empty = all.iter().filter(is_empty).cloned().collect();
+    Ok((all, empty))
+}
+
+/// The links in a directory, as it has them itself: to look at what is mounted there may block.
+fn links(directory: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(directory).into_iter().flatten().flatten();
+    found
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Where something is mounted, as the kernel tells it (proc(5), "mountinfo").
+fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
+    let fields = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    // The kernel writes what would end a field in octal digits (Linux 6.1 fs/proc_namespace.c:
+    // `mangle`).
+    let plain = |field: &str| {
+        let ends = [
+            ("\\040", " "),
+            ("\\011", "\t"),
+            ("\\012", "\n"),
+            ("\\134", "\\"),
+        ];
+        let text = ends
+            .iter()
+            .fold(field.to_owned(), |text, (octal, c)| text.replace(octal, c));
+        PathBuf::from(text)
+    };
+    fields.map(plain).collect()
 }
 
 impl Located {
@@ -355,6 +450,7 @@ mod tests {
         let mut requests = vec![
             Request::Domain("/mnt/a".into()),
             Request::Domain(latin1()),
+            Request::Mounts(latin1()),
             links(&roots, Some("a"), &["/l".into(), latin1()], &["/i".into()]),
             links(&roots, Some("a"), &[], &["/i".into(), "link".into()]),
         ];
@@ -396,9 +492,36 @@ mod tests {
             Answer::Content(Content::Unreadable("no\nsuch".to_owned())),
             located(false, &[], &[]),
             located(true, &[latin1(), "/".into()], &["/mnt/a".into()]),
+            Answer::Mounts(Vec::new(), Vec::new()),
+            Answer::Mounts(vec!["/a".into(), latin1()], vec![latin1()]),
         ]);
         for message in [&b""[..], b"x", b"c", b"cx", b"f", b"l\x02"] {
             assert_eq!(message::decode::<Answer>(message), None, "{message:?}");
         }
+    }
+
+    #[test]
+    fn mounts_are_told_from_directories() {
+        let told = "36 35 0:39 / /rhev/data-center/mnt/nas:_a\\040b rw shared:1 - nfs4 nas:/a rw\n\
+                    37 35 0:40 / /a\\134040 rw - tmpfs x rw\n\n38\n";
+        let points = [r"/rhev/data-center/mnt/nas:_a b", r"/a\040"].map(PathBuf::from);
+        assert_eq!(mount_points(told), points);
+        let directory = tempfile::tempdir().unwrap();
+        let repository = directory.path();
+        for name in ["mnt/nas:_a", "mnt/glusterSD/g:_v", "mnt/blockSD"] {
+            fs::create_dir_all(repository.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("/", repository.join("mnt/_")).unwrap();
+        let names = ["mnt/_", "mnt/nas:_a", "mnt/glusterSD/g:_v"];
+        let all = names.map(|name| repository.join(name));
+        let empty = all[1..].to_vec();
+        assert_eq!(mounts_of(repository), Ok((all.to_vec(), empty)));
+        let mistyped = repository.join("mmt");
+        let error = mounts_of(&mistyped).unwrap_err().to_string();
+        let said = format!(
+            "{}, expected VDSM's repository, which --repository names: No such file or directory (os error 2)",
+            mistyped.display()
+        );
+        assert_eq!(error, said);
     }
 }

@@ -122,6 +122,22 @@ impl Sanlock {
             timestamp: u64::from_le_bytes(sector.get(0x98..0xa0)?.try_into().ok()?),
         })
     }
+
+    /// How it is called, if that is not as its place demands.
+    pub fn misnamed(&self, space: &str, resource: &str) -> Option<String> {
+        let names = [
+            ("lockspace", &self.space, space),
+            ("resource", &self.resource, resource),
+        ];
+        let wrong: Vec<String> = names
+            .iter()
+            .filter(|(_, name, expected)| name.as_str() != *expected)
+            .map(|(what, name, expected)| {
+                format!("the {what} is called {name:?}, expected {expected}")
+            })
+            .collect();
+        (!wrong.is_empty()).then(|| wrong.join("; "))
+    }
 }
 
 /// The lockspace in the index of `xleases` (VDSM 4.50 lib/vdsm/storage/xlease.py: `META_STRUCT`);
@@ -130,6 +146,12 @@ pub fn xleases(header: &[u8]) -> Option<String> {
     let header = header.get(..512)?;
     let sound = header.starts_with(b"\x12\x15\x20\x16\x000001\0") && header[511] == b'\n';
     sound.then(|| name(&header[10..58]))
+}
+
+/// Whether the index of `xleases` is marked as being changed (VDSM 4.50 lib/vdsm/storage/xlease.py:
+/// `FLAG_UPDATING`).
+pub fn is_changing(header: &[u8]) -> bool {
+    header.get(70) == Some(&b'u')
 }
 
 /// The leases in the index of `xleases` (VDSM 4.50 lib/vdsm/storage/xlease.py: `RECORD_STRUCT`),
@@ -256,6 +278,11 @@ mod tests {
             owner: 7,
             timestamp: 1,
         };
+        assert_eq!(host.misnamed(id, "host"), None);
+        assert_eq!(
+            host.misnamed("x", "y").as_deref(),
+            Some(format!("the lockspace is called \"{id}\", expected x; the resource is called \"host\", expected y").as_str())
+        );
         assert_eq!(Sanlock::read(&sector), Some(host));
         sector[..4].copy_from_slice(&RESOURCE_MAGIC.to_le_bytes());
         let kind = Sanlock::read(&sector).map(|leader| leader.kind);
@@ -270,6 +297,9 @@ mod tests {
         assert_eq!(xleases(&header), None);
         header[511] = b'\n';
         assert_eq!(xleases(&header).as_deref(), Some("space"));
+        assert!(!is_changing(&header) && !is_changing(b""));
+        header[70] = b'u';
+        assert!(is_changing(&header));
         header[3] = 0;
         assert_eq!(xleases(&header), None);
         let mut index = header.to_vec();

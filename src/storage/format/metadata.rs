@@ -9,8 +9,11 @@ use crate::{Error, Result, props};
 pub const METADATA_FILE: &str = "dom_md/metadata";
 /// The key of the line that carries the seal. It is none of the metadata's keys.
 pub(in crate::storage) const CHECKSUM: &str = "_SHA_CKSUM";
-/// The most that is read of a metadata file. A domain has about 500 bytes, and a few thousand at most.
-pub(in crate::storage) const MAX_METADATA_BYTES: u64 = 64 << 10;
+/// The most that is read of a metadata file. VDSM reads all of it (VDSM 4.50
+/// lib/vdsm/storage/fileSD.py: `FileMetadataRW.readlines`); a domain has about 500 bytes, and what
+/// Gluster or a bad copy has padded with NULs is its text all the same. Of more nobody has heard, and
+/// it would not fit into a child's answer.
+pub(in crate::storage) const MAX_METADATA_BYTES: u64 = 8 << 20;
 
 /// Keys and values, ordered by key as the seal wants them (code points; the same as UTF-8 bytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,12 +31,27 @@ impl Metadata {
     /// Reads lines that somebody else has split: a line without `=` is dropped, blanks around the
     /// key too, the value stays as it is, and of two lines with one key the later one counts.
     pub fn from_lines<'t>(lines: impl IntoIterator<Item = &'t str>) -> (Metadata, Option<String>) {
-        let mut metadata = Metadata::default();
-        for (key, value) in lines.into_iter().filter_map(|line| line.split_once('=')) {
-            metadata.put(key.trim_matches(is_blank), value);
-        }
+        let pairs = lines.into_iter().filter_map(|line| line.split_once('='));
+        let mut metadata =
+            Metadata::from_pairs(pairs.map(|(key, value)| (key.trim_matches(is_blank), value)));
         let declared = metadata.take(CHECKSUM);
         (metadata, declared)
+    }
+
+    /// Keys and values in the order in which they stand: of two with one key the later one counts.
+    /// A file of whatever may have very many.
+    pub(super) fn from_pairs<'t>(pairs: impl Iterator<Item = (&'t str, &'t str)>) -> Metadata {
+        let mut pairs: Vec<(&str, &str)> = pairs.collect();
+        // Those with one key stay in their order.
+        pairs.sort_by_key(|(key, _)| *key);
+        let mut values: Vec<(String, String)> = Vec::with_capacity(pairs.len());
+        for (number, (key, value)) in pairs.iter().enumerate() {
+            let next = pairs.get(number + 1).map(|(next, _)| next);
+            if next != Some(key) {
+                values.push(((*key).to_owned(), (*value).to_owned()));
+            }
+        }
+        Metadata { values }
     }
 
     /// The value of `key`.

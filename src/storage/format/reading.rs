@@ -121,10 +121,9 @@ pub(in crate::storage) fn read_as_4_3(text: &str) -> Reading {
 /// VDSM 4.3 and older on lines that have been split.
 pub(in crate::storage) fn lines_as_4_3<'t>(lines: impl Iterator<Item = &'t str>) -> Reading {
     let ascii_blank = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
-    let mut metadata = Metadata::default();
-    for (key, value) in lines.filter_map(|line| line.split_once('=')) {
-        metadata.put(key, value.trim_matches(ascii_blank));
-    }
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    let mut metadata =
+        Metadata::from_pairs(pairs.map(|(key, value)| (key, value.trim_matches(ascii_blank))));
     let declared = metadata.take(CHECKSUM);
     if metadata.is_empty() {
         return Reading::without_digests(Verdict::Empty);

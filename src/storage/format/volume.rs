@@ -24,8 +24,16 @@ const NEEDED: [&str; 10] = [
     "VOLTYPE",
 ];
 const NUMBERS: [&str; 5] = ["CAP", "CTIME", "GEN", "SEQ", "SIZE"];
-/// Keys of which the values are known, and those.
-const WORDS: [(&str, &[&str]); 4] = [
+/// Keys of which the values are known, and those (of DISKTYPE VDSM 4.50
+/// lib/vdsm/storage/constants.py: `VOL_DISKTYPE`, with what it reads from old engines).
+const WORDS: [(&str, &[&str]); 5] = [
+    (
+        "DISKTYPE",
+        &[
+            "DATA", "ISOF", "MEMD", "MEMM", "OVFS", "HEVD", "HESD", "HEMD", "HECI", "SCRD", "1",
+            "2",
+        ],
+    ),
     ("FORMAT", &["RAW", "COW"]),
     ("LEGALITY", &["LEGAL", "ILLEGAL", "FAKE"]),
     ("TYPE", &["SPARSE", "PREALLOCATED", "UNKNOWN"]),

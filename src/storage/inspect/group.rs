@@ -9,6 +9,7 @@ use crate::props;
 use crate::storage::find::lvm::{CONFIG, Group};
 use crate::storage::format::metadata::Metadata;
 use crate::storage::format::tags::{self, UNREADY};
+use crate::storage::verdict::engine;
 
 /// The size of the extents of a domain in bytes.
 const EXTENT: u64 = 128 << 20;
@@ -28,11 +29,16 @@ pub fn command(group: &Group, metadata: &Metadata) -> Option<String> {
 /// What is wrong with a volume group that is a domain with this metadata.
 pub fn findings(group: &Group, metadata: &Metadata) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut add = |about: &str, problem: String| findings.push(Finding::warning(about, problem));
+    let mut add = |about: &str, problem: String, engine: &str, advice: &str| {
+        let finding = Finding::warning(about, problem).with_engine(engine);
+        findings.push(finding.with_advice(advice));
+    };
     if group.is_unready() {
         add(
             "tags",
             format!("{UNREADY}: VDSM has not finished making it"),
+            engine::LOST_ON_BLOCK,
+            "if nobody is making it now it never was a domain: the engine can make a new one of its LUNs, which overwrites them",
         );
     }
     if let Some(uuid) = metadata.get("VGUUID").filter(|uuid| *uuid != group.uuid) {
@@ -40,12 +46,16 @@ pub fn findings(group: &Group, metadata: &Metadata) -> Vec<Finding> {
         add(
             "VGUUID",
             format!("{uuid}, but that of the volume group is {}", group.uuid),
+            engine::NOTHING,
+            "find out whether the group is a copy of another domain's before a host sees both",
         );
     }
     if group.extent != EXTENT.to_string() {
         add(
             "extents",
             format!("of {} bytes, expected {EXTENT}", group.extent),
+            engine::NOTHING,
+            "VDSM never makes such a group: copy its disks to a domain that the engine makes",
         );
     }
     let kind = metadata.get("TYPE").unwrap_or_default();
@@ -54,6 +64,8 @@ pub fn findings(group: &Group, metadata: &Metadata) -> Vec<Finding> {
         add(
             "TYPE",
             format!("{kind}, but the domain is a volume group, expected ISCSI or FCP"),
+            engine::LOST_ON_BLOCK,
+            "change the tag of TYPE to what connects its LUNs, then seal it",
         );
     }
     for (key, value) in metadata.iter() {
@@ -68,6 +80,8 @@ pub fn findings(group: &Group, metadata: &Metadata) -> Vec<Finding> {
             add(
                 key,
                 format!("{value}, expected pv:,uuid:,pestart:,pecount:,mapoffset:"),
+                engine::NOTHING,
+                "put the tag back as 'lvm pvs -o pv_name,pv_uuid,pv_pe_count' says, then seal it",
             );
         }
     }

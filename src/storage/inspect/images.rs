@@ -5,8 +5,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::report::Surveyor;
+use super::report::{Cure, Surveyor};
 use crate::storage::find::dir::{Dir, Entry};
+use crate::storage::verdict::engine;
 
 /// The directory of an ISO domain's files, below `images` (VDSM 4.50 lib/vdsm/storage/sd.py:
 /// `ISO_IMAGE_UUID`).
@@ -21,7 +22,7 @@ const MAX_DEPTH: usize = 8;
 
 /// Looks at everything but `dom_md`.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
-    if let Some(images) = surveyor.open(domain, "images") {
+    if let Some(images) = surveyor.open(domain, "images", engine::NO_IMAGES) {
         let names = surveyor.names(&images);
         let remnants: Vec<_> = names
             .iter()
@@ -30,11 +31,13 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
             .collect();
         for name in &remnants {
             let about = images.name.join(&**name);
-            let remedy = format!("rm -r {}", surveyor.path(&about));
-            surveyor.finding(about, "left over from an image that was deleted", remedy);
+            let cure = Cure::command(format!("rm -r {}", surveyor.path(&about)))
+                .and("not while the engine deletes a disk: then VDSM removes it itself");
+            let problem = "left over from an image that was deleted";
+            surveyor.finding(about, problem, engine::REMNANT, cure);
         }
         if surveyor.says("CLASS", "Iso") {
-            if let Some(files) = surveyor.open(&images, ISO_DIRECTORY) {
+            if let Some(files) = surveyor.open(&images, ISO_DIRECTORY, engine::NO_ISO) {
                 let mut count = 0;
                 iso_files(surveyor, &files, 0, &mut count);
                 surveyor.fact("ISO files", count.to_string());
@@ -55,25 +58,27 @@ fn iso_files(surveyor: &mut Surveyor, dir: &Dir, depth: usize, count: &mut usize
         let about = dir.name.join(&name);
         match dir.look(&name) {
             Ok(Some(entry)) if entry.is_dir() && depth < MAX_DEPTH => {
-                if let Some(below) = name.to_str().and_then(|name| surveyor.open(dir, name)) {
+                let below = name.to_str();
+                let below = below.and_then(|below| surveyor.open(dir, below, engine::ISO));
+                if let Some(below) = below {
                     iso_files(surveyor, &below, depth + 1, count);
                 }
             }
             Ok(Some(entry)) if entry.is_file() => {
                 *count += 1;
                 if !is_offered(&entry) {
-                    let remedy = format!("chmod o+r {}", surveyor.path(&about));
+                    let cure = Cure::command(format!("chmod o+r {}", surveyor.path(&about)));
                     let problem = format!(
                         "mode {:04o} and group {} keep it from the VMs: it has to be readable for all, or for the group kvm (36) or qemu (107)",
                         entry.mode(),
                         entry.owner().1
                     );
-                    surveyor.finding(about, problem, remedy);
+                    surveyor.finding(about, problem, engine::ISO, cure);
                 }
             }
             // An entry that vanishes meanwhile, and links, which VDSM does not list.
             Ok(_) => {}
-            Err(error) => surveyor.finding(about, error.to_string(), None),
+            Err(error) => surveyor.trouble(about, &error),
         }
     }
 }
@@ -90,13 +95,13 @@ fn exported(surveyor: &mut Surveyor, domain: &Dir) {
     let Ok(Some(_)) = domain.look("master") else {
         return;
     };
-    let Some(master) = surveyor.open(domain, "master") else {
+    let Some(master) = surveyor.open(domain, "master", engine::EXPORTED) else {
         return;
     };
     let Ok(Some(_)) = master.look("vms") else {
         return;
     };
-    let Some(vms) = surveyor.open(&master, "vms") else {
+    let Some(vms) = surveyor.open(&master, "vms", engine::EXPORTED) else {
         return;
     };
     let mut count = 0;
@@ -106,7 +111,9 @@ fn exported(surveyor: &mut Surveyor, domain: &Dir) {
             continue;
         }
         count += 1;
-        let Some(vm) = name.to_str().and_then(|name| surveyor.open(&vms, name)) else {
+        let vm = name.to_str();
+        let vm = vm.and_then(|vm| surveyor.open(&vms, vm, engine::EXPORTED));
+        let Some(vm) = vm else {
             continue;
         };
         let ovf = Path::new(&name).with_extension("ovf");
@@ -116,10 +123,28 @@ fn exported(surveyor: &mut Surveyor, domain: &Dir) {
             .is_ok_and(|entry| entry.is_some_and(is_file))
         {
             let about = vm.name.join(ovf.file_name().unwrap_or(OsStr::new("")));
-            let remedy = format!("rmdir {}", surveyor.path(&vm.name));
             let problem = "missing or empty, so that the engine cannot list what was exported";
-            surveyor.finding(about, problem, remedy);
+            let cure = without_ovf(surveyor, &vm, ovf.as_os_str(), &about);
+            surveyor.finding(about, problem, engine::EXPORTED, cure);
         }
     }
     surveyor.fact("VMs", count.to_string());
+}
+
+/// What to do about the directory of a VM that has no OVF, or an empty one. What else is in it may
+/// be of use to somebody.
+fn without_ovf(surveyor: &mut Surveyor, vm: &Dir, ovf: &OsStr, about: &Path) -> Cure {
+    let restore = "or put the OVF back from a backup: without it the VM cannot be imported";
+    let directory = surveyor.path(&vm.name);
+    let names = surveyor.names(vm);
+    match names.as_slice() {
+        [] => Cure::command(format!("rmdir {directory}")).and(restore),
+        [only] if only == ovf && matches!(vm.look(ovf), Ok(Some(entry)) if entry.is_file()) => {
+            let empty = surveyor.path(about);
+            Cure::command(format!("rm {empty} && rmdir {directory}")).and(restore)
+        }
+        _ => Cure::advice(
+            "put the OVF back from a backup, or move the directory, with what else is in it, out of the domain",
+        ),
+    }
 }

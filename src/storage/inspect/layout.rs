@@ -4,10 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::Surveyor;
+use super::geometry::Geometry;
+use super::leases;
+use super::report::{Cure, Surveyor};
+use crate::props::is_uuid;
 use crate::storage::find::dir::{Dir, Entry};
+use crate::storage::find::metadata_file::Content;
 use crate::storage::format::locks::{self, Kind, Safelease, Sanlock};
+use crate::storage::format::metadata::MAX_METADATA_BYTES;
 use crate::storage::format::name::looks_like_domain;
+use crate::storage::format::reading::Verdict;
+use crate::storage::verdict::engine;
+use crate::storage::verdict::judge::judge;
 
 /// The numbers of the user vdsm (VDSM 4.50 vdsm.spec.in) and the group kvm. File servers do not
 /// know the names.
@@ -21,27 +29,26 @@ pub(in crate::storage) const METADATA_MODE: u32 = 0o644;
 pub(in crate::storage) const DIRECTORY_MODE: u32 = 0o755;
 /// The size of a mailbox in bytes (VDSM 4.50 lib/vdsm/storage/sd.py: `SPECIAL_VOLUME_SIZES_MIB`).
 pub(in crate::storage) const MAILBOX: u64 = 16 << 20;
+/// What to do where a lock cannot be made, because it has to name the domain.
+const NAMELESS: &str = "put the name of the domain's directory back first: it is no UUID";
 /// How many hosts a data centre can have (VDSM 4.50 lib/vdsm/storage/clusterlock.py:
 /// `MAX_HOST_ID`).
 const HOSTS: usize = 250;
-/// What an empty `xleases` has behind its first unit (VDSM 4.50 lib/vdsm/storage/xlease.py:
-/// `INDEX_SIZE`).
-const XLEASES_INDEX: u64 = 62 * 4096;
 
 /// Looks at the directory and at everything in `dom_md`.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
     let mut owners = Owners::default();
     match domain.itself() {
         Ok(entry) => directory(surveyor, &mut owners, Path::new(""), &entry),
-        Err(error) => surveyor.finding("", error.to_string(), None),
+        Err(error) => surveyor.trouble("", &error),
     }
-    if let Some(dom_md) = surveyor.open(domain, "dom_md") {
+    if let Some(dom_md) = surveyor.open(domain, "dom_md", engine::LOST) {
         if let Ok(entry) = dom_md.itself() {
             directory(surveyor, &mut owners, &dom_md.name, &entry);
         }
         files(surveyor, &mut owners, &dom_md);
         if matches!(dom_md.look("metadata.new"), Ok(Some(_))) {
-            surveyor.fact("remnant", "dom_md/metadata.new, harmless");
+            unfinished(surveyor, &dom_md);
         }
     }
     for name in ["images", "master", "master/vms", "master/tasks"] {
@@ -55,12 +62,35 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
     siblings(surveyor);
 }
 
+/// What a write that was cut off has left. It is harmless, and where the metadata is lost it may be
+/// what there is of it.
+fn unfinished(surveyor: &mut Surveyor, dom_md: &Dir) {
+    let is_lost = match &surveyor.survey.metadata {
+        Content::Missing => true,
+        Content::Found(content) => judge(Some(content)).reading.verdict == Verdict::Empty,
+        _ => false,
+    };
+    let is_whole = || {
+        let content = dom_md.read("metadata.new", 0, MAX_METADATA_BYTES);
+        content.is_ok_and(|content| judge(Some(&content)).reading.verdict == Verdict::Ok)
+    };
+    if !(is_lost && is_whole()) {
+        return surveyor.fact("remnant", "dom_md/metadata.new, harmless");
+    }
+    let [new, old] = ["dom_md/metadata.new", "dom_md/metadata"].map(|name| surveyor.path(name));
+    let cure = Cure::command(format!("mv {new} {old}"))
+        .and("it is what VDSM, or 'vdsm-hooks domain', was about to write when it was cut off");
+    let problem = "whole and sealed, while dom_md/metadata is lost";
+    surveyor.finding("dom_md/metadata.new", problem, engine::LOST, cure);
+}
+
 fn directory(surveyor: &mut Surveyor, owners: &mut Owners, name: &Path, entry: &Entry) {
     owners.look(name, entry);
     let mode = entry.mode();
     if mode & 0o777 != DIRECTORY_MODE && mode & 0o777 != 0o775 {
-        let remedy = format!("chmod {DIRECTORY_MODE:o} {}", surveyor.path(name));
-        surveyor.finding(name, format!("mode {mode:04o}, expected 0755"), remedy);
+        let cure = Cure::command(format!("chmod {DIRECTORY_MODE:o} {}", surveyor.path(name)));
+        let problem = format!("mode {mode:04o}, expected 0755");
+        surveyor.finding(name, problem, engine::PERMISSION, cure);
     }
 }
 
@@ -98,40 +128,14 @@ impl Owners {
         surveyor.finding(
             "owner",
             format!("expected 36:36 for {}", files.join(", ")),
-            format!("chown 36:36 {}", paths.join(" ")),
+            engine::PERMISSION,
+            Cure::command(format!("chown 36:36 {}", paths.join(" "))),
         );
     }
 }
 
-/// What is needed to look at the files of `dom_md`.
-struct Geometry {
-    version: i64,
-    /// Locks are sanlock's.
-    sanlock: bool,
-    sector: u64,
-    alignment: u64,
-}
-
-fn geometry(surveyor: &Surveyor) -> Geometry {
-    let number = |key, usual| {
-        let value = surveyor
-            .number(key)
-            .and_then(|value| u64::try_from(value).ok());
-        value
-            .filter(|value| (512..=8 << 20).contains(value))
-            .unwrap_or(usual)
-    };
-    let version = surveyor.version();
-    Geometry {
-        version: version.unwrap_or_default(),
-        sanlock: version.is_some_and(|version| version >= 3) && !surveyor.says("TYPE", "LOCALFS"),
-        sector: number("BLOCK_SIZE", 512),
-        alignment: number("ALIGNMENT", 1 << 20),
-    }
-}
-
 fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
-    let geometry = geometry(surveyor);
+    let geometry = Geometry::of(surveyor);
     let version = surveyor.version();
     if let Ok(Some(entry)) = dom_md.look("metadata") {
         owners.look(&dom_md.name.join("metadata"), &entry);
@@ -140,6 +144,7 @@ fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
             &dom_md.name.join("metadata"),
             &entry,
             METADATA_MODE,
+            engine::LOST,
         );
     }
     // Without a version it is not known what there has to be.
@@ -167,20 +172,18 @@ fn file(
     let entry = match dom_md.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            return surveyor.finding(
-                about,
-                format!("{}, expected a file", entry.describe()),
-                None,
-            );
+            let problem = format!("{}, expected a file", entry.describe());
+            let cure = in_its_place(surveyor, name, &about, geometry);
+            return surveyor.finding(about, problem, shown(name), cure);
         }
         Ok(None) => {
-            let remedy = new(surveyor, name, &about, geometry);
-            return surveyor.finding(about, "missing", remedy);
+            let cure = new(surveyor, name, &about, geometry);
+            return surveyor.finding(about, "missing", shown(name), cure);
         }
-        Err(error) => return surveyor.finding(about, error.to_string(), None),
+        Err(error) => return surveyor.trouble(about, &error),
     };
     owners.look(&about, &entry);
-    mode(surveyor, &about, &entry, FILE_MODE);
+    mode(surveyor, &about, &entry, FILE_MODE, shown(name));
     let least = match name {
         // Old versions of engine-setup left them empty, and VDSM enlarges them.
         "inbox" | "outbox" if entry.size() == 0 => 0,
@@ -188,19 +191,19 @@ fn file(
         "ids" if geometry.sanlock => geometry.alignment,
         "leases" if geometry.sanlock => 2 * geometry.alignment,
         "leases" if geometry.version < 3 => locks::RECORD as u64,
-        "xleases" => geometry.alignment + XLEASES_INDEX,
+        "xleases" => geometry.alignment + leases::INDEX,
         _ => 0,
     };
     if entry.size() < least {
         let problem = format!("{} bytes, expected at least {least}", entry.size());
-        let remedy = made(surveyor, name, &about, geometry);
-        return surveyor.finding(about, problem, remedy);
+        let cure = filled(surveyor, name, &about, geometry);
+        return surveyor.finding(about, problem, shown(name), cure);
     }
     let state = match name {
         "leases" if geometry.version < 3 => safelease(surveyor, dom_md, geometry),
         "ids" if geometry.sanlock => lockspace(surveyor, dom_md, geometry),
         "leases" if geometry.sanlock => manager(surveyor, dom_md, geometry),
-        "xleases" => external(surveyor, dom_md, geometry),
+        "xleases" => leases::look(surveyor, dom_md, &entry, geometry),
         // A domain on this host's own disk.
         "ids" if geometry.version >= 3 => local(surveyor, &entry),
         _ => Ok(()),
@@ -210,33 +213,49 @@ fn file(
             "the lock cannot be read, {}: {error}",
             about.display()
         ));
-        surveyor.finding(about, error.to_string(), None);
+        surveyor.trouble(about, &error);
     }
 }
 
-pub(super) fn mode(surveyor: &mut Surveyor, about: &Path, entry: &Entry, expected: u32) {
+/// What the engine shows where a file of `dom_md` is of no use.
+fn shown(name: &str) -> &'static str {
+    match name {
+        "ids" | "leases" => engine::LOCK,
+        "xleases" => engine::LEASES,
+        _ => engine::MAILBOX,
+    }
+}
+
+pub(super) fn mode(
+    surveyor: &mut Surveyor,
+    about: &Path,
+    entry: &Entry,
+    expected: u32,
+    engine: &str,
+) {
     let mode = entry.mode();
     if mode != expected {
-        let remedy = format!("chmod {expected:04o} {}", surveyor.path(about));
+        let cure = Cure::command(format!("chmod {expected:04o} {}", surveyor.path(about)));
         let problem = format!("mode {mode:04o}, expected {expected:04o}");
-        surveyor.finding(about, problem, remedy);
+        surveyor.finding(about, problem, engine, cure);
     }
 }
 
-/// The command that gives a file of `dom_md` its content.
+/// The command that gives a file of `dom_md` its content; none if it has none, or if there is no
+/// such command.
 fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Option<String> {
     let path = surveyor.path(about);
-    let Geometry {
-        sector, alignment, ..
-    } = geometry;
+    let alignment = geometry.alignment;
     // sanlock takes a colon in a path for the end of it (sanlock 3.8 src/client.c:
     // sanlock_str_to_res).
     let here = format!("cd {}", surveyor.path("dom_md"));
-    let sectors = format!("-Z {sector} -A {}M", alignment >> 20);
+    let sectors = geometry.sectors();
     let id = &surveyor.id;
     match name {
         "inbox" | "outbox" => Some(format!("truncate -s 16M {path}")),
         "leases" if geometry.version < 3 => Some(freed(&path)),
+        // What is no id must not come into a command.
+        "ids" | "leases" if geometry.sanlock && !is_uuid(id) => None,
         "ids" if geometry.sanlock => Some(format!(
             "{here} && truncate -s {alignment} ids && sanlock direct init -s {id}:0:ids:0 {sectors}"
         )),
@@ -244,19 +263,50 @@ fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> O
             "{here} && truncate -s {} leases && sanlock direct init -r {id}:SDM:leases:{alignment} {sectors}",
             2 * alignment
         )),
+        "xleases" => leases::index(surveyor, geometry, &[]),
         _ => None,
     }
 }
 
-/// The command that makes a missing file of `dom_md`.
-fn new(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> String {
+/// What gives a file of `dom_md` its content.
+fn filled(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Cure {
+    match made(surveyor, name, about, geometry) {
+        Some(command) => with_care(Cure::command(command), name),
+        None => Cure::advice(NAMELESS),
+    }
+}
+
+/// What makes a missing file of `dom_md`.
+fn new(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Cure {
     let empty = format!(
         "install -m 0660 -o 36 -g 36 /dev/null {}",
         surveyor.path(about)
     );
-    match made(surveyor, name, about, geometry) {
+    let command = match made(surveyor, name, about, geometry) {
         Some(content) => format!("{empty} && {content}"),
+        None if geometry.sanlock => return Cure::advice(NAMELESS),
+        // One that stays empty.
         None => empty,
+    };
+    with_care(Cure::command(command), name)
+}
+
+/// What makes a file of `dom_md` where something else lies in its place, which is kept.
+fn in_its_place(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Cure {
+    let path = surveyor.path(about);
+    let aside = surveyor.path(about.with_extension("aside"));
+    let cure = new(surveyor, name, about, geometry);
+    cure.after(&format!(
+        "mv --backup=numbered --no-target-directory {path} {aside}"
+    ))
+}
+
+/// What is to be known before a lock is made anew.
+fn with_care(cure: Cure, name: &str) -> Cure {
+    match name {
+        "ids" | "leases" => cure.and("only while no host uses the domain: its locks are in there"),
+        "xleases" => cure.and(leases::LOST),
+        _ => cure,
     }
 }
 
@@ -277,8 +327,8 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
             // Whoever wrote it may hold the domain.
             surveyor.held("dom_md/leases is not a record of safelease");
             let about = dom_md.name.join("leases");
-            let remedy = freed(&surveyor.path(&about));
-            surveyor.finding(about, "no record of safelease", remedy);
+            let cure = with_care(Cure::command(freed(&surveyor.path(&about))), "leases");
+            surveyor.finding(about, "no record of safelease", engine::LOCK, cure);
         }
         Safelease::Blank => {
             let operation = surveyor.number("IOOPTIMEOUTSEC").unwrap_or(10);
@@ -333,14 +383,15 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
                     "the lockspace is called {space:?}, expected {}",
                     surveyor.id
                 );
-                surveyor.finding(&about, problem, None);
+                let cure = filled(surveyor, "ids", &about, geometry);
+                surveyor.finding(&about, problem, engine::LOCK, cure);
                 break;
             }
             // Only the first one has to be there to know that this is a lockspace.
             _ if number > 0 => {}
             _ => {
-                let remedy = made(surveyor, "ids", &about, geometry);
-                surveyor.finding(&about, "no lockspace of sanlock", remedy);
+                let cure = filled(surveyor, "ids", &about, geometry);
+                surveyor.finding(&about, "no lockspace of sanlock", engine::LOCK, cure);
                 break;
             }
         }
@@ -362,7 +413,10 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
     let sector = dom_md.read("leases", geometry.alignment, geometry.sector)?;
     match Sanlock::read(&sector) {
         Some(record) if record.kind == Kind::Resource => {
-            resource_names(surveyor, &about, &record, "SDM");
+            if let Some(problem) = record.misnamed(&surveyor.id, "SDM") {
+                let cure = filled(surveyor, "leases", &about, geometry);
+                surveyor.finding(&about, problem, engine::LOCK, cure);
+            }
             let words = match record.timestamp {
                 0 => "free".to_owned(),
                 _ => {
@@ -374,62 +428,9 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
             surveyor.fact("SPM lock", words);
         }
         _ => {
-            let remedy = made(surveyor, "leases", &about, geometry);
-            surveyor.finding(&about, "no resource SDM of sanlock", remedy);
+            let cure = filled(surveyor, "leases", &about, geometry);
+            surveyor.finding(&about, "no resource SDM of sanlock", engine::LOCK, cure);
         }
-    }
-    Ok(())
-}
-
-/// Whether a resource of sanlock's is called as its place demands.
-fn resource_names(surveyor: &mut Surveyor, about: &Path, record: &Sanlock, resource: &str) {
-    let id = surveyor.id.clone();
-    for (what, name, expected) in [
-        ("lockspace", &record.space, id.as_str()),
-        ("resource", &record.resource, resource),
-    ] {
-        if name != expected {
-            let problem = format!("the {what} is called {name:?}, expected {expected}");
-            surveyor.finding(about, problem, None);
-        }
-    }
-}
-
-/// The index of external leases, and those leases.
-fn external(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::io::Result<()> {
-    let about = dom_md.name.join("xleases");
-    let index = dom_md.read("xleases", geometry.alignment, XLEASES_INDEX)?;
-    match locks::xleases(&index) {
-        Some(space) if space == surveyor.id => {}
-        Some(space) => {
-            let problem = format!(
-                "the lockspace is called {space:?}, expected {}",
-                surveyor.id
-            );
-            surveyor.finding(&about, problem, None);
-            return Ok(());
-        }
-        None => {
-            surveyor.finding(about, "no index of leases", None);
-            return Ok(());
-        }
-    }
-    let leases = locks::external(&index);
-    for (number, lease) in &leases {
-        let offset = (3 + *number as u64) * geometry.alignment;
-        let sector = dom_md.read("xleases", offset, geometry.sector)?;
-        match Sanlock::read(&sector) {
-            Some(record) if record.kind == Kind::Resource => {
-                resource_names(surveyor, &about, &record, lease);
-            }
-            _ => {
-                let problem = format!("no resource of sanlock at {offset}, expected {lease:?}");
-                surveyor.finding(&about, problem, None);
-            }
-        }
-    }
-    if !leases.is_empty() {
-        surveyor.fact("leases", leases.len().to_string());
     }
     Ok(())
 }
@@ -438,24 +439,35 @@ fn external(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::
 pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
     let name = format!("{volume}.lease");
     let about = image.name.join(&name);
-    let Geometry {
-        sanlock, sector, ..
-    } = geometry(surveyor);
+    let geometry = Geometry::of(surveyor);
     // VDSM makes none where sanlock is not used (VDSM 4.50 lib/vdsm/storage/sd.py:
     // hasVolumeLeases).
-    if !sanlock || !matches!(image.look(&name), Ok(Some(_))) {
+    if !geometry.sanlock || !matches!(image.look(&name), Ok(Some(_))) {
         return;
     }
-    match image
-        .read(&name, 0, sector)
-        .map(|sector| Sanlock::read(&sector))
-    {
+    let record = image.read(&name, 0, geometry.sector);
+    let problem = match record.map(|sector| Sanlock::read(&sector)) {
         Ok(Some(record)) if record.kind == Kind::Resource => {
-            resource_names(surveyor, &about, &record, volume);
+            match record.misnamed(&surveyor.id, volume) {
+                Some(problem) => problem,
+                None => return,
+            }
         }
-        Ok(_) => surveyor.finding(about, "no resource of sanlock", None),
-        Err(error) => surveyor.finding(about, error.to_string(), None),
-    }
+        Ok(_) => "no resource of sanlock".to_owned(),
+        Err(error) => return surveyor.trouble(about, &error),
+    };
+    let cure = if is_uuid(&surveyor.id) {
+        let line = format!(
+            "cd {} && sanlock direct init -r {}:{volume}:{name}:0 {}",
+            surveyor.path(&image.name),
+            surveyor.id,
+            geometry.sectors()
+        );
+        Cure::command(line).and("only while no host works on this disk")
+    } else {
+        Cure::advice(NAMELESS)
+    };
+    surveyor.finding(about, problem, engine::VOLUME_LOCK, cure);
 }
 
 /// Other domains beside this one: VDSM sees one only in each mount (VDSM 4.50
@@ -481,6 +493,9 @@ fn siblings(surveyor: &mut Surveyor) {
             "VDSM sees one domain only in a mount, and there are others beside it: {}",
             others.join(", ")
         );
-        surveyor.finding(".", problem, None);
+        let cure = Cure::advice(
+            "move those that do not belong here into exports of their own: which they are only you know",
+        );
+        surveyor.finding(".", problem, engine::ONE_OF_SEVERAL, cure);
     }
 }

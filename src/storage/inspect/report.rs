@@ -4,7 +4,7 @@
 //! What there is to look at is not known here.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::host::command::shell_quoted;
 use crate::storage::find::dir::{Dir, MAX_ENTRIES};
 use crate::storage::find::metadata_file::{Content, domain_of};
 use crate::storage::format::metadata::{Metadata, integer};
+use crate::storage::verdict::engine;
 use crate::{Error, Result};
 
 /// The most findings that are told of one domain.
@@ -35,7 +36,8 @@ pub struct Image {
 pub struct Survey {
     /// The metadata file.
     pub file: OsString,
-    /// What is in it.
+    /// What is in it. It goes over beside the rest, since it is no text.
+    #[serde(skip)]
     pub metadata: Content,
     /// What is wrong besides the metadata: each about a file below the domain's directory.
     pub findings: Vec<Finding>,
@@ -70,6 +72,47 @@ impl Survey {
             Content::Unreadable(reason) => {
                 Err(Error::new(format!("{place}: cannot be read, {reason}")))
             }
+        }
+    }
+}
+
+/// What is to be done about something that is wrong: a command, or what only a person can do, or
+/// both.
+pub(super) struct Cure {
+    command: Option<String>,
+    advice: Option<String>,
+}
+
+impl Cure {
+    /// A command for a shell, after which nothing is wrong any more.
+    pub(super) fn command(command: impl Into<String>) -> Cure {
+        Cure {
+            command: Some(command.into()),
+            advice: None,
+        }
+    }
+
+    /// What to do where no command can know it.
+    pub(super) fn advice(advice: impl Into<String>) -> Cure {
+        Cure {
+            command: None,
+            advice: Some(advice.into()),
+        }
+    }
+
+    /// The same after this command.
+    pub(super) fn after(self, first: &str) -> Cure {
+        Cure {
+            command: self.command.map(|command| format!("{first} && {command}")),
+            ..self
+        }
+    }
+
+    /// The same with something to know beside the command.
+    pub(super) fn and(self, advice: impl Into<String>) -> Cure {
+        Cure {
+            advice: Some(advice.into()),
+            ..self
         }
     }
 }
@@ -111,11 +154,13 @@ impl Surveyor {
         shell_quoted(&path.to_string_lossy())
     }
 
+    /// Something that is wrong, what the engine shows of it, and what is to be done.
     pub(super) fn finding(
         &mut self,
         about: impl AsRef<Path>,
         text: impl Into<String>,
-        remedy: impl Into<Option<String>>,
+        engine: &str,
+        cure: Cure,
     ) {
         if self.survey.findings.len() == MAX_FINDINGS {
             self.survey.unsaid += 1;
@@ -126,8 +171,19 @@ impl Surveyor {
             nameless if nameless.is_empty() => ".".into(),
             named => named,
         };
-        let finding = Finding::warning(about, text).with_remedy(remedy);
+        let mut finding = Finding::warning(about, text)
+            .with_remedy(cure.command)
+            .with_engine(engine);
+        finding.advice = cure.advice;
         self.survey.findings.push(finding);
+    }
+
+    /// Something that cannot be looked at, because the storage gives an error.
+    pub(super) fn trouble(&mut self, about: impl AsRef<Path>, error: &io::Error) {
+        let cure = Cure::advice(
+            "look for the storage's trouble in its server's log and in that of the kernel (dmesg), then check again",
+        );
+        self.finding(about, error.to_string(), engine::STORAGE, cure);
     }
 
     pub(super) fn fact(&mut self, name: &str, words: impl Into<String>) {
@@ -142,21 +198,31 @@ impl Surveyor {
         self.survey.images.push(image);
     }
 
-    /// A directory of the domain; a finding and none if it cannot be read.
-    pub(super) fn open(&mut self, parent: &Dir, name: &str) -> Option<Dir> {
+    /// A directory of the domain; a finding, which the engine shows as `engine`, and none if it
+    /// cannot be read.
+    pub(super) fn open(&mut self, parent: &Dir, name: &str, engine: &str) -> Option<Dir> {
         let error = match parent.dir(name) {
             Ok(dir) => return Some(dir),
             Err(error) => error,
         };
         let about = parent.name.join(name);
-        let problem = match (parent.look(name), error.kind()) {
-            (_, ErrorKind::NotFound) => "missing".to_owned(),
-            (Ok(Some(entry)), _) if !entry.is_dir() => {
-                format!("{}, expected a directory", entry.describe())
+        match (parent.look(name), error.kind()) {
+            (_, ErrorKind::NotFound) => {
+                let cure = Cure::command(format!(
+                    "install -d -m 0755 -o 36 -g 36 {}",
+                    self.path(&about)
+                ));
+                self.finding(about, "missing", engine, cure);
             }
-            _ => error.to_string(),
-        };
-        self.finding(about, problem, None);
+            (Ok(Some(entry)), _) if !entry.is_dir() => {
+                let problem = format!("{}, expected a directory", entry.describe());
+                let cure = Cure::advice(
+                    "put the directory itself in its place: what is outside of the domain is not looked at",
+                );
+                self.finding(about, problem, engine, cure);
+            }
+            _ => self.trouble(about, &error),
+        }
         None
     }
 
@@ -168,11 +234,12 @@ impl Surveyor {
             Ok((names, true)) => {
                 let problem =
                     format!("more than {MAX_ENTRIES} entries, the others are not looked at");
-                self.finding(&dir.name, problem, None);
+                let cure = Cure::advice("find out what has made so many: VDSM reads them all");
+                self.finding(&dir.name, problem, engine::NOTHING, cure);
                 names
             }
             Err(error) => {
-                self.finding(&dir.name, error.to_string(), None);
+                self.trouble(&dir.name, &error);
                 Vec::new()
             }
         }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use super::images::{ISO_DIRECTORY, REMOVED};
 use super::layout::{self, FILE_MODE, METADATA_MODE, OWNER};
-use super::report::{Image, Surveyor};
+use super::report::{Cure, Image, Surveyor};
 use crate::props::is_uuid;
 use crate::storage::find::dir::Dir;
 use crate::storage::format::volume::{MAX_META_BYTES, Volume};
+use crate::storage::verdict::engine;
 
 /// The first bytes of a qcow2 file, and where its incompatible features are (QEMU 7.2
 /// docs/interop/qcow2.txt).
@@ -18,6 +19,10 @@ const FEATURES: std::ops::Range<usize> = 72..80;
 /// The feature of a data file of its own, which would be opened wherever it is.
 const DATA_FILE: u64 = 1 << 2;
 const READ_ONLY: u32 = 0o440;
+/// What helps where the text of a `.meta` is wrong.
+const BY_HAND: &str = "put it back from a backup, or correct it with an editor while no VM uses the disk: it is text, and has no seal";
+/// What helps where a volume is not what its `.meta` says.
+const LOOK: &str = "start no VM with it before 'qemu-img info' has said what it is; then put the volume or its .meta back from a backup";
 
 /// Looks at all volumes.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
@@ -33,10 +38,12 @@ pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
             continue;
         }
         if !is_uuid(name) {
-            surveyor.finding(images.name.join(name), "not the name of an image", None);
+            let cure = Cure::advice("VDSM calls nothing so: move it out of the domain");
+            let about = images.name.join(name);
+            surveyor.finding(about, "not the name of an image", engine::NOTHING, cure);
             continue;
         }
-        if let Some(image) = surveyor.open(&images, name) {
+        if let Some(image) = surveyor.open(&images, name, engine::DISK) {
             image_of(surveyor, &image, name);
         }
     }
@@ -54,22 +61,29 @@ fn image_of(surveyor: &mut Surveyor, dir: &Dir, image: &str) {
         let about = dir.name.join(name);
         if id == *name {
             if !names.contains(&format!("{id}.meta").as_str()) {
-                surveyor.finding(about, "a volume without its .meta", None);
+                let cure = Cure::advice(
+                    "put the .meta back from a backup; what belongs into it are the engine's ids and what 'qemu-img info' says",
+                );
+                surveyor.finding(about, "a volume without its .meta", engine::DISK, cure);
             }
             continue;
         }
         if !names.contains(&id) {
-            surveyor.finding(about, "no volume belongs to it", None);
+            let cure = Cure::advice(
+                "put the volume back from a backup; if the disk is none any more, delete this as well",
+            );
+            surveyor.finding(about, "no volume belongs to it", engine::DISK, cure);
             continue;
         }
         match dir.read(name, 0, MAX_META_BYTES + 1) {
             Ok(content) if content.len() as u64 > MAX_META_BYTES => {
-                surveyor.finding(about, format!("larger than {MAX_META_BYTES} bytes"), None);
+                let problem = format!("larger than {MAX_META_BYTES} bytes");
+                surveyor.finding(about, problem, engine::DISK, Cure::advice(BY_HAND));
             }
             Ok(content) => {
                 volumes.insert(id, Volume::read(&content));
             }
-            Err(error) => surveyor.finding(about, error.to_string(), None),
+            Err(error) => surveyor.trouble(about, &error),
         }
     }
     for (id, volume) in &volumes {
@@ -87,7 +101,7 @@ fn agrees(
 ) {
     let meta = dir.name.join(format!("{id}.meta"));
     for problem in &volume.problems {
-        surveyor.finding(&meta, problem, None);
+        surveyor.finding(&meta, problem, engine::DISK, Cure::advice(BY_HAND));
     }
     let domain = surveyor.id.clone();
     // The volumes of a template are links to it in every image that builds on it.
@@ -96,20 +110,18 @@ fn agrees(
         let differs = |value: &&str| *value != expected && !(shared && key == "IMAGE");
         if let Some(value) = volume.get(key).filter(differs) {
             let value = value.escape_debug();
-            surveyor.finding(
-                &meta,
-                format!("{key}={value}, but it is in {expected}"),
-                None,
-            );
+            let problem = format!("{key}={value}, but it is in {expected}");
+            let cure = Cure::advice(BY_HAND);
+            surveyor.finding(&meta, problem, engine::DISK, cure);
         }
     }
     if let Some(parent) = volume.parent().filter(|parent| !names.contains(parent)) {
         let parent = parent.escape_debug();
-        surveyor.finding(
-            &meta,
-            format!("its parent {parent} is not in the image"),
-            None,
+        let cure = Cure::advice(
+            "put the parent back from a backup: the volume has only what was written since",
         );
+        let problem = format!("its parent {parent} is not in the image");
+        surveyor.finding(&meta, problem, engine::DISK, cure);
     }
     of_vdsm(surveyor, dir, &format!("{id}.meta"), METADATA_MODE);
     if names.contains(&format!("{id}.lease").as_str()) {
@@ -131,16 +143,17 @@ fn agrees(
     };
     let header = match dir.read(id, 0, FEATURES.end as u64) {
         Ok(header) => header,
-        Err(error) => return surveyor.finding(about, error.to_string(), None),
+        Err(error) => return surveyor.trouble(about, &error),
     };
     let qcow2 = format == "COW";
     if qcow2 && !header.starts_with(QCOW2) {
-        return surveyor.finding(about, "no qcow2 image, which FORMAT=COW says", None);
+        let problem = "no qcow2 image, which FORMAT=COW says";
+        return surveyor.finding(about, problem, engine::DISK, Cure::advice(LOOK));
     }
     let features = header.get(FEATURES).and_then(|bytes| bytes.try_into().ok());
     if qcow2 && header[7] >= 3 && features.map_or(0, u64::from_be_bytes) & DATA_FILE != 0 {
         let problem = "a qcow2 image with a data file elsewhere, which VDSM never makes";
-        return surveyor.finding(about, problem, None);
+        return surveyor.finding(about, problem, engine::DISK, Cure::advice(LOOK));
     }
     surveyor.image(Image {
         name: about.to_string_lossy().into_owned(),
@@ -155,25 +168,22 @@ fn of_vdsm(surveyor: &mut Surveyor, dir: &Dir, name: &str, mode: u32) -> bool {
     let entry = match dir.look(name) {
         Ok(Some(entry)) if entry.is_file() => entry,
         Ok(Some(entry)) => {
-            surveyor.finding(
-                about,
-                format!("{}, expected a file", entry.describe()),
-                None,
-            );
+            let problem = format!("{}, expected a file", entry.describe());
+            surveyor.finding(about, problem, engine::DISK, Cure::advice(LOOK));
             return false;
         }
         Ok(None) => return false,
         Err(error) => {
-            surveyor.finding(about, error.to_string(), None);
+            surveyor.trouble(about, &error);
             return false;
         }
     };
     if entry.owner() != OWNER {
         let (user, group) = entry.owner();
-        let remedy = format!("chown 36:36 {}", surveyor.path(&about));
+        let cure = Cure::command(format!("chown 36:36 {}", surveyor.path(&about)));
         let problem = format!("owner {user}:{group}, expected 36:36");
-        surveyor.finding(&about, problem, remedy);
+        surveyor.finding(&about, problem, engine::DISK, cure);
     }
-    layout::mode(surveyor, &about, &entry, mode);
+    layout::mode(surveyor, &about, &entry, mode, engine::DISK);
     true
 }

@@ -10,7 +10,7 @@ use crate::storage::format::metadata::{
     CHECKSUM, Metadata, code_point, ends_line, is_blank, splits_line,
 };
 use crate::storage::format::reading::{Verdict, read_as_4_3, read_by_line, without_padding};
-use crate::storage::format::seal::{digest, hashed, hex, seal};
+use crate::storage::format::seal::{digest, hashed, hex, seal, write};
 
 /// Metadata has about 500 bytes. Trying takes time that grows with the square of the size.
 const MAX_TRIED_BYTES: usize = 8 << 10;
@@ -18,24 +18,53 @@ const MAX_TRIED_BYTES: usize = 8 << 10;
 /// seal is told within the hook's deadline.
 const MAX_TRIED_BY_CHARACTER_BYTES: usize = 1 << 10;
 
-/// The likely cause in words. `text` is the whole file and `metadata` what was read from it.
-pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> String {
+/// Why a seal does not fit.
+#[derive(Debug)]
+pub(super) struct Reason {
+    /// The likely cause in words.
+    pub(super) words: String,
+    /// The keys that the seal was made over, where trying has found them: the seal is the proof. None
+    /// too if VDSM would not read them back as they are.
+    pub(super) proved: Option<Metadata>,
+}
+
+impl Reason {
+    /// One that says nothing about what was sealed.
+    fn known(words: impl Into<String>) -> Reason {
+        Reason {
+            words: words.into(),
+            proved: None,
+        }
+    }
+
+    /// One that was found because the seal fits these keys.
+    fn proved(words: impl Into<String>, metadata: Metadata) -> Reason {
+        let read_back = Metadata::read(&write(&metadata)).0;
+        Reason {
+            words: words.into(),
+            proved: (read_back == metadata).then_some(metadata),
+        }
+    }
+}
+
+/// The likely cause. `text` is the whole file and `metadata` what was read from it.
+pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, computed: &str) -> Reason {
     let trimmed = declared.trim_matches(is_blank);
     if trimmed == computed {
-        return "a stray blank beside the digest".to_owned();
+        return Reason::proved("a stray blank beside the digest", metadata.clone());
     }
     if trimmed.eq_ignore_ascii_case(computed) {
-        return "the digest is written in upper case".to_owned();
+        return Reason::proved("the digest is written in upper case", metadata.clone());
     }
     if trimmed.len() != 40 || !trimmed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return format!(
+        return Reason::known(format!(
             "{CHECKSUM}={} is not a digest of 40 hexadecimal digits",
             props::quoted(declared)
-        );
+        ));
     }
     let splitting = splitting(text);
     if text.len() > MAX_TRIED_BYTES {
-        return splitting.map_or_else(unknown, |(words, _)| words);
+        return splitting.map_or_else(unknown, |(words, _)| Reason::known(words));
     }
     let sealed = Sealed {
         text: without_padding(text),
@@ -45,10 +74,12 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
     sealed
         .byte_order_mark()
         .or_else(|| {
-            splitting.as_ref().and_then(|(words, without)| {
-                (sealed.over_other_lines() || sealed.over(&Metadata::read(without).0))
-                    .then(|| words.clone())
-            })
+            let (words, without) = splitting.as_ref()?;
+            let joined = Metadata::read(without).0;
+            if sealed.over(&joined) {
+                return Some(Reason::proved(words, joined));
+            }
+            sealed.over_other_lines().then(|| Reason::known(words))
         })
         .or_else(|| sealed.blanks())
         .or_else(|| sealed.added_line())
@@ -62,13 +93,13 @@ pub(super) fn of_broken(text: &str, metadata: &Metadata, declared: &str, compute
         .or_else(|| {
             // A file may well end its lines with CR alone, and one with the others by accident.
             let (words, _) = splitting.filter(|_| text.contains(splits_line))?;
-            Some(format!("{words}, or an edited line"))
+            Some(Reason::known(format!("{words}, or an edited line")))
         })
         .unwrap_or_else(unknown)
 }
 
-fn unknown() -> String {
-    "a line was edited, or the file damaged, after it was sealed".to_owned()
+fn unknown() -> Reason {
+    Reason::known("a line was edited, or the file damaged, after it was sealed")
 }
 
 /// Names the first character that splits a line for the judge alone, and gives the text without
@@ -108,10 +139,17 @@ impl Sealed<'_> {
         seal(metadata) == self.digest
     }
 
-    fn byte_order_mark(&self) -> Option<String> {
+    /// The cause in words, if the seal is that of `metadata`.
+    fn proves(&self, metadata: Metadata, words: impl FnOnce() -> String) -> Option<Reason> {
+        self.over(&metadata)
+            .then(|| Reason::proved(words(), metadata))
+    }
+
+    fn byte_order_mark(&self) -> Option<Reason> {
         let rest = self.text.strip_prefix('\u{feff}')?;
-        self.over(&Metadata::read(rest).0)
-            .then(|| "a byte order mark (U+FEFF) at the start of the file".to_owned())
+        self.proves(Metadata::read(rest).0, || {
+            "a byte order mark (U+FEFF) at the start of the file".to_owned()
+        })
     }
 
     /// Sealed over lines that end at LF (and CR) only.
@@ -122,38 +160,40 @@ impl Sealed<'_> {
     }
 
     /// Sealed over values without the blanks around them, or over one with a blank at its end.
-    fn blanks(&self) -> Option<String> {
+    fn blanks(&self) -> Option<Reason> {
         let padded: Vec<(&str, &str)> = self
             .metadata
             .iter()
             .filter(|(_, value)| value.trim_matches(is_blank) != *value)
             .collect();
+        let bare = |value: &str| Some(value.trim_matches(is_blank).to_owned());
         let stripped = padded
             .iter()
             .fold(self.metadata.clone(), |metadata, (key, value)| {
-                metadata.with(key, Some(value.trim_matches(is_blank).to_owned()))
+                metadata.with(key, bare(value))
             });
-        if !padded.is_empty() && self.over(&stripped) {
-            let places: Vec<_> = padded
-                .iter()
-                .map(|(key, value)| place(key, value))
-                .collect();
-            return Some(places.join(" and "));
-        }
-        for (key, value) in padded {
-            let bare = value.trim_matches(is_blank).to_owned();
-            if self.over(&self.metadata.with(key, Some(bare))) {
-                return Some(place(key, value));
-            }
-        }
-        self.metadata.iter().find_map(|(key, value)| {
-            self.over(&self.metadata.with(key, Some(format!("{value} "))))
-                .then(|| format!("the value of {key} has lost the blank at its end"))
-        })
+        let places = || {
+            let places = padded.iter().map(|(key, value)| place(key, value));
+            places.collect::<Vec<_>>().join(" and ")
+        };
+        let all = (!padded.is_empty()).then(|| self.proves(stripped, places));
+        all.flatten()
+            .or_else(|| {
+                padded.iter().find_map(|(key, value)| {
+                    self.proves(self.metadata.with(key, bare(value)), || place(key, value))
+                })
+            })
+            .or_else(|| {
+                self.metadata.iter().find_map(|(key, value)| {
+                    self.proves(self.metadata.with(key, Some(format!("{value} "))), || {
+                        format!("the value of {key} has lost the blank at its end")
+                    })
+                })
+            })
     }
 
     /// Sealed without one of the lines, or without those that look like comments.
-    fn added_line(&self) -> Option<String> {
+    fn added_line(&self) -> Option<Reason> {
         let is_comment = |key: &str| key.starts_with(['#', ';']);
         let comments: Vec<_> = self
             .metadata
@@ -165,26 +205,26 @@ impl Sealed<'_> {
             .fold(self.metadata.clone(), |metadata, (key, _)| {
                 metadata.with(key, None)
             });
-        if let Some((key, value)) = comments.first() {
-            if self.over(&bare) {
-                return Some(format!(
-                    "the line {} is not a comment for VDSM: a line with '=' counts",
-                    props::quoted(&format!("{key}={value}"))
-                ));
-            }
-        }
-        self.metadata.iter().find_map(|(key, value)| {
-            self.over(&self.metadata.with(key, None)).then(|| {
+        let line = |key: &str, value: &str| props::quoted(&format!("{key}={value}"));
+        let comment = comments.first().and_then(|(key, value)| {
+            self.proves(bare, || {
                 format!(
-                    "the line {} was added after sealing",
-                    props::quoted(&format!("{key}={value}"))
+                    "the line {} is not a comment for VDSM: a line with '=' counts",
+                    line(key, value)
                 )
+            })
+        });
+        comment.or_else(|| {
+            self.metadata.iter().find_map(|(key, value)| {
+                self.proves(self.metadata.with(key, None), || {
+                    format!("the line {} was added after sealing", line(key, value))
+                })
             })
         })
     }
 
     /// Sealed over an earlier one of several lines with the same key.
-    fn repeated_key(&self) -> Option<String> {
+    fn repeated_key(&self) -> Option<Reason> {
         let mut seen = Metadata::default();
         for line in self.text.split(ends_line) {
             let Some((key, value)) = line.split_once('=') else {
@@ -194,17 +234,21 @@ impl Sealed<'_> {
             let Some(earlier) = seen.put(key, value) else {
                 continue;
             };
-            if key != CHECKSUM && self.over(&self.metadata.with(key, Some(earlier))) {
-                return Some(format!(
-                    "{key} stands there twice, and the later line counts"
-                ));
+            if key == CHECKSUM {
+                continue;
+            }
+            let cause = self.proves(self.metadata.with(key, Some(earlier)), || {
+                format!("{key} stands there twice, and the later line counts")
+            });
+            if cause.is_some() {
+                return cause;
             }
         }
         None
     }
 
     /// Sealed over the right lines in a wrong way.
-    fn other_rules(&self) -> Option<String> {
+    fn other_rules(&self) -> Option<Reason> {
         let lines: Vec<String> = self.metadata.lines().collect();
         let mut whole: Vec<&str> = lines.iter().map(String::as_str).collect();
         whole.sort_unstable();
@@ -233,27 +277,25 @@ impl Sealed<'_> {
         } else {
             return None;
         };
-        Some(format!("the digest was made {made}"))
+        Some(Reason::known(format!("the digest was made {made}")))
     }
 
     /// Sealed while one key had another of its usual values.
-    fn usual_value(&self) -> Option<String> {
-        for (key, values) in USUAL {
-            for value in *values {
-                let then = self.metadata.with(key, Some((*value).to_owned()));
-                if self.over(&then) {
-                    return Some(match self.metadata.get(key) {
-                        None => format!("the line {key}={value} has been lost"),
-                        Some(now) => edited(key, now, value),
-                    });
-                }
-            }
-        }
-        None
+    fn usual_value(&self) -> Option<Reason> {
+        let candidates = USUAL
+            .iter()
+            .flat_map(|(key, values)| values.iter().map(move |value| (*key, *value)));
+        candidates.into_iter().find_map(|(key, value)| {
+            let then = self.metadata.with(key, Some(value.to_owned()));
+            self.proves(then, || match self.metadata.get(key) {
+                None => format!("the line {key}={value} has been lost"),
+                Some(now) => edited(key, now, value),
+            })
+        })
     }
 
     /// Sealed while one value had one character more, less, or another one.
-    fn one_character(&self) -> Option<String> {
+    fn one_character(&self) -> Option<Reason> {
         let lines: Vec<String> = self.metadata.lines().collect();
         let mut before = Sha1::new();
         for (number, (key, value)) in self.metadata.iter().enumerate() {
@@ -265,7 +307,8 @@ impl Sealed<'_> {
                 hex(&sha.finalize()) == self.digest
             };
             if let Some(then) = neighbours(value).find(|candidate| fits(candidate)) {
-                return Some(edited(key, value, &then));
+                let words = edited(key, value, &then);
+                return Some(Reason::proved(words, self.metadata.with(key, Some(then))));
             }
             before.update(hashed(&lines[number]).as_bytes());
         }

@@ -2,6 +2,7 @@
 
 //! What is wrong with the values of metadata, whether it is sealed or not.
 
+use super::engine;
 use crate::finding::Finding;
 use crate::props::{is_uuid, quoted};
 use crate::storage::format::metadata::{Metadata, integer};
@@ -69,15 +70,20 @@ struct Findings<'m> {
 }
 
 impl<'m> Findings<'m> {
-    fn add(&mut self, key: &'static str, problem: impl Into<String>) {
-        self.found.push(Finding::warning(key, problem));
+    fn add(&mut self, key: &'static str, problem: impl Into<String>, engine: &str) {
+        let finding = Finding::warning(key, problem).with_engine(engine);
+        self.found.push(finding);
     }
 
     /// The value of a key without which VDSM cannot load the domain.
     fn required(&mut self, key: &'static str) -> Option<&'m str> {
         let value = self.metadata.get(key);
         if value.is_none() {
-            self.add(key, "missing, so that VDSM cannot load the domain");
+            self.add(
+                key,
+                "missing, so that VDSM cannot load the domain",
+                engine::LOST,
+            );
         }
         value
     }
@@ -89,6 +95,7 @@ impl<'m> Findings<'m> {
             self.add(
                 "VERSION",
                 format!("{} is unknown, expected one of 0, 2, 3, 4, 5", quoted(text)),
+                engine::LOST,
             );
         }
         version
@@ -105,6 +112,7 @@ impl<'m> Findings<'m> {
                         quoted(class),
                         CLASSES.join(", ")
                     ),
+                    engine::LOST,
                 );
             }
             known
@@ -120,6 +128,7 @@ impl<'m> Findings<'m> {
                         quoted(text),
                         TYPES.join(", ")
                     ),
+                    engine::LOST,
                 );
             }
             kind
@@ -130,16 +139,19 @@ impl<'m> Findings<'m> {
             (Some(version), Some(class)) => self.add(
                 "VERSION",
                 format!("{version} is for data domains only, expected 0 for CLASS={class}"),
+                engine::VERSION,
             ),
         }
         match (version, on_block) {
             (Some(0), Some(true)) => self.add(
                 "VERSION",
                 "0 on block storage cannot be read by VDSM 4.4 and later, expected 2 to 5",
+                engine::LOST_ON_BLOCK,
             ),
             (Some(2), Some(false)) => self.add(
                 "VERSION",
                 "2 is for block storage only, expected 0, 3, 4 or 5",
+                engine::LOST,
             ),
             _ => {}
         }
@@ -147,6 +159,7 @@ impl<'m> Findings<'m> {
             self.add(
                 "TYPE",
                 format!("{kind} cannot hold an ISO or export domain, expected file storage"),
+                engine::VERSION,
             );
         }
     }
@@ -155,7 +168,11 @@ impl<'m> Findings<'m> {
         self.required("ROLE");
         if let Some(description) = self.required("DESCRIPTION") {
             if version.is_some_and(|version| version < 3) && !description.is_ascii() {
-                self.add("DESCRIPTION", "only ASCII is allowed below version 3");
+                self.add(
+                    "DESCRIPTION",
+                    "only ASCII is allowed below version 3",
+                    engine::NAME,
+                );
             }
             let kind = self.metadata.get("TYPE").unwrap_or_default().to_uppercase();
             let length = description.chars().count();
@@ -163,16 +180,20 @@ impl<'m> Findings<'m> {
                 self.add(
                     "DESCRIPTION",
                     format!("{length} characters, at most {MAX_ON_BLOCK_CHARS} on block storage"),
+                    engine::NAME,
                 );
             }
         }
         match (self.metadata.get("SDUUID"), name) {
-            (None, _) => self.add("SDUUID", "missing"),
+            // VDSM goes by the directory (VDSM 4.50 lib/vdsm/storage/fileSD.py: `scanDomains`).
+            (None, _) => self.add("SDUUID", "missing", engine::NOTHING),
             (Some(id), _) if !is_uuid(id) => {
-                self.add("SDUUID", format!("{} is not a UUID", quoted(id)));
+                let problem = format!("{} is not a UUID", quoted(id));
+                self.add("SDUUID", problem, engine::NOTHING);
             }
             (Some(id), Some(name)) if id != name => {
-                self.add("SDUUID", format!("{id}, but the domain is in {name}"));
+                let problem = format!("{id}, but the domain is in {name}");
+                self.add("SDUUID", problem, engine::OTHER);
             }
             _ => {}
         }
@@ -186,7 +207,8 @@ impl<'m> Findings<'m> {
         let pools: Vec<&str> = text.split(',').collect();
         for pool in &pools {
             if !is_uuid(pool) {
-                self.add("POOL_UUID", format!("{} is not a UUID", quoted(pool)));
+                let problem = format!("{} is not a UUID", quoted(pool));
+                self.add("POOL_UUID", problem, engine::ATTACHED);
             }
         }
         let attached = pools.iter().filter(|pool| **pool != NO_POOL).count();
@@ -194,6 +216,7 @@ impl<'m> Findings<'m> {
             self.add(
                 "POOL_UUID",
                 format!("{attached} pools, only an ISO domain may have more than one"),
+                engine::ATTACHED,
             );
         }
     }
@@ -207,7 +230,8 @@ impl<'m> Findings<'m> {
                 }
                 Some(_) => continue,
             };
-            self.add(key, format!("{problem}, VDSM takes {default}"));
+            let problem = format!("{problem}, VDSM takes {default}");
+            self.add(key, problem, engine::USUAL);
         }
         let number = |key: &str| self.metadata.get(key).and_then(integer);
         let (Some(operation), Some(lease)) = (number("IOOPTIMEOUTSEC"), number("LEASETIMESEC"))
@@ -221,6 +245,7 @@ impl<'m> Findings<'m> {
                 self.add(
                     "IOOPTIMEOUTSEC",
                     format!("{operation}, at least 1 is needed"),
+                    engine::LOCK,
                 );
             }
             if lease < operation {
@@ -229,6 +254,7 @@ impl<'m> Findings<'m> {
                     format!(
                         "{lease} is below IOOPTIMEOUTSEC={operation}, so the lock cannot be taken"
                     ),
+                    engine::LOCK,
                 );
             }
         }
@@ -243,6 +269,7 @@ impl<'m> Findings<'m> {
                 self.add(
                     "ALIGNMENT",
                     format!("{alignment} with sectors of 512 bytes, expected 1048576"),
+                    engine::LOCK,
                 );
             }
         }
@@ -263,12 +290,14 @@ impl<'m> Findings<'m> {
                 self.add(
                     key,
                     format!("{}, expected one of {}", quoted(text), allowed.join(", ")),
+                    engine::LOST,
                 );
             }
             Some(value) if version.is_some_and(|version| version < 5) && value != allowed[0] => {
                 self.add(
                     key,
                     format!("{value}, expected {} below version 5", allowed[0]),
+                    engine::LOST,
                 );
             }
             Some(_) => {}

@@ -19,6 +19,8 @@ pub struct Judgement {
     pub metadata: Metadata,
     /// Why the seal does not fit, or which byte is not UTF-8, in words.
     pub cause: Option<String>,
+    /// The keys that a broken seal was made over, where it proves them.
+    pub proved: Option<Metadata>,
     /// What other readers make of the file, where they differ.
     pub others: Vec<(Reader, Reading)>,
 }
@@ -30,6 +32,7 @@ pub fn judge(content: Option<&[u8]>) -> Judgement {
             reading: Reading::without_digests(Verdict::Missing),
             metadata: Metadata::default(),
             cause: None,
+            proved: None,
             others: Vec::new(),
         };
     };
@@ -52,12 +55,17 @@ pub(super) fn judged(
     declared: Option<String>,
     others: impl FnOnce() -> Vec<(Reader, Reading)>,
 ) -> Judgement {
+    let mut others = others();
     if metadata.is_empty() {
+        // Whether what is no metadata should have a seal is nobody's care; that a seal is there and
+        // called wrong is worth knowing.
+        others.retain(|(_, other)| other.verdict == Verdict::Broken);
         return Judgement {
             reading: Reading::without_digests(Verdict::Empty),
             metadata,
             cause: None,
-            others: Vec::new(),
+            proved: None,
+            others,
         };
     }
     let reading = Reading::compare(declared, seal(&metadata));
@@ -67,14 +75,15 @@ pub(super) fn judged(
         }
         _ => None,
     };
-    let mut others = others();
     others.retain(|(_, other)| {
         other.verdict != reading.verdict || other.computed != reading.computed
     });
+    let (cause, proved) = cause.map(|cause| (cause.words, cause.proved)).unzip();
     Judgement {
         reading,
         metadata,
         cause,
+        proved: proved.flatten(),
         others,
     }
 }
@@ -104,6 +113,7 @@ fn not_utf8(content: &[u8]) -> Judgement {
             "byte {at}, in line {line}, is 0x{:02x}",
             content[at]
         )),
+        proved: None,
         others: Vec::new(),
     }
 }

@@ -24,6 +24,7 @@ pub fn judge_tags<S: AsRef<str>>(tags: &[S]) -> Judgement {
             reading: Reading::without_digests(Verdict::Undecodable),
             metadata,
             cause: undecodable,
+            proved: None,
             others: Vec::new(),
         };
     }

@@ -16,7 +16,7 @@ use vdsm_hooks::{Error, Result};
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The metadata file, or the directory of its domain
+    /// The metadata file, or the directory of its domain; - is standard input
     file: PathBuf,
     /// Whose rules: those of VDSM 4.4 and later, of VDSM 4.3 and older, or of scripts that sort and
     /// hash lines
@@ -39,8 +39,18 @@ enum ReaderName {
     Script,
 }
 
+/// The most that is read of standard input.
+const MAX_BYTES: u64 = 8 << 20;
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (file, content) = super::read(&arguments.file, arguments.host.end())?;
+    let (file, content) = if super::is_standard_input(&arguments.file) {
+        (
+            super::STANDARD_INPUT.into(),
+            Some(super::standard_input(MAX_BYTES)?),
+        )
+    } else {
+        super::read(&arguments.file, arguments.host.end())?
+    };
     let text = content.as_deref().map(std::str::from_utf8);
     let Some(Ok(text)) = text else {
         let judgement = judge(content.as_deref());

@@ -52,10 +52,11 @@ Examples:
     chown 36:36 /srv/export
     vdsm-hooks domain create export /srv/export --name Export
   The same, from a host that has it mounted:
-    vdsm-hooks domain create export /mnt --name Export --remote-path nas.example.com:/srv/export
+    vdsm-hooks domain create export /mnt --name Export \\
+        --remote-path nas.example.com:/srv/export
 
-Exit status: 0 it is made and sound; 1 it is made, and something is wrong around it; 2 nothing is
-made.";
+Exit status: 0 it is made and sound; 1 it is made, and something is wrong
+around it; 2 nothing is made.";
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Kind {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use vdsm_hooks::finding::Finding;
 use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm};
+use vdsm_hooks::storage::probe::Mount;
 use vdsm_hooks::storage::report::Survey;
 use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, probe, work};
 use vdsm_hooks::{Error, Result};
@@ -44,9 +45,14 @@ impl Finder {
         })
     }
 
-    /// The mounts of the host.
-    pub(super) fn mounts(&self) -> Result<Vec<PathBuf>> {
+    /// The places where the host mounts storage.
+    pub(super) fn mounts(&self) -> Result<Vec<Mount>> {
         probe::mounts(&self.roots, self.end)
+    }
+
+    /// Where those places are.
+    pub(super) fn repository(&self) -> PathBuf {
+        self.roots.repository.join("mnt")
     }
 
     /// The domains that a path or an id means; at least one.

@@ -82,10 +82,10 @@ fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) 
     Ok(())
 }
 
-/// The difference in text, lines of which are as VDSM's.
+/// The difference in text, lines of which are as VDSM's. That there was padding is a note.
 fn difference(old: &[u8], new: &[u8], name: &str) -> String {
     let [old, new] = [old, new].map(String::from_utf8_lossy);
-    diff::of_lines(&old, &new, [name, name])
+    diff::of_lines(old.trim_end_matches('\0'), &new, [name, name])
 }
 
 /// What the tags of a volume group become: the text that is in them now, the new one, and the

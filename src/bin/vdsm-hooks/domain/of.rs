@@ -21,7 +21,7 @@ use vdsm_hooks::{Context as _, Result, props, xml};
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The domain XML, or the <disk> of a hotplug
+    /// The domain XML, or the <disk> of a hotplug; - is standard input
     #[arg(value_name = "FILE.xml")]
     file: PathBuf,
     #[command(flatten)]
@@ -31,10 +31,10 @@ pub(crate) struct Arguments {
 const HELP: &str = "\
 Example:
   What does this VM need to start here?
-    virsh -r dumpxml vm1 > /tmp/vm1.xml && vdsm-hooks domain of /tmp/vm1.xml
+    virsh -r dumpxml vm1 | vdsm-hooks domain of -
 
-Exit status: 0 every storage domain was found; 1 one was not, or could not be read; 2 the file
-cannot be read.";
+Exit status: 0 every storage domain was found; 1 one was not, or could not be
+read; 2 the file cannot be read.";
 
 /// The largest XML that is read.
 const MAX_BYTES: u64 = 64 << 20;
@@ -45,8 +45,14 @@ type Images = BTreeMap<String, Vec<String>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let roots = arguments.host.roots()?;
-    let file = &arguments.file;
-    let text = String::from_utf8(files::read_file(file, MAX_BYTES)?).context(file.display())?;
+    let (file, bytes) = if super::is_standard_input(&arguments.file) {
+        let bytes = super::standard_input(MAX_BYTES)?;
+        (Path::new(super::STANDARD_INPUT), bytes)
+    } else {
+        let bytes = files::read_file(&arguments.file, MAX_BYTES)?;
+        (arguments.file.as_path(), bytes)
+    };
+    let text = String::from_utf8(bytes).context(file.display())?;
     let document = xml::parse(&text).context(file.display())?;
     let mut domains: BTreeMap<String, Images> = BTreeMap::new();
     let uses = storage::uses_with(&document, &roots, |id, image, rest| {

@@ -26,10 +26,11 @@ pub(crate) struct Arguments {
 
 const HELP: &str = "\
 Example:
-  vdsm-hooks domain release --dry-run /srv/export/37e0e64b-5445-4bc3-8675-ceff4637e8e3
-  vdsm-hooks domain release /srv/export/37e0e64b-5445-4bc3-8675-ceff4637e8e3
+  vdsm-hooks domain release --dry-run /srv/export
+  vdsm-hooks domain release /srv/export
 
-Exit status: 0 nobody owns it now, or has before; 2 nothing was changed, and why.";
+Exit status: 0 nobody owns it now, or has before; 2 nothing was changed, and
+why.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     mend::run(Repair::Release, &arguments.options)

@@ -12,7 +12,7 @@ use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::report::{MAX_FINDINGS, Survey};
 use vdsm_hooks::storage::{
-    Judgement, Reading, Repair, Verdict, findings, group, judge, judge_tags,
+    Judgement, Reading, Repair, Repaired, Verdict, engine, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Result, props};
 
@@ -22,12 +22,37 @@ use super::mend;
 pub(super) struct Report {
     /// The metadata file, or the volume group.
     place: String,
+    /// How the domain is called, and where; none for a copy of its metadata.
+    identity: Option<Identity>,
     judgement: Judgement,
+    /// What the engine shows of the verdict.
+    engine: Option<&'static str>,
+    /// What to do where no command mends the metadata.
+    advice: Option<String>,
     findings: Vec<Finding>,
     unsaid: usize,
     facts: Vec<(String, String)>,
-    /// The command that mends the seal.
-    remedy: Option<String>,
+    /// The commands that mend the metadata, the better one first.
+    remedies: Vec<String>,
+}
+
+/// By which ids VDSM and the engine know a domain, and where it is.
+#[derive(Clone)]
+pub(super) struct Identity {
+    /// The name of its directory or volume group, and what its metadata says.
+    pub(super) ids: Vec<String>,
+    /// For messages; no other domain is there.
+    pub(super) place: String,
+}
+
+impl Identity {
+    fn new(name: &str, judgement: &Judgement, place: String) -> Identity {
+        let named = judgement.metadata.get("SDUUID").unwrap_or(name);
+        let mut ids = vec![name.to_owned(), named.to_owned()];
+        ids.dedup();
+        ids.retain(|id| props::is_uuid(id));
+        Identity { ids, place }
+    }
 }
 
 impl Report {
@@ -36,23 +61,47 @@ impl Report {
         let name = survey.directory().and_then(Path::file_name);
         let name = name.map(|name| name.to_string_lossy().into_owned());
         let place = Path::new(&survey.file).display().to_string();
-        let judgement = judge(survey.content()?);
-        let mut findings = values(&judgement, name.as_deref());
-        findings.extend(survey.findings);
+        let content = survey.content()?;
+        let judgement = judge(content);
         let path = shell_quoted(&place);
+        let mut findings = values(&judgement, name.as_deref(), || {
+            format!(
+                "correct the line with an editor while no host uses the domain, then: vdsm-hooks domain seal {path}"
+            )
+        });
+        let restored = content.and_then(|content| Repair::Restore.apply(content).ok());
+        let sealed = content.and_then(|content| Repair::Seal.apply(content).ok());
         let can_be_sealed = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed => true,
+            Verdict::Broken | Verdict::Unsealed => sealed.is_some(),
             Verdict::Ok => !judgement.others.is_empty(),
             _ => false,
         };
-        let remedy = can_be_sealed.then(|| format!("vdsm-hooks domain seal {path}"));
+        let mut remedies = Vec::new();
+        if judgement.reading.verdict == Verdict::Broken {
+            // Where both give the same, the seal is all that is wrong.
+            let differs = |old: &Repaired| sealed.as_ref().is_none_or(|new| new.text != old.text);
+            if restored.as_ref().is_some_and(differs) {
+                remedies.push(format!("vdsm-hooks domain seal --restore {path}"));
+            }
+        }
+        if can_be_sealed {
+            remedies.push(format!("vdsm-hooks domain seal {path}"));
+        }
+        let identity = survey.directory().map(|directory| {
+            let name = name.as_deref().unwrap_or_default();
+            Identity::new(name, &judgement, directory.display().to_string())
+        });
+        findings.extend(survey.findings);
         let mut report = Report {
             place,
+            identity,
+            engine: engine::of_verdict(judgement.reading.verdict, false),
+            advice: by_hand(judgement.reading.verdict, &path),
             judgement,
             findings,
             unsaid: survey.unsaid,
             facts: survey.facts,
-            remedy,
+            remedies,
         };
         report.pools(&path);
         Ok(report)
@@ -61,27 +110,42 @@ impl Report {
     /// On a domain on block storage. Of what LVM warned about, what names its group belongs to it.
     pub(super) fn of_group(group: &Group, warnings: &[Finding]) -> Report {
         let judgement = judge_tags(&group.tags);
-        let mut findings = values(&judgement, Some(&group.name));
+        let mut findings = values(&judgement, Some(&group.name), || {
+            format!(
+                "change its tag with 'lvm vgchange --deltag OLD --addtag NEW {0}' while no host uses the domain, then: vdsm-hooks domain seal {0}",
+                group.name
+            )
+        });
         findings.extend(group::findings(group, &judgement.metadata));
         let own = warnings
             .iter()
             .filter(|warning| warning.text.contains(&group.name));
         findings.extend(own.cloned());
-        let remedy = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed | Verdict::Ok => {
-                mend::of_group(Repair::Seal, group)
-                    .ok()
-                    .and_then(|(_, _, command)| command)
-            }
-            _ => None,
+        let command = |repair| mend::of_group(repair, group).ok()?.2;
+        let mut remedies: Vec<String> = match judgement.reading.verdict {
+            Verdict::Broken => [Repair::Restore, Repair::Seal]
+                .into_iter()
+                .filter_map(command)
+                .collect(),
+            Verdict::Unsealed | Verdict::Ok => command(Repair::Seal).into_iter().collect(),
+            _ => Vec::new(),
         };
+        remedies.dedup();
+        let place = format!("volume group {}", group.name);
         let mut report = Report {
-            place: format!("volume group {}", group.name),
+            identity: Some(Identity::new(
+                &group.name,
+                &judgement,
+                format!("{place} ({})", group.uuid),
+            )),
+            place,
+            engine: engine::of_verdict(judgement.reading.verdict, true),
+            advice: by_hand(judgement.reading.verdict, &group.name),
             judgement,
             findings,
             unsaid: 0,
             facts: Vec::new(),
-            remedy,
+            remedies,
         };
         report.pools("");
         report
@@ -106,6 +170,11 @@ impl Report {
             words += &format!("; if that is no more: vdsm-hooks domain release {path}");
         }
         self.facts.push(("attached to".to_owned(), words));
+    }
+
+    /// How the domain is called, and where.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// Whether this is one of its findings.
@@ -146,17 +215,22 @@ impl Report {
         for (reader, other) in &self.judgement.others {
             line("otherwise", &format!("{reader}: {}", in_words(other)))?;
         }
-        if let Some(remedy) = &self.remedy {
-            line("mend", remedy)?;
+        if let Some(engine) = self.engine {
+            line("engine", engine)?;
+        }
+        if let Some(advice) = &self.advice {
+            line("advice", advice)?;
+        }
+        for (number, remedy) in self.remedies.iter().enumerate() {
+            // The seal over what stands there now, where it proves that something else did.
+            line(if number == 0 { "mend" } else { "or, as it is" }, remedy)?;
         }
         for (name, words) in &self.facts {
             line(name, words)?;
         }
         for finding in &self.findings {
             line("finding", &finding.to_string())?;
-            if let Some(remedy) = &finding.remedy {
-                line("  mend", remedy)?;
-            }
+            cure(&mut line, finding)?;
         }
         if self.unsaid > 0 {
             line("finding", &format!("{} more", self.unsaid))?;
@@ -176,9 +250,7 @@ impl Report {
         });
         let metadata = judgement.metadata.iter();
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.into()));
-        let findings = self.findings.iter().map(
-            |finding| json!({"about": finding.subject, "problem": finding.text, "remedy": finding.remedy}),
-        );
+        let findings = self.findings.iter().map(finding_to_json);
         let facts = self.facts.iter();
         let facts = facts.map(|(name, words)| (name.clone(), words.as_str().into()));
         json!({
@@ -189,8 +261,11 @@ impl Report {
             "declared": judgement.reading.declared,
             "computed": judgement.reading.computed,
             "cause": judgement.cause,
+            "engine": self.engine,
             "otherwise": others.collect::<Vec<_>>(),
-            "remedy": self.remedy,
+            "remedy": self.remedies.first(),
+            "other_remedy": self.remedies.get(1),
+            "advice": self.advice,
             "findings": findings.collect::<Vec<_>>(),
             "more_findings": self.unsaid,
             "facts": facts.collect::<serde_json::Map<String, Value>>(),
@@ -203,14 +278,70 @@ fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {:<13} {text}", format!("{name}:"))
 }
 
+/// What to do about metadata that no command can mend, since what it was is not there.
+fn by_hand(verdict: Verdict, target: &str) -> Option<String> {
+    let first = match verdict {
+        Verdict::Ok | Verdict::Unsealed | Verdict::Broken => return None,
+        Verdict::Missing | Verdict::Empty => {
+            "put it back from a backup or a copy beside it, or write it anew as that of a domain of the same kind, with this one's id and name"
+        }
+        Verdict::NotUtf8 => {
+            "correct the byte with an editor: it is a character of another encoding"
+        }
+        Verdict::Undecodable => "change the tag that is named with lvm vgchange",
+    };
+    Some(format!("{first}; then: vdsm-hooks domain seal {target}"))
+}
+
+/// Prints what is to be done about a finding, and what the engine shows of it.
+fn cure(line: &mut impl FnMut(&str, &str) -> io::Result<()>, finding: &Finding) -> io::Result<()> {
+    for (name, words) in [
+        ("  mend", &finding.remedy),
+        ("  advice", &finding.advice),
+        ("  engine", &finding.engine),
+    ] {
+        if let Some(words) = words {
+            line(name, words)?;
+        }
+    }
+    Ok(())
+}
+
+/// A finding for scripts.
+fn finding_to_json(finding: &Finding) -> Value {
+    json!({
+        "about": finding.subject,
+        "problem": finding.text,
+        "remedy": finding.remedy,
+        "advice": finding.advice,
+        "engine": finding.engine,
+    })
+}
+
+/// Prints what is wrong about a place, or an id, of which there is no report.
+pub(super) fn print_alone(out: &mut impl Write, title: &str, finding: &Finding) -> Result {
+    writeln!(out, "{title}")?;
+    let mut line = |name: &str, text: &str| line(out, name, text);
+    line("finding", &finding.text)?;
+    cure(&mut line, finding)?;
+    Ok(())
+}
+
+/// [`print_alone`] for scripts.
+pub(super) fn alone_to_json(title: &str, finding: &Finding) -> Value {
+    json!({
+        "path": title,
+        "status": finding.severity.status(),
+        "findings": [finding_to_json(finding)],
+    })
+}
+
 /// Prints what LVM warned about and no domain has among its findings.
 pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Finding]) -> Result {
     writeln!(out, "LVM of this host")?;
     for warning in warnings.iter().take(MAX_FINDINGS) {
         line(out, "warning", &warning.text)?;
-        if let Some(remedy) = &warning.remedy {
-            line(out, "  mend", remedy)?;
-        }
+        cure(&mut |name: &str, text: &str| line(out, name, text), warning)?;
     }
     let unsaid = warnings.len().saturating_sub(MAX_FINDINGS);
     if unsaid > 0 {
@@ -221,7 +352,7 @@ pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Finding]) -> Resu
 
 /// [`print_warnings`] for scripts. It does not count for the exit status.
 pub(super) fn warnings_to_json(warnings: &[Finding]) -> Value {
-    let warning = |warning: &Finding| json!({"problem": warning.text, "remedy": warning.remedy});
+    let warning = |warning: &Finding| json!({"problem": warning.text, "advice": warning.advice});
     json!({
         "path": "LVM",
         "status": 0,
@@ -229,13 +360,18 @@ pub(super) fn warnings_to_json(warnings: &[Finding]) -> Value {
     })
 }
 
-/// What is wrong with the values of the metadata. Text that cannot be decoded has none, and nothing
-/// at all has none that are wrong.
-fn values(judgement: &Judgement, name: Option<&str>) -> Vec<Finding> {
-    match judgement.reading.verdict {
+/// What is wrong with the values of the metadata, with this advice. Text that cannot be decoded has
+/// none, and nothing at all has none that are wrong.
+fn values(judgement: &Judgement, name: Option<&str>, advice: impl Fn() -> String) -> Vec<Finding> {
+    let found = match judgement.reading.verdict {
         Verdict::Ok | Verdict::Broken | Verdict::Unsealed => findings(&judgement.metadata, name),
         _ => Vec::new(),
-    }
+    };
+    let with_advice = |mut finding: Finding| {
+        finding.advice.get_or_insert_with(&advice);
+        finding
+    };
+    found.into_iter().map(with_advice).collect()
 }
 
 fn in_words(reading: &Reading) -> String {

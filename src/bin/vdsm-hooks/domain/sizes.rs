@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vdsm_hooks::finding::Finding;
 use vdsm_hooks::host::command;
+use vdsm_hooks::storage::engine;
 use vdsm_hooks::storage::report::Image;
 use vdsm_hooks::storage::slots::Slots;
 use vdsm_hooks::{Error, Result};
@@ -31,7 +32,11 @@ pub(super) fn compare(
     }
     if let Err(error) = command::find("qemu-img") {
         let problem = format!("the sizes of the volumes are not looked at, {error}");
-        return vec![Finding::warning("images", problem)];
+        return vec![
+            Finding::warning("images", problem)
+                .with_advice("install QEMU's tools (qemu-img), or check on a host")
+                .with_engine(engine::NOTHING),
+        ];
     }
     let next = AtomicUsize::new(0);
     let silent = AtomicBool::new(false);
@@ -45,10 +50,18 @@ pub(super) fn compare(
             let end = Instant::now() + timeout;
             let size = virtual_size(&directory.join(&image.name), image.qcow2, timeout);
             progress.volume();
-            let mut problem = match size {
+            let (mut problem, advice, shown) = match size {
                 Ok(size) if size == image.capacity => continue,
-                Ok(size) => format!("virtual size {size}, but its .meta says {}", image.capacity),
-                Err(error) => error.to_string(),
+                Ok(size) => (
+                    format!("virtual size {size}, but its .meta says {}", image.capacity),
+                    "while no VM uses the disk, put the right number of bytes into CAP of the .meta (of sectors of 512 bytes into SIZE)",
+                    engine::SIZE,
+                ),
+                Err(error) => (
+                    error.to_string(),
+                    "start no VM with it before qemu-img can read it: put the volume back from a backup",
+                    engine::DISK,
+                ),
             };
             if Instant::now() >= end {
                 // One that waits is enough to know.
@@ -58,7 +71,11 @@ pub(super) fn compare(
                 problem += ", so the sizes of the volumes behind it are not looked at";
             }
             let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
-            findings.push(Finding::warning(&image.name, problem));
+            findings.push(
+                Finding::warning(&image.name, problem)
+                    .with_advice(advice)
+                    .with_engine(shown),
+            );
         }
     };
     thread::scope(|scope| {

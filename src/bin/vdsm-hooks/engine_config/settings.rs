@@ -33,6 +33,17 @@ pub(crate) fn definitions(hooks: &[Manifest]) -> Vec<(Key, Vec<Definition>)> {
     by_key.filter(|(_, found)| !found.is_empty()).collect()
 }
 
+/// The first of `hooks` that needs the same property.
+pub(crate) fn needed_by<'a>(
+    definition: &Definition,
+    hooks: &'a [Manifest],
+) -> Option<&'a Manifest> {
+    hooks.iter().find(|hook| {
+        let mut of_hook = hook.properties.iter().filter_map(Definition::from_property);
+        of_hook.any(|one| one.is_of_same_property(definition))
+    })
+}
+
 /// A list of nothing but `definitions`.
 pub(crate) fn list_of(definitions: &[Definition]) -> List {
     let mut list = List::default();
@@ -44,8 +55,18 @@ pub(crate) fn list_of(definitions: &[Definition]) -> List {
 
 /// The command that makes `value` the list of `key`.
 pub(crate) fn setting(key: Key, value: impl std::fmt::Display, level: &str) -> String {
+    command("-s", key, value, level)
+}
+
+fn command(action: &str, key: Key, value: impl std::fmt::Display, level: &str) -> String {
     let setting = shell_quoted(&format!("{}={value}", key.name()));
-    format!("engine-config -s {setting} --cver={level}")
+    format!("engine-config {action} {setting} --cver={level}")
+}
+
+/// The command that adds `list` to that of `key`, or replaces it where engine-config can do no more.
+pub(crate) fn adding(key: Key, list: impl std::fmt::Display, level: &str) -> String {
+    let action = if key.can_be_added_to() { "-m" } else { "-s" };
+    command(action, key, list, level)
 }
 
 /// Properties that nobody has to define.

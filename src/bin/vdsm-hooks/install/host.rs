@@ -39,16 +39,27 @@ pub(super) fn check_allowed(tree: &Tree) -> Result {
     }
     let hooks = tree.hooks()?;
     let hooks = hooks.iter().map(|hook| format!("vdsm-hooks-{}", hook.name));
-    for package in ["vdsm-hooks".to_owned()].into_iter().chain(hooks) {
-        let asked = run("rpm", &["-q", "--quiet", &package]);
-        if asked.is_ok_and(|answer| answer.status.success()) {
-            return Err(Error::new(format!(
-                "the package {package} is installed: leave it to dnf, or remove it first with \
-                 'dnf remove {package}'"
-            )));
-        }
+    let packages: Vec<String> = ["vdsm-hooks".to_owned()].into_iter().chain(hooks).collect();
+    match installed(&packages) {
+        Some(package) => Err(Error::new(format!(
+            "the package {package} is installed: leave it to dnf, or remove it first with \
+             'dnf remove {package}'"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The first of these packages that rpm has; none where it does not answer.
+fn installed(packages: &[String]) -> Option<&String> {
+    let names = packages.iter().map(String::as_str);
+    let question = ["-q", "--queryformat", "%{NAME}\\n"];
+    let words: Vec<&str> = question.into_iter().chain(names).collect();
+    let answer = run("rpm", &words).ok()?;
+    // Of each that it does not have it says so in words.
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    packages
+        .iter()
+        .find(|package| answer.lines().any(|line| line == package.as_str()))
 }
 
 /// A syntax error in one file makes a sudo before 1.9.3 refuse everything on the host; later ones
@@ -91,14 +102,58 @@ pub(super) fn tell(tree: &Tree, files: &[String]) {
     }
 }
 
-/// Runs `systemctl` with these words for each service among the files.
-pub(super) fn for_units(tree: &Tree, files: &[String], words: &[&str]) {
-    if !is_running(tree) {
-        return;
+/// Restarts the services among the files that run.
+pub(super) fn restart(tree: &Tree, files: &[String]) {
+    for unit in units(tree, files) {
+        attempt("systemctl", &["try-restart", unit]);
     }
-    for unit in files.iter().filter_map(|path| path.strip_prefix(UNITS)) {
-        attempt("systemctl", &[words, &[unit]].concat());
+}
+
+/// Services that do not run any more and will not at the next boot, and what they were.
+pub(super) struct Stopped(Vec<Service>);
+
+struct Service {
+    unit: String,
+    is_enabled: bool,
+    is_active: bool,
+}
+
+/// Stops the services among the files, while systemd still knows them.
+pub(super) fn stop(tree: &Tree, files: &[String]) -> Stopped {
+    let stop_one = |unit: &str| {
+        let is = |what: &str| {
+            let answer = run("systemctl", &[what, "--quiet", unit]);
+            answer.is_ok_and(|answer| answer.status.success())
+        };
+        let service = Service {
+            unit: unit.to_owned(),
+            is_enabled: is("is-enabled"),
+            is_active: is("is-active"),
+        };
+        attempt("systemctl", &["disable", "--now", unit]);
+        service
+    };
+    Stopped(units(tree, files).map(stop_one).collect())
+}
+
+impl Stopped {
+    /// Makes them what they were.
+    pub(super) fn start_again(&self) {
+        for service in &self.0 {
+            for (is, word) in [(service.is_enabled, "enable"), (service.is_active, "start")] {
+                if is {
+                    attempt("systemctl", &[word, &service.unit]);
+                }
+            }
+        }
     }
+}
+
+/// Those that systemd is to be told of.
+fn units<'f>(tree: &Tree, files: &'f [String]) -> impl Iterator<Item = &'f str> {
+    let is_running = is_running(tree);
+    let units = files.iter().filter_map(|path| path.strip_prefix(UNITS));
+    units.filter(move |_| is_running)
 }
 
 /// Below another root there is nobody to tell.

@@ -9,6 +9,7 @@ use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::mark;
 use vdsm_hooks::{Error, Result};
 
+use super::silence::Other;
 use super::tree::{self, Side, Tree, below};
 use super::wanted::{List, Wanted};
 
@@ -22,6 +23,10 @@ pub(super) struct Plan<'l> {
     pub(super) replaced: Vec<&'l Wanted>,
     /// Ours, in places that this release does not have: a hook would run twice.
     pub(super) stale: Vec<String>,
+    /// Other packages' hooks that do the same, to lose their x bits.
+    pub(super) silenced: Vec<Other>,
+    /// Those that keep them.
+    pub(super) beside: Vec<Other>,
     /// In their places already.
     pub(super) current: usize,
 }
@@ -34,6 +39,8 @@ impl<'l> Plan<'l> {
             changed: Vec::new(),
             replaced: Vec::new(),
             stale: Vec::new(),
+            silenced: Vec::new(),
+            beside: Vec::new(),
             current: 0,
         };
         let mut refused = Vec::new();
@@ -72,6 +79,12 @@ impl<'l> Plan<'l> {
         plan.stale = tree.found(Side::Installed)?;
         plan.stale
             .retain(|path| !is_wanted(path) && tree.is_ours(path));
+        let others = list.others.iter();
+        let others = others.filter_map(|(hook, path)| Other::find(tree, hook, path));
+        // One that an earlier release has put aside was replaced already.
+        (plan.silenced, plan.beside) = others.partition(|other| replace || other.is_kept);
+        let goes_back = |path: &String| plan.silenced.iter().any(|other| other.path == *path);
+        plan.stale.retain(|path| !goes_back(path));
         Ok(plan)
     }
 
@@ -80,6 +93,7 @@ impl<'l> Plan<'l> {
             && self.changed.is_empty()
             && self.replaced.is_empty()
             && self.stale.is_empty()
+            && self.silenced.is_empty()
     }
 
     /// Whether the file is one of those that are put in their places.

@@ -133,13 +133,12 @@ pub(super) struct Tree {
 impl Tree {
     /// The directory need not be there yet. Without hooks all are asked for.
     pub(super) fn new(root: Option<&Path>, hooks: &[String]) -> Result<Tree> {
-        let known: Vec<String> = catalog::all()?.into_iter().map(|hook| hook.name).collect();
-        if let Some(hook) = hooks.iter().find(|hook| !known.contains(hook)) {
-            return Err(Error::new(format!(
-                "unknown hook {hook}: expected one of {}",
-                known.join(" ")
-            )));
-        }
+        let names = |found: Vec<Manifest>| found.into_iter().map(|hook| hook.name);
+        let known: Vec<String> = names(catalog::all()?).collect();
+        let asked = match hooks {
+            [] => Vec::new(),
+            hooks => names(catalog::find(hooks)?).collect(),
+        };
         let mut root = root.map_or_else(|| PathBuf::from("/"), Path::to_owned);
         if !root.is_absolute() {
             root = env::current_dir().context(root.display())?.join(root);
@@ -153,7 +152,7 @@ impl Tree {
                 root.components().collect()
             },
             known,
-            asked: hooks.to_owned(),
+            asked,
         })
     }
 
@@ -195,7 +194,8 @@ impl Tree {
         self.asked.is_empty()
     }
 
-    fn is_asked(&self, hook: &str) -> bool {
+    /// Whether this hook is one of them.
+    pub(super) fn is_asked(&self, hook: &str) -> bool {
         self.is_whole() || self.asked.iter().any(|asked| asked == hook)
     }
 
@@ -432,12 +432,12 @@ mod tests {
         let tree = Tree::new(Some(Path::new("/nowhere//a/")), &[])?;
         assert_eq!(tree.below(), " below /nowhere/a");
         assert_eq!(tree.shown("/etc/x"), "/nowhere/a/etc/x");
-        let refused = Tree::new(None, &["nosuch".to_owned()]).err();
+        let refused = Tree::new(None, &["cpuflagz".to_owned()]).err();
         let refused = refused.map(|error| error.to_string()).unwrap_or_default();
-        assert!(
-            refused.starts_with("unknown hook nosuch: expected one of allocate_net "),
-            "{refused}"
-        );
+        let expected = "\"cpuflagz\" is not a hook of this suite: did you mean cpuflags?";
+        assert_eq!(refused, expected);
+        let by_file = Tree::new(None, &["50_cpuflags".to_owned()])?;
+        assert!(by_file.is_asked("cpuflags") && !by_file.is_whole());
         Ok(())
     }
 

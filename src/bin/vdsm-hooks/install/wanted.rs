@@ -29,8 +29,8 @@ use super::host;
 use super::tree::{
     self, BASH_COMPLETION, DOC, FISH_COMPLETION, LICENCE, MAN, TOOL, Tree, ZSH_COMPLETION, below,
 };
-use crate::catalog;
-use crate::man::{self, KnownShell};
+use crate::completion::{self, Shell};
+use crate::{catalog, man};
 
 pub(super) const LICENCE_TEXT: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE"));
@@ -60,6 +60,8 @@ pub(super) struct List {
     pub(super) files: Vec<Wanted>,
     /// Lines for the list of those whose place does not tell that they are ours.
     pub(super) spread: Vec<String>,
+    /// Our hook and the path of each hook of other packages that does the same.
+    pub(super) others: Vec<(String, String)>,
 }
 
 /// What is installed of the hooks that the tree asks for, with programs of this directory.
@@ -67,6 +69,7 @@ pub(super) fn list(tree: &Tree, programs: &Path, tool: &clap::Command) -> Result
     let mut list = List {
         files: Vec::new(),
         spread: Vec::new(),
+        others: Vec::new(),
     };
     let mut links = Vec::new();
     let hooks = tree.hooks()?;
@@ -134,6 +137,10 @@ impl List {
             self.add_text(&of_host.path, text, mode.context(&of_host.path)?);
             self.remember(name, &of_host.path);
         }
+        for other in hook.silences.iter().flat_map(|other| &other.places) {
+            let path = format!("{HOOKS}/{other}");
+            self.others.push((name.to_owned(), below(&path).to_owned()));
+        }
         Ok(())
     }
 
@@ -156,12 +163,12 @@ impl List {
             self.add_text(&path, mark::marked(page.as_bytes(), Comment::ROFF), 0o644);
         }
         for (shell, path) in [
-            (KnownShell::Bash, BASH_COMPLETION),
-            (KnownShell::Zsh, ZSH_COMPLETION),
-            (KnownShell::Fish, FISH_COMPLETION),
+            (Shell::Bash, BASH_COMPLETION),
+            (Shell::Zsh, ZSH_COMPLETION),
+            (Shell::Fish, FISH_COMPLETION),
         ] {
-            let script = man::script(shell, tool.clone());
-            self.add_text(path, mark::marked(&script, Comment::HASH), 0o644);
+            let script = completion::script(shell).as_bytes();
+            self.add_text(path, mark::marked(script, Comment::HASH), 0o644);
         }
         let readme = mark::marked(README_TEXT, Comment::ANGLE);
         self.add_text(&format!("{DOC}/README.md"), readme, 0o644);
@@ -243,8 +250,23 @@ fn made<'d>(
     Ok(new.written())
 }
 
-/// A copy of this file or link, with everything that belongs to it.
-pub(super) struct Copied(pub(super) PathBuf);
+/// A copy of a file or link, with everything that belongs to it.
+pub(super) struct Copied {
+    from: PathBuf,
+    mode: Option<u32>,
+}
+
+impl Copied {
+    pub(super) fn of(from: PathBuf) -> Copied {
+        Copied { from, mode: None }
+    }
+
+    /// A copy of a file, with another mode.
+    pub(super) fn with_mode(from: PathBuf, mode: u32) -> Copied {
+        let mode = Some(mode);
+        Copied { from, mode }
+    }
+}
 
 impl transaction::Content for Copied {
     fn make<'d>(&self, directory: BorrowedFd<'d>, name: &str) -> io::Result<Named<'d>> {
@@ -256,15 +278,18 @@ impl transaction::Content for Copied {
         let words = [
             OsStr::new("-a"),
             OsStr::new("--"),
-            self.0.as_os_str(),
+            self.from.as_os_str(),
             OsStr::new(&to),
         ];
         let copied = command::run("cp", &words, COPY_TIMEOUT).and_then(Output::checked);
         let made = Named::made(directory, copy);
-        match copied {
-            Ok(_) => made,
-            Err(error) => Err(io::Error::other(error.to_string().replace(&to, name))),
+        if let Err(error) = copied {
+            return Err(io::Error::other(error.to_string().replace(&to, name)));
         }
+        if let Some(mode) = self.mode {
+            fs::set_permissions(&to, Permissions::from_mode(mode))?;
+        }
+        made
     }
 }
 

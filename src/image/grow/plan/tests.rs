@@ -4,6 +4,10 @@
 
 use super::*;
 
+const GPT: Table = Table::Gpt {
+    margin: 34,
+    is_hybrid: false,
+};
 const GIB: u64 = 1 << 30;
 const OLD: u64 = 800 * MIB;
 const NEW: u64 = 1600 * MIB;
@@ -44,9 +48,10 @@ fn full(name: &str) -> FileSystem {
 fn gpt(content: Content) -> Found {
     Found {
         size: NEW,
-        table: Table::Gpt { margin: 34 },
+        table: GPT,
         partitions: only(LINUX),
         content: Some(content),
+        asleep: None,
     }
 }
 
@@ -205,7 +210,10 @@ fn a_gpt_keeps_its_margin() {
     // As fdisk makes it.
     let fdisk = |partitions, size| Found {
         size,
-        table: Table::Gpt { margin: 2048 },
+        table: Table::Gpt {
+            margin: 2048,
+            is_hybrid: false,
+        },
         partitions,
         ..gpt(ext())
     };
@@ -366,17 +374,37 @@ fn tables_that_nobody_here_grows() {
     let mut found = gpt(ext());
     found.table = Table::Other("dasd".to_owned());
     assert_refused(&found, Choice::default(), "partition table dasd");
-    let mut hybrid = mbr(ext());
-    hybrid
+    // Of which not even the partitions can be listed: a GPT that is damaged, or of other sectors.
+    found.table = Table::Other("PMBR".to_owned());
+    found.partitions.clear();
+    assert!(verdict(&found, NAMED).contains("partition table PMBR"));
+    assert_eq!(verdict(&found, Choice::default()), "nothing");
+    let mut hybrid = gpt(ext());
+    hybrid.table = Table::Gpt {
+        margin: 34,
+        is_hybrid: true,
+    };
+    assert_refused(&hybrid, Choice::default(), "hybrid MBR");
+    let mut protective = mbr(ext());
+    protective
         .partitions
         .insert(0, partition(2, 512, MIB, Role::Primary, "0xee"));
-    assert_refused(&hybrid, Choice::default(), "GPT which cannot be read");
+    assert_refused(&protective, Choice::default(), "GPT which cannot be read");
     let empty = Found {
         partitions: Vec::new(),
         content: None,
         ..gpt(ext())
     };
     assert_nothing(&empty);
+}
+
+#[test]
+fn a_system_that_sleeps_beside() {
+    for mut found in [gpt(ext()), mbr(ext()), with(|_| ())] {
+        found.asleep = Some("partition 2 (swsuspend)".to_owned());
+        let reason = "partition 2 (swsuspend) keeps a system that hibernates";
+        assert_refused(&found, Choice::default(), reason);
+    }
 }
 
 #[test]
