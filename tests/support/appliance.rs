@@ -7,8 +7,11 @@
 //! All calls that only read get a first appliance, which starts when everybody waits for it or has
 //! ended, and those that write a second one, after it. They have it one after the other, each with
 //! its own drive as `/dev/sda` and no other one in sight of LVM, until they close their input.
+//!
+//! `APPLIANCE_TIMES=FILE` gets a line for each command: its milliseconds, a tab, and the command.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -128,6 +131,7 @@ impl Appliance {
 
     /// What a command answers, and what errors it makes; every byte is a letter of its own number.
     pub fn ask(&mut self, command: &str) -> (String, String) {
+        let began = Instant::now();
         self.marks += 1;
         let mark = format!("end of command {}\n", self.marks);
         write!(self.input, "-{command}\necho \"{}\"\n", mark.trim()).unwrap();
@@ -140,6 +144,7 @@ impl Appliance {
         answer.truncate(answer.len() - mark.len());
         let mut errors = Vec::new();
         self.errors.read_to_end(&mut errors).unwrap();
+        note_time(began, command);
         let text = |bytes: Vec<u8>| bytes.into_iter().map(char::from).collect();
         (text(answer), text(errors))
     }
@@ -184,6 +189,20 @@ impl Appliance {
             name.starts_with("overlay") && backing_file(path) == image
         })
     }
+}
+
+fn note_time(began: Instant, command: &str) {
+    let Some(times) = env::var_os("APPLIANCE_TIMES") else {
+        return;
+    };
+    let line = format!("{}\t{command}\n", began.elapsed().as_millis());
+    let mut file = File::options()
+        .append(true)
+        .create(true)
+        .open(times)
+        .unwrap();
+    // In one call, since appliances run side by side.
+    file.write_all(line.as_bytes()).unwrap();
 }
 
 /// What the header of a qcow2 image says.
