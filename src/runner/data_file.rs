@@ -272,15 +272,23 @@ fn choose<'a, 'i>(
         ),
         Some(wanted) => format!("no device is called {wanted:?}"),
     };
+    let fits = |node: &&Node<'a, 'i>| {
+        let element = event.device();
+        element.is_none_or(|element| node.tag_name().name() == element)
+    };
     let mut choices: Vec<String> = devices
         .iter()
+        .filter(fits)
         .filter_map(|node| names(*node).into_iter().flatten().next())
         .collect();
     choices.dedup();
-    Err(Error::new(format!(
-        "{problem}: choose one with --device: {}",
-        choices.join(", ")
-    )))
+    Err(Error::new(match choices.as_slice() {
+        [] => format!("{problem}; none of its devices fits"),
+        choices => format!(
+            "{problem}: choose one with --device: {}",
+            choices.join(", ")
+        ),
+    }))
 }
 
 /// One element of the text as a document of its own.

@@ -279,6 +279,17 @@ impl Event {
         }
     }
 
+    /// The element of a device that this event is about; none where it may be any.
+    pub fn device(&self) -> Option<&'static str> {
+        let has = |part: &str| self.name.contains(part);
+        match self.data {
+            Data::Device if has("_nic_") || has("_update_device") => Some("interface"),
+            Data::Device if has("_disk_") => Some("disk"),
+            Data::Device if has("_memory_") => Some("memory"),
+            _ => None,
+        }
+    }
+
     /// Whether supervdsmd, not vdsmd, runs the hooks.
     pub fn run_by_supervdsmd(&self) -> bool {
         self.name.ends_with("_network_setup") || self.name == "after_network_setup_fail"
@@ -340,5 +351,8 @@ mod tests {
         assert_eq!(count(Event::run_by_root), 4);
         assert_eq!(count(|event| !event.starts().is_empty()), 9);
         assert_eq!(count(|event| event.shape().is_some()), 9);
+        assert_eq!(count(|event| event.device() == Some("interface")), 9);
+        assert_eq!(count(|event| event.device() == Some("disk")), 4);
+        assert_eq!(count(|event| event.device() == Some("memory")), 2);
     }
 }
