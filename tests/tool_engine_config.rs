@@ -315,6 +315,16 @@ systemctl restart ovirt-engine
     ];
     let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!(after, expected);
+    assert!(text.lines().all(|line| line.trim_start() == line), "{text}");
+    // What hooks share is said once, and so is that there is nothing to say.
+    let text = engine_config(&["cpuflags", "vhostmd"]).stdout();
+    let shared = "# sap_agent is predefined in the engine.\n";
+    assert_eq!(text.matches(shared).count(), 1, "{text}");
+    assert_eq!(
+        engine_config(&["nestedvt"]).stdout(),
+        "# These hooks have no property that anybody defines.\n"
+    );
+    let text = engine_config(&["macspoof"]).stdout();
     let warning = "# The engine's own SecurityGroups is in this list.";
     assert!(text.lines().any(|line| line == warning), "{text}");
 }

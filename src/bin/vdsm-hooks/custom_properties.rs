@@ -40,7 +40,8 @@ impl Key {
 }
 
 /// Properties that are predefined in the engine (ovirt-engine 4.5
-/// packaging/dbscripts/upgrade/pre_upgrade/0000_config.sql), which refuses a second definition.
+/// packaging/dbscripts/upgrade/pre_upgrade/0000_config.sql). It would take a second definition of those of
+/// VMs, and then judge values by that one alone (…/customprop/VmPropertiesUtils.java: init).
 pub(crate) const PREDEFINED: [&str; 10] = [
     "sap_agent",
     "sndbuf",

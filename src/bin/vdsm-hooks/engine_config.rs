@@ -259,7 +259,9 @@ impl Script {
         } else {
             writeln!(
                 self.lines,
-                "# {name}, level {level}: replaces the list that is there. With --current its\n                 # properties stay; without, keep what the first command shows, to go back."
+                "# {name}, level {level}: replaces the list that is there. With\n\
+                 # --current its properties stay; without, keep what the first command shows, to go\n\
+                 # back."
             )?;
         }
         if key == Key::Device {
@@ -284,18 +286,26 @@ impl Script {
             self.lines += &self.way_back;
             writeln!(self.lines, "#   {RESTART}")?;
         }
-        let mut beside = String::new();
-        for hook in hooks {
-            beside += &known_to_the_engine(hook)?;
-            beside += &settings_of_the_host(hook)?;
+        // Hooks share some.
+        let mut beside: Vec<String> = Vec::new();
+        for hook in hooks.iter().chain(dropped) {
+            let text = known_to_the_engine(hook)?;
+            let new = text
+                .lines()
+                .filter(|line| !beside.iter().any(|one| one == line));
+            let new: Vec<_> = new.map(str::to_owned).collect();
+            beside.extend(new);
         }
-        for hook in dropped {
-            beside += &known_to_the_engine(hook)?;
+        for hook in hooks {
+            beside.extend(settings_of_the_host(hook)?.lines().map(str::to_owned));
+        }
+        if beside.is_empty() && self.lines.is_empty() {
+            beside.push("These hooks have no property that anybody defines.".to_owned());
         }
         if !beside.is_empty() && !self.lines.is_empty() {
             self.lines += "\n";
         }
-        for line in beside.lines() {
+        for line in beside {
             writeln!(self.lines, "# {line}")?;
         }
         Ok(self.lines)
