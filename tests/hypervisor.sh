@@ -44,7 +44,7 @@ fire() {
     event=$1
     shift 2
     timeout --kill-after=5 60 vdsm-hooks run "$event" --domain "$fired" --hooks-dir "$hooks" \
-        --output "$fired.new" \
+        --output "$fired.new" --act \
         -p "sdcheck_repository=$repository" "$@" && mv "$fired.new" "$fired"
 }
 

@@ -2,10 +2,11 @@
 
 //! What `vdsm-hooks run` says on a host with many hooks, and of names that nobody knows.
 
+use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::vdsm::events;
 
@@ -161,6 +162,14 @@ fn a_property_that_nobody_reads_is_said() {
             "colour: no hook at before_vm_start reads it",
         ]
     );
+    // What VDSM sets in any case.
+    assert_eq!(
+        set(&["diskunmap=off", "vmId=x", "_hook_domxml=/x"]),
+        [
+            "vmId: VDSM sets it itself, to the id of the VM; see --vm-id",
+            "_hook_domxml: VDSM sets it itself, to the file with the data",
+        ]
+    );
     // Of another event, or of a hook that is not here.
     let elsewhere = set(&["diskunmap=off", "extnet=net1", "smbios={}"]);
     assert!(
@@ -232,6 +241,10 @@ fn a_value_that_the_engine_would_not_take_is_said() {
         said(&host, "before_vm_start", &["-p", "diskunmap=on"]),
         Vec::<String>::new()
     );
+    // Whatever the regular expression says.
+    let lines = said(&host, "before_vm_start", &["-p", "diskunmap=on;off"]);
+    let end = "=\"on;off\": the engine would not take it, expected no semicolon: it ends a value";
+    assert_eq!(lines, [format!("diskunmap{end}")]);
     // A device's.
     let nic = ["--device", MAC, "-d", "ifacemacspoof=perhaps"];
     install(&host, "before_nic_hotplug", "macspoof");
@@ -326,6 +339,98 @@ fn what_is_wrong_has_a_status_of_its_own_where_it_is_wanted() {
     let data = host.file("stats.json", "{}");
     let ended = host.tool("run", &["after_get_stats", "--data", &data, "--strict"]);
     assert_eq!(ended.status(), 0, "{}{}", ended.stdout(), ended.stderr());
+}
+
+#[test]
+fn what_acts_on_more_than_the_document_is_run_only_if_asked_to() {
+    let host = Host::new();
+    let touch = |place: &str| {
+        let made = host.path(place.rsplit_once('/').unwrap().1);
+        host.shell(place, &format!("touch {}", made.display()));
+    };
+    touch("before_vm_start/40_growdisk");
+    touch("before_vm_start/50_fileinject");
+    touch("before_vm_start/60_other");
+    touch("after_vm_destroy/50_scratchpad");
+    touch("after_network_setup/30_ethtool_options");
+    let made = || -> Vec<&str> {
+        let names = [
+            "40_growdisk",
+            "50_fileinject",
+            "60_other",
+            "50_scratchpad",
+            "30_ethtool_options",
+        ];
+        let there = names.into_iter().filter(|name| host.path(name).exists());
+        let there: Vec<_> = there.collect();
+        for name in &there {
+            fs::remove_file(host.path(name)).unwrap();
+        }
+        there
+    };
+
+    let both = ["-p", "growdisk=auto", "-p", "fileinject=/etc/motd:hello"];
+    let ended = host.run("before_vm_start", &both);
+    assert_eq!(made(), ["60_other"]);
+    assert_eq!(ended.status(), 0);
+    let text = ended.stdout();
+    for line in [
+        "60_other: no change",
+        "40_growdisk, 50_fileinject: not run (acts on more than the document); --act runs such hooks",
+        "VDSM goes on, unless 40_growdisk or 50_fileinject fails",
+        "0 of 3 hooks changed the document; 2 not run: 40_growdisk, 50_fileinject",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+    assert_eq!(ended.stderr(), "");
+    let summary = host.json("before_vm_start", &both);
+    assert_eq!(of_hooks(&summary, "status"), ["not-run", "not-run", "ok"]);
+    assert_eq!(summary["format"], 1);
+    assert_eq!(summary["vm"], "node7");
+    let set = json!({
+        "color": "blue",
+        "fileinject": "/etc/motd:hello",
+        "growdisk": "auto",
+        "shared": "of the vm",
+        "vmId": UUID,
+    });
+    assert_eq!(summary["properties"], set);
+    assert_eq!(
+        summary["findings"],
+        json!(["40_growdisk was not run", "50_fileinject was not run"])
+    );
+    assert_eq!(made(), ["60_other"]);
+
+    // Whom nobody asks does nothing; who is asked for by name is not yet asked to act.
+    host.run("before_vm_start", &both[..2]);
+    assert_eq!(made(), ["50_fileinject", "60_other"]);
+    let one = [&both[..], &["--hook", "growdisk"]].concat();
+    let text = host.run("before_vm_start", &one).stdout();
+    assert!(
+        text.ends_with("0 of 1 hook changed the document; 1 not run: 40_growdisk\n"),
+        "{text}"
+    );
+    assert_eq!(made(), Vec::<&str>::new());
+    host.run("before_vm_start", &[&both[..], &["--act"]].concat());
+    assert_eq!(made(), ["40_growdisk", "50_fileinject", "60_other"]);
+
+    // Where VDSM only logs failures it goes on in any case.
+    let text = host
+        .run("after_vm_destroy", &["-p", "scratchpad=1G,/x"])
+        .stdout();
+    assert!(text.contains("VDSM goes on\n"), "{text}");
+    assert_eq!(made(), Vec::<&str>::new());
+
+    // Properties of networks are in the data.
+    let asked = REQUEST.replace(
+        "\"networks\": {}",
+        "\"networks\": {\"n\": {\"custom\": {\"ethtool_opts\": \"-K em1 gro off\"}}}",
+    );
+    for (request, expected) in [(REQUEST, vec!["30_ethtool_options"]), (&asked, vec![])] {
+        let data = host.file("request.json", request);
+        host.tool("run", &["after_network_setup", "--data", &data]);
+        assert_eq!(made(), expected, "{request}");
+    }
 }
 
 #[test]

@@ -469,6 +469,8 @@ fn device_events_get_one_device() {
 
     let choices = format!("choose one with --device: {MAC}, 00:1a:4a:16:01:52");
     host.run("before_nic_hotplug", &[]).fails_with(&choices);
+    host.run("before_disk_hotplug", &[])
+        .fails_with("this is a whole domain; none of its devices fits");
     host.run("before_nic_hotplug", &["--device", "vda"])
         .fails_with("no device is called \"vda\"");
     host.run("before_vm_start", &["--device", MAC])
@@ -581,7 +583,13 @@ fn colours_come_when_wanted_and_hooks_cannot_forge_them() {
         "before_vm_start/50_forge",
         "printf 'a\\033[31mb\\n' >&2; sed -i 's/node7/\u{9b}31m/' \"$_hook_domxml\"",
     );
+    host.shell("before_vm_start/60_turns", "printf 'a\u{202e}b\n' >&2");
+    let unknown = "no hook \"x\" at before_vm_start: there are 50_forge, 60_turns, 70_\\u{1b}[31m";
+    host.shell("before_vm_start/70_\u{1b}[31m", "exit 0");
+    host.run("before_vm_start", &["--hook", "x"])
+        .fails_with(unknown);
     let plain = host.run("before_vm_start", &[]).stdout();
+    assert!(plain.contains("stderr: a\\u{202e}b\n"), "{plain}");
     assert!(
         !plain.contains('\x1b') && !plain.contains('\u{9b}'),
         "{plain:?}"

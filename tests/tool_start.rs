@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support;
 use support::tool::*;
@@ -152,7 +152,7 @@ fn a_hook_that_minds_the_flags_is_named_where_there_can_be_none() {
         host.shell(&format!("before_vm_start/{file}"), "exit 0");
     }
     let directory = host.path("hooks").display().to_string();
-    let both = ["-p", "growdisk=auto", "-p", "scratchpad=1G,/x"];
+    let both = ["-p", "growdisk=auto", "-p", "scratchpad=1G,/x", "--act"];
     let run = |before: &str, user: &[&str], more: &[&str]| {
         let call = [
             user,
@@ -178,7 +178,10 @@ fn a_hook_that_minds_the_flags_is_named_where_there_can_be_none() {
         remark,
         format!("played as a cold start without launch flags, which matters to {names}: {without}")
     );
-    // Whom no property asks does not mind.
+    // Whom no property asks does not mind, nor who is not run.
+    let only_asked = call(&directory, "before_vm_start", &both[..4]);
+    let ended = on_host(&host, "true", &only_asked, "true").unwrap();
+    assert_eq!(ended.json()["start_remark"], Value::Null);
     let call = call(&directory, "before_vm_start", &[]);
     let ended = on_host(&host, "true", &call, "true").unwrap();
     assert_eq!(ended.json()["start_remark"], Value::Null);
@@ -208,7 +211,7 @@ fn a_start_that_fails_fails_in_the_dry_run() {
     let host = Host::new();
     host.suite("before_vm_start/50_fileinject", "fileinject");
     let directory = host.path("hooks").display().to_string();
-    let property = ["-p", "fileinject=/etc/motd:hello"];
+    let property = ["-p", "fileinject=/etc/motd:hello", "--act"];
     let before = "mkdir -p /run/vdsm/other";
     let cold = call(&directory, "before_vm_start", &property);
     let Some(cold) = on_host(&host, before, &cold, "true") else {
@@ -346,12 +349,38 @@ fn a_start_is_played_again_from_vdsms_log() {
         "{text}"
     );
 
+    // Another VM had its name.
+    let older = fs::read_to_string(host.path("vdsm.log")).unwrap();
+    let other = "22222222-9d3b-4e57-8a40-0c6f3b1d2e99";
+    let both = older
+        .replace(UUID, other)
+        .replace("vm/5f1c2a7e", "vm/22222222")
+        + &older;
+    host.file("vdsm.log", &both);
+    let summary = run(&["--vm", "node7", "--json"]).json();
+    assert_eq!(summary["log"]["namesakes"], json!([other]));
+    let line = format!("\nanother VM had this name before: --vm {other} chooses it\n");
+    let text = run(&["--vm", "node7"]).stdout();
+    assert!(text.contains(&line), "{text}");
+    let text = run(&["--vm", other]).stdout();
+    assert!(text.contains(&format!("vmId={other}\n")), "{text}");
+    assert!(!text.contains("another VM"), "{text}");
+
+    // The log ends within a start.
+    let cut = format!(
+        "{older}2026-06-25 11:24:09,123+0200 INFO (jsonrpc/1) [virt] START create(vmParams={{'xml': '<?x"
+    );
+    host.file("vdsm.log", &cut);
+    let text = run(&["--vm", "node7"]).stdout();
+    let line = "\nstarts behind it that cannot be read, of this VM perhaps: 1\n";
+    assert!(text.contains(line), "{text}");
+
     // A VM that was to wake up.
     log(&host, ", 'memoryDumpVolume': {'poolID': 'p'}");
     assert_eq!(run(&["--vm", "node7", "--json"]).json()["start"], "resume");
 
     run(&["--vm", "node9"])
-        .fails_with("vdsm.log: no start of a VM \"node9\": it has starts of node7, node8");
+        .fails_with("vdsm.log: no start of a VM \"node9\": it has starts of node8, node7");
     let ended = run(&[]);
     assert_eq!(ended.status(), 64);
     assert!(ended.stderr().contains("--vm <NAME>"), "{}", ended.stderr());

@@ -19,6 +19,8 @@ pub enum End {
     TimedOut,
     /// An earlier hook, or VDSM itself, kept it from running.
     Skipped,
+    /// VDSM would run it, and whoever plays VDSM has not: it acts on more than the data.
+    LeftOut,
 }
 
 impl End {
@@ -31,7 +33,13 @@ impl End {
             End::Signal(_) => "killed",
             End::TimedOut => "timed-out",
             End::Skipped => "skipped",
+            End::LeftOut => "not-run",
         }
+    }
+
+    /// Whether the hook has run at all.
+    pub fn has_run(self) -> bool {
+        !matches!(self, End::Skipped | End::LeftOut)
     }
 
     /// Whether VDSM takes it for a failure.
@@ -60,6 +68,7 @@ impl Display for End {
             End::Signal(number) => write!(f, "failed (killed by signal {number}); {OTHERS_RUN}"),
             End::TimedOut => f.write_str("timed out"),
             End::Skipped => f.write_str("skipped"),
+            End::LeftOut => f.write_str("not run (acts on more than the document)"),
         }
     }
 }
@@ -135,11 +144,7 @@ pub struct Verdict {
 /// Decides as VDSM does. `vm` is the VM's name.
 pub fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
     let verdict = |decision, message| Verdict { decision, message };
-    let ran = || {
-        outcomes
-            .iter()
-            .filter(|outcome| outcome.end != End::Skipped)
-    };
+    let ran = || outcomes.iter().filter(|outcome| outcome.end.has_run());
     if event.failure == Failure::CannotStart && !outcomes.is_empty() {
         let what = "VDSM passes FROM_SNAPSHOT as a boolean at this event and cannot start any hook";
         return verdict(Decision::Stops, Some(what.to_owned()));
@@ -168,10 +173,7 @@ pub fn judge(event: &Event, outcomes: &[Outcome], vm: &str) -> Verdict {
 
 /// The hook since which the data is of no use, if it still is at the end.
 fn culprit(outcomes: &[Outcome]) -> Option<(&str, &str)> {
-    let ran = outcomes
-        .iter()
-        .rev()
-        .filter(|outcome| outcome.end != End::Skipped);
+    let ran = outcomes.iter().rev().filter(|one| one.end.has_run());
     let broken =
         ran.map_while(|outcome| Some((outcome.name.as_str(), outcome.problem.as_deref()?)));
     broken.last()
@@ -284,6 +286,19 @@ mod tests {
             "after_vm_start",
             &[("a", End::Status(200), None)],
             Decision::ProceedsAfterFailure,
+            None,
+        ),
+        // What has not run has neither failed nor broken anything.
+        (
+            "before_nic_hotplug",
+            &[("a", FAIL, None), ("b", End::LeftOut, None)],
+            Decision::Stops,
+            Some("Hook Error: (b'a',)"),
+        ),
+        (
+            "before_vm_start",
+            &[("a", End::LeftOut, Some("p")), ("b", OK, None)],
+            Decision::Proceeds,
             None,
         ),
         // Data that cannot be read breaks even these; a later hook may mend it.

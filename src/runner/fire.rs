@@ -36,20 +36,20 @@ pub struct Firing<'a> {
 }
 
 impl Firing<'_> {
-    /// Runs one hook, or passes it over.
+    /// Runs one hook, or passes it over where it is known how it ends.
     ///
     /// # Errors
     /// What the hook has left cannot be read.
-    pub fn fire(&mut self, hook: &Entry, skip: bool) -> Result<Outcome> {
+    pub fn fire(&mut self, hook: &Entry, known: Option<End>) -> Result<Outcome> {
         let mut outcome = Outcome {
             name: hook.name.clone(),
             path: hook.path.display().to_string(),
-            end: End::Skipped,
+            end: known.unwrap_or(End::Skipped),
             time: Duration::ZERO,
             stderr: Vec::new(),
             problem: None,
         };
-        if skip {
+        if known.is_some() {
             return Ok(outcome);
         }
         let start = Instant::now();

@@ -9,6 +9,7 @@
 //! `lib/vdsm/common/hooks.py` (`_runHooksDir`) for the hooks, `lib/vdsm/virt/vm.py` for the name of the
 //! thread that starts a VM.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
@@ -22,6 +23,8 @@ use crate::{Context as _, Error, Result, xml};
 const CREATE: &str = "START create(vmParams=";
 /// Far above a line of the log, which may hold a whole document.
 const MAX_LINE_BYTES: u64 = 64 << 20;
+/// So many other VMs are named where one is not found.
+const MAX_NAMED: usize = 8;
 /// How rotated logs begin: VDSM has them compressed by xz (VDSM fd4b0df20
 /// `static/etc/vdsm/logrotate/vdsm`), others use gzip.
 const COMPRESSED: [(&[u8], &str); 2] = [(b"\xfd7zXZ\0", "xz"), (b"\x1f\x8b", "gzip")];
@@ -39,6 +42,10 @@ pub struct Start {
     pub is_resume: bool,
     /// The hooks that ran then, in their order.
     pub hooks: Vec<Ran>,
+    /// The ids of other VMs of the same name that were started before.
+    pub namesakes: Vec<String>,
+    /// How many starts behind it cannot be read: they may be the VM's as well.
+    pub unread: usize,
 }
 
 /// A hook that ran.
@@ -83,6 +90,7 @@ fn find(mut log: impl BufRead, vm: &str) -> Result<Start> {
     }
     let mut found: Option<Start> = None;
     let mut others: Vec<String> = Vec::new();
+    let (mut namesakes, mut unread) = (Vec::new(), 0_usize);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -99,10 +107,17 @@ fn find(mut log: impl BufRead, vm: &str) -> Result<Start> {
             let (start, name) = match start(before, parameters) {
                 Ok(start) => start,
                 // That of another VM is not in the way.
-                Err(_) if !parameters.contains(vm) => continue,
+                Err(_) if !has_word(parameters, vm) => {
+                    unread += 1;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if name == vm || start.vm_id.eq_ignore_ascii_case(vm) {
+                if !namesakes.contains(&start.vm_id) {
+                    namesakes.push(start.vm_id.clone());
+                }
+                unread = 0;
                 found = Some(start);
             } else if !others.contains(&name) {
                 others.push(name);
@@ -111,13 +126,54 @@ fn find(mut log: impl BufRead, vm: &str) -> Result<Start> {
             start.hooks.extend(hook(&line, &start.vm_id));
         }
     }
-    found.ok_or_else(|| {
-        let others = match others.as_slice() {
-            [] => "it has no start at all".to_owned(),
-            names => format!("it has starts of {}", names.join(", ")),
-        };
-        Error::new(format!("no start of a VM {vm:?}: {others}"))
+    let Some(mut found) = found else {
+        let others = started(others, unread, vm);
+        return Err(Error::new(format!("no start of a VM {vm:?}: {others}")));
+    };
+    namesakes.retain(|id| *id != found.vm_id);
+    found.namesakes = namesakes;
+    found.unread = unread;
+    Ok(found)
+}
+
+/// Whether the text has this word, not as a part of another one.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_apart = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || "_-.".contains(c));
+    text.match_indices(word).any(|(at, _)| {
+        let (before, behind) = (&text[..at], &text[at + word.len()..]);
+        is_apart(before.chars().next_back()) && is_apart(behind.chars().next())
     })
+}
+
+/// What a log has that has no start of this VM: the names that begin like it first, the last ones before
+/// others.
+fn started(mut names: Vec<String>, unread: usize, vm: &str) -> String {
+    let alike = |name: &String| {
+        let letters = name.chars().zip(vm.chars());
+        letters.take_while(|(one, other)| one == other).count()
+    };
+    names.reverse();
+    names.sort_by_key(|name| Reverse(alike(name)));
+    let mut parts: Vec<String> = names
+        .iter()
+        .take(MAX_NAMED)
+        .map(|name| shown(name))
+        .collect();
+    if names.len() > MAX_NAMED {
+        parts.push(format!("{} others", names.len() - MAX_NAMED));
+    }
+    if unread > 0 {
+        parts.push(format!("{unread} that cannot be read"));
+    }
+    match parts.as_slice() {
+        [] => "it has no start at all".to_owned(),
+        parts => format!("it has starts of {}", parts.join(", ")),
+    }
+}
+
+/// Of a name that anybody may have chosen.
+fn shown(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 /// What VDSM was told to start, and the VM's name. `before` is what stands before it in the line.
@@ -134,6 +190,10 @@ fn start(before: &str, parameters: &str) -> Result<(Start, String)> {
     // As VDSM does (VDSM fd4b0df20 lib/vdsm/API.py: VM.create).
     let document = of("_srcDomXML").or_else(|| of("xml"));
     let document = document.and_then(Literal::as_text).unwrap_or_default();
+    if !document.contains('<') {
+        let problem = "the parameters of a start: there is no domain XML among them";
+        return Err(Error::new(problem)).context(&time);
+    }
     let parsed = xml::parse(document)
         .context("the document of a start")
         .context(&time)?;
@@ -145,7 +205,7 @@ fn start(before: &str, parameters: &str) -> Result<(Start, String)> {
             .or_else(|| of("memoryDumpVolume"))
             .is_some(),
         time,
-        hooks: Vec::new(),
+        ..Start::default()
     };
     Ok((start, domain::vm_name(&parsed)))
 }
@@ -269,7 +329,22 @@ mod tests {
         let two = create("01", "node7", ID, "") + &create("02", "node8", ID, "");
         assert_eq!(
             said(two.as_bytes()),
-            "no start of a VM \"node9\": it has starts of node7, node8"
+            "no start of a VM \"node9\": it has starts of node8, node7"
+        );
+        let many = (0..600).map(|number| create("01", &format!("web{number}"), ID, ""));
+        let many = many.collect::<String>() + &create("02", "node12\u{9b}1m\u{202e}", ID, "");
+        assert_eq!(
+            said((many + &create("03", "\u{1}", ID, "")).as_bytes()),
+            "no start of a VM \"node9\": it has starts of node12\\u{9b}1m\\u{202e}, web599, web598, \
+             web597, web596, web595, web594, web593, 593 others, 1 that cannot be read"
+        );
+        assert_eq!(
+            said(
+                create("01", "node9", ID, "")
+                    .replace("'xml'", "'yaml'")
+                    .as_bytes()
+            ),
+            "2026-06-25 11:24:01,123+0200: the parameters of a start: there is no domain XML among them"
         );
         assert_eq!(
             said(b"\xfd7zXZ\0\0"),
@@ -282,7 +357,24 @@ mod tests {
         let found = said(cut.as_bytes());
         let problem = "2026-06-25 11:24:01,123+0200: the parameters of a start: at character";
         assert!(found.starts_with(problem), "{found}");
-        let others = format!("{}\n{}", cut.replace("node9", "node7"), line);
-        assert_eq!(said(others.as_bytes()), "2026-06-25 11:24:01,123+0200");
+        for other in ["node7", "node99", "my-node9", "node9.old"] {
+            let others = format!("{}\n{}", cut.replace("node9", other), line);
+            let time = "2026-06-25 11:24:01,123+0200";
+            assert_eq!(said(others.as_bytes()), time, "{other}");
+        }
+        // One that is cut before the name may have been its.
+        let unread = |log: &str| find(log.as_bytes(), "node9").map(|start| start.unread);
+        let start = &line[..line.find("<domain>").unwrap()];
+        assert_eq!(unread(&format!("{start}\n{line}")).unwrap(), 0);
+        assert_eq!(unread(&format!("{line}{start}\n{start}")).unwrap(), 2);
+    }
+
+    #[test]
+    fn others_of_the_name_are_known() -> Result {
+        let other = "11111111-9d3b-4e57-8a40-0c6f3b1d2e99";
+        let log = [ID, other, ID, other].map(|id| create("01", "node7", id, ""));
+        assert_eq!(find(log.concat().as_bytes(), "node7")?.namesakes, [ID]);
+        assert!(find(log.concat().as_bytes(), ID)?.namesakes.is_empty());
+        Ok(())
     }
 }

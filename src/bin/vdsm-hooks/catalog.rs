@@ -56,11 +56,25 @@ impl Display for Kind {
     }
 }
 
+/// In this order a name is looked for.
+const KINDS: [Kind; 4] = [Kind::Hook, Kind::Package, Kind::File, Kind::Property];
+
+/// The name that a hook has today.
+fn todays(name: &str) -> &str {
+    let plain = OLD_NAMES.iter().find(|(old, _)| *old == name);
+    plain.map_or(name, |(_, today)| *today)
+}
+
+/// Whether a hook is called so by anybody.
+pub(crate) fn is_called(hook: &Manifest, name: &str) -> bool {
+    let name = todays(name);
+    KINDS.into_iter().any(|kind| goes_by(hook, kind, name))
+}
+
 /// The hooks that a name stands for, in name order; none if it is no name at all.
 pub(crate) fn named<'h>(name: &str, all: &'h [Manifest]) -> Option<(Kind, Vec<&'h Manifest>)> {
-    let plain = OLD_NAMES.iter().find(|(old, _)| *old == name);
-    let name = plain.map_or(name, |(_, today)| *today);
-    for kind in [Kind::Hook, Kind::Package, Kind::File, Kind::Property] {
+    let name = todays(name);
+    for kind in KINDS {
         let hooks: Vec<&Manifest> = all
             .iter()
             .filter(|hook| goes_by(hook, kind, name))
@@ -78,7 +92,9 @@ fn goes_by(hook: &Manifest, kind: Kind, name: &str) -> bool {
     match kind {
         Kind::Hook => hook.name == name,
         Kind::Package => {
+            let silenced = hook.silences.as_ref().map(|other| other.package.as_str());
             hook.replaces.as_deref() == Some(name)
+                || silenced == Some(name)
                 || name.strip_prefix(PACKAGE) == Some(hook.name.as_str())
         }
         Kind::File => {
@@ -116,13 +132,8 @@ pub(crate) fn find(names: &[String]) -> Result<Vec<Manifest>> {
     names.iter().map(one).collect()
 }
 
-/// The error of a name that stands for no hook: with the one that was probably meant.
-pub(crate) fn unknown(name: &str, all: &[Manifest]) -> Error {
-    if EVENTS.iter().any(|event| event.name == name) {
-        return Error::new(format!(
-            "{name:?} is not a hook of this suite but an event: 'vdsm-hooks show {name}' names its hooks"
-        ));
-    }
+/// The name that was probably meant by one that stands for no hook.
+pub(crate) fn meant(name: &str, all: &[Manifest]) -> Option<String> {
     let hooks: Vec<&str> = all.iter().map(|hook| hook.name.as_str()).collect();
     let mut others: Vec<String> = Vec::new();
     for hook in all {
@@ -133,7 +144,17 @@ pub(crate) fn unknown(name: &str, all: &[Manifest]) -> Error {
     others.extend(EVENTS.iter().map(|event| event.name.to_owned()));
     others.extend(OLD_NAMES.iter().map(|(old, _)| (*old).to_owned()));
     let meant = nearest(name, hooks).or_else(|| nearest(name, others.iter().map(String::as_str)));
-    let hint = match meant {
+    meant.map(str::to_owned)
+}
+
+/// The error of a name that stands for no hook: with the one that was probably meant.
+pub(crate) fn unknown(name: &str, all: &[Manifest]) -> Error {
+    if EVENTS.iter().any(|event| event.name == name) {
+        return Error::new(format!(
+            "{name:?} is not a hook of this suite but an event: 'vdsm-hooks show {name}' names its hooks"
+        ));
+    }
+    let hint = match meant(name, all) {
         Some(meant) => format!("did you mean {meant}?"),
         None => "'vdsm-hooks list' names them".to_owned(),
     };
@@ -144,18 +165,34 @@ pub(crate) fn unknown(name: &str, all: &[Manifest]) -> Error {
 /// `in_part`, as a part of one.
 pub(crate) fn about<'h>(words: &[String], in_part: bool, all: &'h [Manifest]) -> Vec<&'h Manifest> {
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
-    let is_apart = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
     let speaks = |hook: &&Manifest| {
         let text = said_of(hook);
         words.iter().all(|word| {
             if in_part {
                 text.contains(word)
             } else {
-                text.split(is_apart).any(|part| part == word)
+                has_word(&text, word)
             }
         })
     };
     all.iter().filter(speaks).collect()
+}
+
+/// The hooks whose README has all of these words: people call a thing by more names than there is room
+/// for in a description.
+pub(crate) fn explained<'h>(words: &[String], all: &'h [Manifest]) -> Vec<&'h Manifest> {
+    let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    let speaks = |hook: &&Manifest| {
+        let text = file(&hook.name, "README.md").unwrap_or_default();
+        let text = String::from_utf8_lossy(text).to_lowercase();
+        !words.is_empty() && words.iter().all(|word| has_word(&text, word))
+    };
+    all.iter().filter(speaks).collect()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_apart = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
+    text.split(is_apart).any(|part| part == word)
 }
 
 /// Everything that somebody may remember of a hook, in small letters.
@@ -221,6 +258,7 @@ mod tests {
                 "extra_ipv4_addrs",
             ),
             ("vdsm-hooks-vmfex_dev", Kind::Package, "vmfex_dev"),
+            ("ovirt-provider-ovn-driver", Kind::Package, "ovn"),
             ("after_disk_prepare", Kind::Event, "localdisk"),
             ("after_vm_pause", Kind::Event, ""),
         ] {
@@ -286,6 +324,12 @@ mod tests {
         assert_eq!(found(&["diskunma"], true), "diskunmap");
         assert_eq!(found(&["ANTI-spoof", "hotplug"], true), "macspoof");
         assert_eq!(found(&["numaset"], false), "numa");
+        let explained = |word: &str| {
+            let hooks = explained(&[word.to_owned()], &all);
+            hooks.iter().any(|hook| hook.name == "diskunmap")
+        };
+        assert!(explained("TRIM"));
+        assert!(!explained("tri"));
         Ok(())
     }
 }

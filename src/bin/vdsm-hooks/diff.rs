@@ -56,11 +56,12 @@ pub(crate) fn coloured(diff: &str) -> String {
     text
 }
 
-/// `text` without characters that could drive a terminal.
+/// `text` without characters that could drive a terminal, or turn what stands behind them around.
 pub(crate) fn printable(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\t' {
+        if turns(c) || c.is_control() && c != '\t' {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);

@@ -18,12 +18,14 @@ use vdsm_hooks::runner::data_file::Input;
 use vdsm_hooks::runner::decision::{Decision, End, Outcome, Verdict};
 use vdsm_hooks::runner::installed::Entry;
 use vdsm_hooks::runner::vdsm_log;
-use vdsm_hooks::vdsm::events::{Event, Start};
+use vdsm_hooks::vdsm::events::{Event, Failure, Start};
 
 use crate::diff::{coloured, printable};
 use crate::print_to;
 use crate::run::Change;
 
+/// The number of the format of the objects for scripts.
+pub(crate) const FORMAT: u32 = 1;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 /// So many hooks that have nothing to show are named, and so many letters of a property are shown.
@@ -77,11 +79,15 @@ pub(crate) struct Report<'a> {
     event: &'a Event,
     start: Option<Start>,
     remark: Option<String>,
+    /// The VM's name, and what was set for it.
+    vm: Option<String>,
+    set: BTreeMap<String, String>,
     /// What libvirt's schema had against the document before any hook.
     schema_before: Option<Vec<String>>,
     /// Hooks that have nothing to show, and how long they took.
     quiet: Vec<(String, Duration)>,
     skipped: Vec<String>,
+    left_out: Vec<String>,
     /// Whether a hook was shown.
     has_shown: bool,
     /// Why VDSM could not read the data, the last time somebody looked.
@@ -91,7 +97,13 @@ pub(crate) struct Report<'a> {
 /// The object for scripts.
 #[derive(Serialize)]
 struct Summary<'a> {
+    /// Of this object: another number where a member goes or changes its meaning.
+    format: u32,
     event: &'a str,
+    /// The VM's name; null where the data does not say.
+    vm: Option<&'a str>,
+    /// What hooks find of the properties of VM and device, of other parameters, and `vmId`.
+    properties: &'a BTreeMap<String, String>,
     /// In what way the VM starts: `cold`, `resume` or `migration`; null where none does.
     start: Option<&'a str>,
     /// What was played otherwise, in words.
@@ -133,6 +145,10 @@ struct HookSummary<'a> {
 struct LogSummary<'a> {
     time: &'a str,
     vm_id: &'a str,
+    /// The ids of other VMs of the same name that were started before.
+    namesakes: &'a [String],
+    /// How many starts behind it cannot be read.
+    unread: usize,
     /// The hooks that ran then, at all events of the start.
     hooks: Vec<LoggedHook<'a>>,
 }
@@ -163,9 +179,12 @@ impl<'a> Report<'a> {
             event,
             start,
             remark: None,
+            vm: None,
+            set: BTreeMap::new(),
             schema_before: None,
             quiet: Vec::new(),
             skipped: Vec::new(),
+            left_out: Vec::new(),
             has_shown: false,
             problem: None,
         }
@@ -181,6 +200,8 @@ impl<'a> Report<'a> {
 
     pub(crate) fn start(&mut self, head: &Head<'_>) -> Result {
         self.remark = head.remark.map(str::to_owned);
+        self.vm.clone_from(&head.input.vm_name);
+        self.set = set(head);
         let directory = head.hooks_dir.join(self.event.name);
         let count = match head.hooks {
             [] => "no hook to run".to_owned(),
@@ -201,6 +222,22 @@ impl<'a> Report<'a> {
                 "{DIM}as the engine sent it, {}{DIM:#}",
                 printable(&log.time)
             );
+            let yellow = AnsiColor::Yellow.on_default();
+            if log.unread > 0 {
+                let _ = writeln!(
+                    text,
+                    "{yellow}starts behind it that cannot be read, of this VM perhaps: {}{yellow:#}",
+                    log.unread
+                );
+            }
+            for id in &log.namesakes {
+                let id = shell_quoted(id);
+                let _ = writeln!(
+                    text,
+                    "{yellow}another VM had this name before: --vm {} chooses it{yellow:#}",
+                    printable(&id)
+                );
+            }
         }
         if let Some(remark) = head.remark {
             let yellow = AnsiColor::Yellow.on_default();
@@ -212,20 +249,14 @@ impl<'a> Report<'a> {
     /// The VM and its properties: what tells this call from any other; the rest is the same for every
     /// hook.
     fn subject(&self, head: &Head<'_>) -> String {
-        let names = head.input.parameters.iter().chain(&head.input.properties);
-        let mut names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
-        names.push("vmId");
-        names.sort_unstable();
-        names.dedup();
-        let values = names.iter().filter_map(|name| {
-            let value = head.environment.get(*name)?;
+        let values = self.set.iter().map(|(name, value)| {
             let setting = match value.char_indices().nth(MAX_VALUE_CHARS) {
                 Some((end, _)) if !self.look.all => {
                     format!("{name}={}...", shell_quoted(&value[..end]))
                 }
                 _ => format!("{name}={}", shell_quoted(value)),
             };
-            Some(printable(&setting))
+            printable(&setting)
         });
         let vm = head
             .input
@@ -275,6 +306,11 @@ impl<'a> Report<'a> {
                 }
                 _ => {}
             }
+        }
+        // Said at the end, with the way to have it run.
+        if outcome.end == End::LeftOut {
+            self.left_out.push(name);
+            return Ok(());
         }
         self.has_shown = true;
         self.say(&shown(&name, outcome, change))
@@ -333,6 +369,15 @@ impl<'a> Report<'a> {
             let names = some(self.skipped.iter().map(String::as_str));
             let _ = writeln!(text, "{names}: {yellow}{}{yellow:#}", End::Skipped);
         }
+        if !self.left_out.is_empty() {
+            let yellow = AnsiColor::Yellow.on_default();
+            let names = self.left_out.join(", ");
+            let _ = writeln!(
+                text,
+                "{names}: {yellow}{}; --act runs such hooks{yellow:#}",
+                End::LeftOut
+            );
+        }
         text
     }
 
@@ -362,6 +407,13 @@ impl<'a> Report<'a> {
                 };
             }
             _ => {}
+        }
+        let goes_on = matches!(
+            verdict.decision,
+            Decision::Proceeds | Decision::ProceedsAfterFailure
+        );
+        if goes_on && self.event.failure == Failure::Aborts && !self.left_out.is_empty() {
+            let _ = write!(text, ", unless {} fails", self.left_out.join(" or "));
         }
         text.push('\n');
         if let Some(message) = &verdict.message {
@@ -414,6 +466,7 @@ impl<'a> Report<'a> {
                 names(&|outcome, _| outcome.end == End::TimedOut),
                 "did not end",
             ),
+            (names(&|outcome, _| outcome.end == End::LeftOut), "not run"),
         ] {
             if !who.is_empty() {
                 let _ = write!(text, "; {} {did}: {}", who.len(), who.join(", "));
@@ -447,7 +500,10 @@ impl<'a> Report<'a> {
                 schema: change.schema.as_deref(),
             });
         let summary = Summary {
+            format: FORMAT,
             event: self.event.name,
+            vm: self.vm.as_deref(),
+            properties: &self.set,
             start: self.start.map(Start::keyword),
             start_remark: self.remark.as_deref(),
             decision: ending.verdict.decision.keyword(),
@@ -460,12 +516,24 @@ impl<'a> Report<'a> {
             log: ending.log.map(|log| LogSummary {
                 time: &log.time,
                 vm_id: &log.vm_id,
+                namesakes: &log.namesakes,
+                unread: log.unread,
                 hooks: log.hooks.iter().map(logged_hook).collect(),
             }),
         };
         let text = serde_json::to_string_pretty(&summary)? + "\n";
         print_to(&mut self.out, &text)
     }
+}
+
+/// What was set for the VM or the device, as the hooks find it.
+fn set(head: &Head<'_>) -> BTreeMap<String, String> {
+    let names = head.input.parameters.iter().chain(&head.input.properties);
+    let names = names.map(|(name, _)| name.as_str()).chain(["vmId"]);
+    let found = names.filter_map(|name| head.environment.get_key_value(name));
+    found
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn logged_hook(hook: &vdsm_log::Ran) -> LoggedHook<'_> {
@@ -480,12 +548,12 @@ fn logged_hook(hook: &vdsm_log::Ran) -> LoggedHook<'_> {
 fn shown(name: &str, outcome: &Outcome, change: &Change) -> String {
     let colour = match outcome.end {
         End::Status(0) => AnsiColor::Green,
-        End::Skipped => AnsiColor::Yellow,
+        End::Skipped | End::LeftOut => AnsiColor::Yellow,
         _ => AnsiColor::Red,
     };
     let style = colour.on_default();
     let mut text = format!("\n{BOLD}{name}{BOLD:#}  {style}{}{style:#}", outcome.end);
-    if outcome.end != End::Skipped {
+    if outcome.end.has_run() {
         let _ = write!(text, "  {:.1} ms", outcome.time.as_secs_f64() * 1000.0);
         if change.diff.is_empty() && outcome.problem.is_none() {
             let _ = write!(text, "  {DIM}no change{DIM:#}");
@@ -533,6 +601,9 @@ fn findings(ending: &Ending<'_>) -> Vec<String> {
     let mut findings: Vec<_> = warned
         .map(|outcome| format!("{} warned", outcome.name))
         .collect();
+    let left_out = ending.outcomes.iter();
+    let left_out = left_out.filter(|outcome| outcome.end == End::LeftOut);
+    findings.extend(left_out.map(|outcome| format!("{} was not run", outcome.name)));
     let culprits = culprits(ending);
     let is_valid = ending.problems.is_none_or(<[String]>::is_empty);
     if !is_valid && !culprits.is_empty() {
@@ -547,6 +618,9 @@ fn logged(log: &vdsm_log::Start, event: &str, outcomes: &[Outcome]) -> String {
     let of_event: Vec<_> = log.hooks.iter().filter(|hook| hook.is_of(event)).collect();
     let is_worth_a_line = |hook: &&&vdsm_log::Ran| hook.status != 0 || !hook.stderr.is_empty();
     let told: Vec<_> = of_event.iter().filter(is_worth_a_line).collect();
+    if of_event.is_empty() {
+        return format!("in the log: no hook ran at {event}\n");
+    }
     let mut text = format!(
         "in the log: {} of {} hooks at {event} failed or said something\n",
         told.len(),

@@ -30,6 +30,7 @@ use crate::names::nearest;
 use crate::report::{Ending, Head, Look, Report};
 use crate::{catalog, diff, print, schema};
 
+pub(crate) mod acting;
 mod cold_start;
 mod help;
 mod unread;
@@ -94,6 +95,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     hook: Vec<String>,
 
+    /// Run also hooks of the suite that act on more than the document: on the VM's disks, on files,
+    /// networks or services of this host
+    #[arg(long)]
+    act: bool,
+
     /// Directory with the event directories
     #[arg(long, value_name = "DIR", default_value = HOOKS)]
     hooks_dir: PathBuf,
@@ -108,8 +114,9 @@ pub(crate) struct Arguments {
 
     /// End with status 4 where VDSM goes on and something is wrong all the same, for CI
     ///
-    /// That is: a hook warned; the schema has something new against the result, as with --schema; a
-    /// property is read by no hook; the engine would not take a value of -p or -d.
+    /// That is: a hook warned, or was not run for want of --act; the schema has something new against
+    /// the result, as with --schema; a property is read by no hook; the engine would not take a value of
+    /// -p or -d.
     #[arg(long)]
     strict: bool,
 
@@ -213,7 +220,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         catalog: &catalog,
         environment: &environment,
     };
-    let remark = start.and_then(|start| cold_start::play(start, input.is_paused, &readers));
+    let left_out = acting::left_out(&readers, &input.data, arguments.act);
+    let remark =
+        start.and_then(|start| cold_start::play(start, input.is_paused, &readers, &left_out));
 
     let mut report = Report::new(arguments.look(), event, start);
     report.start(&Head {
@@ -233,7 +242,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         data: Some(input.data.clone()),
     };
     let mut problems = problems_before(arguments, &input, &mut report)?;
-    let (outcomes, changes) = fire(&mut firing, &hooks, &mut report, &mut problems)?;
+    let (outcomes, changes) = fire(&mut firing, &hooks, &left_out, &mut report, &mut problems)?;
 
     let vm = input.vm_name.as_deref().unwrap_or("x");
     let verdict = decision::judge(event, &outcomes, vm);
@@ -241,17 +250,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(output) => Some(keep(output, &firing, verdict.decision)?),
         None => None,
     };
-    let given = [
-        arguments.property.as_slice(),
-        arguments.properties_of_device(),
-    ];
     let ending = Ending {
         verdict: &verdict,
         outcomes: &outcomes,
         changes: &changes,
         problems: problems.as_deref(),
         kept: kept.as_deref(),
-        unread: readers.remarks(&given, &of_vm),
+        unread: readers.remarks(&arguments.given(), &of_vm),
         log: log.as_ref(),
     };
     let is_wrong = report.end(&ending)?;
@@ -276,10 +281,11 @@ fn problems_before(
     Ok(Some(found))
 }
 
-/// Fires the hooks one after the other, and reports each.
+/// Fires the hooks one after the other but for those that are left out, and reports each.
 fn fire(
     firing: &mut Firing<'_>,
     hooks: &[Entry],
+    left_out: &[String],
     report: &mut Report<'_>,
     problems: &mut Option<Vec<String>>,
 ) -> Result<(Vec<Outcome>, Vec<Change>)> {
@@ -287,7 +293,12 @@ fn fire(
     let mut stopped = firing.event.failure == Failure::CannotStart;
     for hook in hooks {
         let before = firing.data.clone();
-        let outcome = firing.fire(hook, stopped)?;
+        let known = if stopped {
+            Some(End::Skipped)
+        } else {
+            left_out.contains(&hook.name).then_some(End::LeftOut)
+        };
+        let outcome = firing.fire(hook, known)?;
         stopped |= matches!(outcome.end, End::Status(2) | End::TimedOut);
         let change = Change::from_firing(firing, hook, before.as_deref(), problems.as_mut())?;
         report.hook(&outcome, &change)?;
@@ -317,13 +328,14 @@ impl Arguments {
         }
     }
 
-    /// What `-d` set, where it is a property.
-    fn properties_of_device(&self) -> &[(String, String)] {
-        if unread::are_properties(self.event) {
-            &self.device_property
+    /// The properties that were set: what `-d` sets is one at some events only.
+    fn given(&self) -> [&[(String, String)]; 2] {
+        let of_device = if unread::are_properties(self.event) {
+            self.device_property.as_slice()
         } else {
             &[]
-        }
+        };
+        [&self.property, of_device]
     }
 }
 

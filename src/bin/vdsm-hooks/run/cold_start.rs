@@ -35,8 +35,14 @@ const MIND: [(&str, bool); 4] = [
 const NOTHING: Option<&str> = None;
 
 /// Has everything that this thread starts from now on find below VDSM's directory what a start of this
-/// kind has there. Says what was played instead where that cannot be done and a hook minds.
-pub(super) fn play(start: Start, is_paused: bool, readers: &Readers<'_>) -> Option<String> {
+/// kind has there. Says what was played instead where that cannot be done and a hook minds, of those
+/// that are not left out.
+pub(super) fn play(
+    start: Start,
+    is_paused: bool,
+    readers: &Readers<'_>,
+    left_out: &[String],
+) -> Option<String> {
     let vm_id = readers.environment.get("vmId")?;
     let flags = match (start, is_paused) {
         (Start::Cold, false) => Some("0"),
@@ -59,7 +65,7 @@ pub(super) fn play(start: Start, is_paused: bool, readers: &Readers<'_>) -> Opti
         .filter_map(|(name, _)| readers.catalog.iter().find(|hook| hook.name == *name))
         .filter(|hook| readers.is_asked(hook))
         .flat_map(|hook| readers.files(hook))
-        .filter(|file| readers.has_fired(file))
+        .filter(|file| readers.has_fired(file) && !left_out.contains(file))
         .collect();
     if names.is_empty() {
         return None;

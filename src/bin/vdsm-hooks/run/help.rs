@@ -24,6 +24,8 @@ Examples:
           --device 00:1a:4a:16:01:51 -d ifacemacspoof=true
   A JSON event:
       vdsm-hooks run after_get_stats --data stats.json
+  A hook that works on the VM's disk, for a VM that is down:
+      vdsm-hooks run before_vm_start --domain vm1.xml -p growdisk=auto --act
   In a pipe:
       virsh -r dumpxml vm1 | vdsm-hooks run before_vm_start --domain - \\
           --output - | xmllint --format -
@@ -58,9 +60,12 @@ What is as in VDSM:
   minds, the report says so.
 
 What is not:
-  Only the document is a copy. What a hook does to the host (disks, files,
-  networks, devices), it does. Hooks run as you; most run as vdsm in VDSM:
-  'runuser -u vdsm -- vdsm-hooks run ...'.
+  Hooks of the suite, and VDSM's of the same name, that act on more than the
+  document (the VM's disks, files, networks and services of this host) are not
+  run where a property asks them to, and the report names them. With --act they
+  run, and do what they do: to a VM's disk while no VM has it open, please.
+  Hooks of others always run, and nobody knows what they do besides. Hooks run
+  as you; most run as vdsm in VDSM: 'runuser -u vdsm -- vdsm-hooks run ...'.
   VDSM has no time limit and never validates.
 
 Exit status, whatever --schema says:
@@ -69,7 +74,7 @@ Exit status, whatever --schema says:
   2   it stops the operation: a hook failed where that counts, or the data
       cannot be used
   3   it would wait indefinitely: a hook did not end in time
-  4   with --strict: it goes on, but a hook warned, the schema has something new
-      against the result, a property is not read by any hook, or the engine
-      would not take its value
+  4   with --strict: it goes on, but a hook warned or was not run (see --act),
+      the schema has something new against the result, a property is not read by
+      any hook, or the engine would not take its value
   64  the dry run was not possible: wrong call, unreadable file, no such hook";

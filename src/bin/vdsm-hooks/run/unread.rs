@@ -12,6 +12,8 @@ use vdsm_hooks::runner::environment::Variables;
 use vdsm_hooks::runner::installed::{self, Entry, Origin};
 use vdsm_hooks::vdsm::events::{Data, Event};
 
+use crate::catalog;
+use crate::diff::printable;
 use crate::names::{OLD_NAMES, nearest};
 
 /// Properties that the engine has by itself and VDSM or the engine reads (ovirt-engine
@@ -26,6 +28,12 @@ const OF_THE_ENGINE: [&str; 8] = [
     "sndbuf",
     "vhost",
     "viodiskcache",
+];
+/// What VDSM sets itself, whatever properties there are.
+const OF_VDSM: [(&str, &str); 3] = [
+    ("vmId", "the id of the VM; see --vm-id"),
+    ("_hook_domxml", "the file with the data"),
+    ("_hook_json", "the file with the data"),
 ];
 /// So many files of an event are named where one is not found.
 const MAX_NAMED: usize = 8;
@@ -62,6 +70,9 @@ impl Readers<'_> {
 
     /// Why this property has no effect.
     fn unread(&self, name: &str) -> Option<String> {
+        if let Some((_, what)) = OF_VDSM.iter().find(|(own, _)| *own == name) {
+            return Some(format!("{name}: VDSM sets it itself, to {what}"));
+        }
         let fired = |hook: &Manifest| self.files(hook).any(|file| self.has_fired(&file));
         let mut readers = self.catalog.iter().filter(|hook| reads(hook, name));
         if is_of_the_engine(name) || readers.any(fired) {
@@ -112,6 +123,12 @@ impl Readers<'_> {
         let properties = self.catalog.iter().filter_map(|hook| property(hook, name));
         let known: Vec<_> = properties.filter(|known| known.regex.is_some()).collect();
         let first = known.first()?;
+        if value.contains(';') {
+            let value = props::quoted(value);
+            return Some(format!(
+                "{name}={value}: the engine would not take it, expected no semicolon: it ends a value"
+            ));
+        }
         if known.iter().any(|property| takes(property, value)) {
             return None;
         }
@@ -177,7 +194,11 @@ impl Readers<'_> {
             found.map(|entry| entry.name.clone()).collect()
         };
         let mut found = named(&|entry| installed::is_called(&entry.name, wanted));
-        let hooks = || self.catalog.iter().filter(|hook| goes_by(hook, wanted));
+        let hooks = || {
+            self.catalog
+                .iter()
+                .filter(|hook| catalog::is_called(hook, wanted))
+        };
         if found.is_empty() {
             found =
                 named(&|entry| hooks().any(|hook| self.files(hook).any(|file| file == entry.name)));
@@ -187,7 +208,8 @@ impl Readers<'_> {
         }
         for entry in entries.iter().filter(|entry| found.contains(&entry.name)) {
             if let Some(why) = entry.skipped {
-                let path = entry.path.display();
+                let path = entry.path.display().to_string();
+                let path = printable(&path);
                 return Err(Error::new(format!("VDSM would not run {path}: {why}")));
             }
         }
@@ -218,6 +240,7 @@ impl Readers<'_> {
                 _ => format!("there are {}", files().collect::<Vec<_>>().join(", ")),
             }
         };
+        let why = printable(&why);
         Error::new(format!("no hook {wanted:?} at {event}: {why}"))
     }
 }
@@ -230,7 +253,7 @@ pub(super) fn are_properties(event: &Event) -> bool {
 
 /// What the engine, VDSM or every hook reads.
 fn is_of_the_engine(name: &str) -> bool {
-    OF_THE_ENGINE.contains(&name) || name == "vmId" || name.starts_with("VDSM_HOOK_")
+    OF_THE_ENGINE.contains(&name) || name.starts_with("VDSM_HOOK_")
 }
 
 /// Whether hooks find it in their environment.
@@ -259,17 +282,6 @@ fn takes(property: &Property, value: &str) -> bool {
     compiled.map_or(true, |compiled| {
         compiled.is_match(value.as_bytes()).unwrap_or(true)
     })
-}
-
-/// Whether a hook is called so by anybody.
-fn goes_by(hook: &Manifest, name: &str) -> bool {
-    let of_property = |property: &Property| property.name == name;
-    let of_file = |one: &Installation| installed::is_called(&hook.installed_as(one), name);
-    hook.name == name
-        || hook.replaces.as_deref() == Some(name)
-        || name.strip_prefix("vdsm-hooks-") == Some(&hook.name)
-        || hook.properties.iter().any(of_property)
-        || hook.events.iter().any(of_file)
 }
 
 #[cfg(test)]
