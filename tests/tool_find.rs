@@ -46,15 +46,28 @@ fn files_has_one_line_per_package_and_installed_file() {
 fn show_gives_the_engines_command_lines() {
     let text = tool(&["show", "macspoof"]).stdout();
     for line in [
-        "  engine-config -s 'UserDefinedVMProperties=macspoof=^(true|false)$' --cver=4.7",
+        "  engine-config -m 'UserDefinedVMProperties=macspoof=^(true|false)$' --cver=4.7",
         "  engine-config -s 'CustomDeviceProperties={type=interface;prop={ifacemacspoof=^(true|false)$}}' --cver=4.7",
         "  vdsm-hooks run before_vm_start --domain FILE -p macspoof=true --hook macspoof",
-        "what the -g commands print to 'vdsm-hooks engine-config macspoof --current -', and run",
+        "-m adds to its list, but -s replaces a whole one, and the other properties in",
+        "Give what -g prints to 'vdsm-hooks engine-config macspoof --current -': what",
         "Not in VDSM after 4.30.53; instead: a vNIC profile without a network filter, oVirt 4.0.",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
-    // The engine refuses to define what it knows already.
+    for (hook, said) in [
+        ("cpuflags", "\n-m adds to the list, where"),
+        ("vmfex_dev", "\n-s replaces the whole list, and"),
+    ] {
+        let text = tool(&["show", hook]).stdout();
+        assert!(text.contains(said), "{said} in\n{text}");
+    }
+    // What works on more than the document has to be asked to.
+    let text = tool(&["show", "growdisk"]).stdout();
+    let lines = "\nTry it on a domain XML, it does its work on this host; without --act it is not run\n  \
+                 vdsm-hooks run before_vm_start --domain FILE -p growdisk=auto --hook growdisk --act\n";
+    assert!(text.contains(lines), "{text}");
+    // What the engine knows already is not defined again.
     let text = tool(&["show", "cpuflags"]).stdout();
     assert!(
         text.contains("sap_agent is predefined in the engine."),
@@ -92,6 +105,23 @@ fn hooks_are_found_by_all_their_names() {
          cpuflags  Adds features to the virtual CPU, or removes them\n  \
          vhostmd   Gives a VM the metrics of its host that vhostmd publishes, for SAP's monitoring\n"
     );
+    // What people call it who know no name.
+    for (wish, head) in [
+        ("discard", "discard is said of diskunmap.\n\ndiskunmap: "),
+        (
+            "huge pages",
+            "huge pages is said of hugepages.\n\nhugepages: ",
+        ),
+        ("spoof", "spoof is part of what is said of these hooks; "),
+        (
+            "trim",
+            "trim stands in the README of diskunmap.\n\ndiskunmap: ",
+        ),
+    ] {
+        let text = tool(&["show", wish]).stdout();
+        assert!(text.starts_with(head), "{text}");
+    }
+    tool(&["show", " "]).fails_with("\" \" is not a hook of this suite");
     let numa = tool(&["show", "numaset"]).stdout();
     let head = "numaset is today numa.\n\nnuma: Binds a VM's memory";
     assert!(numa.starts_with(head), "{numa}");
@@ -153,6 +183,10 @@ fn show_explains_events() {
         files.iter().any(|line| line.starts_with("  50_macspoof")),
         "{text}"
     );
+    // Nothing leans on what is not there.
+    let effect =
+        "Takes VDSM's anti-spoofing filter off a VM's NICs: the same for the NIC being plugged in";
+    assert!(text.contains(&format!("  {effect}\n")), "{text}");
     let text = tool(&["show", "before_network_setup"]).stdout();
     assert!(text.contains("A hook runs as     root\n"), "{text}");
     let text = tool(&["show", "after_vm_pause"]).stdout();
@@ -245,6 +279,7 @@ fn the_list_is_searched_by_words() {
         (&["vdsm-hook-ethtool-options"], "ethtool_options"),
         (&["numaset"], "numa"),
         (&["after_disk_prepare"], "localdisk"),
+        (&["Trim"], "diskunmap"),
     ] {
         let list = host.tool("list", &[words, &["--json"]].concat()).json();
         assert_eq!(of_hooks(&list, "name"), [name], "{words:?}");
@@ -276,6 +311,7 @@ fn the_list_has_groups_and_says_what_came_instead() {
     assert!(lines.map(line).is_sorted(), "{text}");
 
     let list = host.tool("list", &["--json"]).json();
+    assert_eq!(list["format"], 1);
     for hook in list["hooks"].as_array().unwrap() {
         let file = format!("hooks/{}/hook.json", hook["name"].as_str().unwrap());
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

@@ -131,6 +131,12 @@ mod tests {
     #[test]
     fn events_hooks_and_properties_are_offered() {
         assert_eq!(offered(&["run", "before_vm_st"]), ["before_vm_start"]);
+        assert_eq!(
+            offered(&["show", "before_nic_hotp"]),
+            ["before_nic_hotplug"]
+        );
+        assert_eq!(offered(&["list", "hugepages_c"]), ["hugepages_count"]);
+        assert!(offered(&["files", "before_nic_hotp"]).is_empty());
         for call in [
             &["show", "cpuf"][..],
             &["files", "cpuf"],

@@ -2,7 +2,7 @@
 
 //! `vdsm-hooks list`: what is on this host, and what could be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
 use crate::names::nearest;
+use crate::report::FORMAT;
 use crate::{catalog, print};
 
 /// List what VDSM runs on this host, and which hooks of the suite there are
@@ -66,6 +67,8 @@ Example:
 
 #[derive(Serialize)]
 struct Listing {
+    /// See [`FORMAT`].
+    format: u32,
     hooks_dir: PathBuf,
     hooks: Vec<Listed>,
     others: Vec<Other>,
@@ -140,19 +143,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps what has these words.
+/// Keeps what has these words; if nothing has, the hooks that are explained with them.
 fn choose(listing: &mut Listing, words: &[String], hooks: &[Manifest]) -> Result {
-    let about: BTreeSet<&str> = catalog::about(words, true, hooks)
-        .iter()
-        .map(|hook| hook.name.as_str())
-        .collect();
-    listing
-        .hooks
-        .retain(|hook| about.contains(hook.name.as_str()));
     listing.others.retain(|other| {
         let text = format!("{}/{}\n{}", other.event, other.file, other.remark).to_lowercase();
         words.iter().all(|word| text.contains(&word.to_lowercase()))
     });
+    let mut said = catalog::about(words, true, hooks);
+    if said.is_empty() && listing.others.is_empty() {
+        said = catalog::explained(words, hooks);
+    }
+    listing
+        .hooks
+        .retain(|hook| said.iter().any(|one| one.name == hook.name));
     if !listing.hooks.is_empty() || !listing.others.is_empty() {
         return Ok(());
     }
@@ -247,6 +250,7 @@ impl Host {
         // What nobody has meant comes first.
         others.sort_by_key(|other| !other.accident);
         Ok(Listing {
+            format: FORMAT,
             hooks_dir: self.hooks_dir,
             hooks: hooks_listed,
             others,

@@ -14,8 +14,10 @@ use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 
 use crate::catalog::{self, Kind};
+use crate::custom_properties::Key;
 use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
 use crate::print;
+use crate::run::acting;
 
 /// Explain a hook: what it does when, its properties, and how to turn them on in the engine
 #[derive(clap::Args)]
@@ -28,9 +30,10 @@ pub(crate) struct Arguments {
 
 const HELP: &str = "\
 A hook is found by its name, by one of its properties, by the name of its file
-or its package, and by a word that is said of it. Where several hooks are
-meant, they are listed. An event of VDSM is explained, with the hooks of the
-suite that are called there.
+or its package, and by a word that is said of it, be it in its README; several
+words in quotes have to be there together. Where several hooks are meant, they
+are listed. An event of VDSM is explained, with the hooks of the suite that are
+called there.
 
 Example:
   vdsm-hooks show discard before_nic_hotplug";
@@ -55,13 +58,7 @@ fn answer(name: &str, all: &[Manifest]) -> Result<String> {
         }
         Some((Kind::Hook, hooks)) => (format!("{name} is today"), hooks),
         Some((kind, hooks)) => (format!("{name} is {kind} of"), hooks),
-        None => {
-            let word = [name.to_owned()];
-            (
-                format!("{name} is said of"),
-                catalog::about(&word, false, all),
-            )
-        }
+        None => found(name, all),
     };
     match hooks.as_slice() {
         [] => Err(catalog::unknown(name, all)),
@@ -77,6 +74,25 @@ fn answer(name: &str, all: &[Manifest]) -> Result<String> {
             Ok(text)
         }
     }
+}
+
+/// The hooks of which this is said, and in what way: as whole words; else, if no name is like it, as
+/// parts of words, or in their READMEs.
+fn found<'h>(name: &str, all: &'h [Manifest]) -> (String, Vec<&'h Manifest>) {
+    let words: Vec<String> = name.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() {
+        return (String::new(), Vec::new());
+    }
+    let whole = catalog::about(&words, false, all);
+    if !whole.is_empty() || catalog::meant(name, all).is_some() {
+        return (format!("{name} is said of"), whole);
+    }
+    let in_part = catalog::about(&words, true, all);
+    if !in_part.is_empty() {
+        return (format!("{name} is part of what is said of"), in_part);
+    }
+    let explained = catalog::explained(&words, all);
+    (format!("{name} stands in the README of"), explained)
 }
 
 /// What hooks are given at an event, what becomes of their result, and the suite's hooks there.
@@ -114,7 +130,16 @@ fn event_page(event: &Event, hooks: &[&Manifest]) -> Result<String> {
     let mut rows: Vec<(String, String)> = Vec::new();
     for hook in hooks {
         let here = hook.events.iter().filter(|one| one.event == event.name);
-        rows.extend(here.map(|one| (hook.installed_as(one), one.effect.clone())));
+        rows.extend(here.map(|one| {
+            // What is said behind the hook's first event may lean on that.
+            let leans = ["the same", "does it", "sets them", "takes them"];
+            let effect = if leans.iter().any(|start| one.effect.starts_with(start)) {
+                format!("{}: {}", hook.summary, one.effect)
+            } else {
+                one.effect.clone()
+            };
+            (hook.installed_as(one), effect)
+        }));
     }
     rows.sort();
     if rows.is_empty() {
@@ -181,7 +206,14 @@ fn page(hook: &Manifest) -> Result<String> {
         }
     }
     if let Some(try_out) = dry_run(hook) {
-        writeln!(text, "\nTry it on a domain XML, without VDSM\n  {try_out}")?;
+        let first = hook.events.first();
+        let (what, act) = if first.is_some_and(|first| acting::acts(hook, &first.event)) {
+            let what = "it does its work on this host; without --act it is not run";
+            (what, " --act")
+        } else {
+            ("without VDSM", "")
+        };
+        writeln!(text, "\nTry it on a domain XML, {what}\n  {try_out}{act}")?;
     }
     text += &turn_on(hook)?;
     Ok(text)
@@ -243,16 +275,30 @@ fn turn_on(hook: &Manifest) -> Result<String> {
         text += "\nDefine the properties in the engine\n";
         for (key, of_key) in &definitions {
             let list = settings::list_of(of_key);
-            let setting = settings::setting(*key, list, settings::LEVEL);
             writeln!(text, "  engine-config -g {}", key.name())?;
-            writeln!(text, "  {setting}")?;
+            writeln!(text, "  {}", settings::adding(*key, list, settings::LEVEL))?;
         }
         writeln!(text, "  {}", settings::RESTART)?;
+        let is_added = |(key, _): &(Key, _)| key.can_be_added_to();
+        text += match (
+            definitions.iter().any(is_added),
+            definitions.iter().all(is_added),
+        ) {
+            (_, true) => {
+                "-m adds to the list, where a property of this name with another regular\n\
+                 expression stays in front of it.\n"
+            }
+            (true, false) => {
+                "-m adds to its list, but -s replaces a whole one, and the other properties in\n\
+                 that are gone.\n"
+            }
+            (false, false) => "-s replaces the whole list, and the other properties are gone.\n",
+        };
         writeln!(
             text,
-            "Each -s replaces a whole list, and the other properties are gone. To keep them, give\n\
-             what the -g commands print to 'vdsm-hooks engine-config {} --current -', and run\n\
-             what that prints. Use your cluster's level.",
+            "Give what -g prints to 'vdsm-hooks engine-config {} --current -': what\n\
+             that prints leaves everything else as it is, and names the way back. Use your\n\
+             cluster's level.",
             hook.name
         )?;
     }

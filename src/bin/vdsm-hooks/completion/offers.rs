@@ -49,6 +49,8 @@ pub(super) enum Kind {
     Event,
     /// A hook of the suite.
     Hook,
+    /// A hook, or something that stands for one.
+    Name,
     /// A hook that is installed at the event.
     Installed,
     PropertyOfVm,
@@ -75,7 +77,8 @@ impl Kind {
             "property" => Kind::PropertyOfVm,
             "device_property" => Kind::PropertyOfDevice,
             "device" => Kind::Device,
-            "hooks" | "drop" | "names" | "words" => Kind::Hook,
+            "hooks" | "drop" => Kind::Hook,
+            "names" | "words" => Kind::Name,
             _ if named("HOOK") => Kind::Hook,
             _ if !argument.get_possible_values().is_empty() => Kind::Choice,
             "format" => Kind::Format,
@@ -98,11 +101,9 @@ pub(super) fn next(typed: &Typed<'_>) -> Result<Offers> {
     let offers: Vec<Offer> = match Kind::of(argument) {
         Kind::File => return Ok(Offers::Files),
         Kind::Directory => return Ok(Offers::Directories),
-        Kind::Event => events::EVENTS
-            .iter()
-            .map(|event| Offer::new(event.name, &event.data.to_string()))
-            .collect(),
+        Kind::Event => of_events(),
         Kind::Hook => new_ones(argument, typed, of_hooks(&catalog::all()?)),
+        Kind::Name => new_ones(argument, typed, names(typed)?),
         Kind::Installed => new_ones(argument, typed, installed(typed)?),
         Kind::PropertyOfVm => properties(typed, &[Scope::Vm, Scope::Engine])?,
         Kind::PropertyOfDevice => {
@@ -162,6 +163,29 @@ fn of_hooks(hooks: &[Manifest]) -> Vec<Offer> {
     offers
         .map(|hook| Offer::new(&hook.name, &hook.summary))
         .collect()
+}
+
+fn of_events() -> Vec<Offer> {
+    let offers = events::EVENTS.iter();
+    offers
+        .map(|event| Offer::new(event.name, &event.data.to_string()))
+        .collect()
+}
+
+/// Hooks; if none begins so, events and properties.
+fn names(typed: &Typed<'_>) -> Result<Vec<Offer>> {
+    let all = catalog::all()?;
+    let hooks = of_hooks(&all);
+    if hooks.iter().any(|hook| hook.word.starts_with(typed.begun)) {
+        return Ok(hooks);
+    }
+    let mut offers = of_events();
+    for property in all.iter().flat_map(|hook| &hook.properties) {
+        if offers.iter().all(|offer| offer.word != property.name) {
+            offers.push(Offer::new(&property.name, &property.syntax));
+        }
+    }
+    Ok(offers)
 }
 
 /// Those that are not on the line yet.
