@@ -148,6 +148,10 @@ pub struct Installation {
     pub file: Option<String>,
     /// What the hook does there.
     pub effect: String,
+    /// Whether it acts there on more than the document: on the VM's disks, on files, networks or services
+    /// of the host. A dry run leaves it out unless it is told not to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acts: bool,
 }
 
 /// One custom property or setting that a hook reads.

@@ -8,77 +8,10 @@ use vdsm_hooks::hook::manifest::{Manifest, Property, Scope};
 
 use super::unread::Readers;
 
-/// The hooks, and the events at which they act.
-const ACT: [(&str, &[&str]); 15] = [
-    ("ethtool_options", &["after_network_setup"]),
-    ("extra_ipv4_addrs", &["after_network_setup"]),
-    ("fcoe", &["before_network_setup"]),
-    ("fileinject", &["before_vm_start"]),
-    ("growdisk", &["before_vm_start"]),
-    (
-        "hugepages",
-        &[
-            "before_vm_start",
-            "before_vm_migrate_destination",
-            "after_vm_destroy",
-        ],
-    ),
-    ("localdisk", &["after_disk_prepare"]),
-    (
-        "openstacknet",
-        &[
-            "after_device_create",
-            "after_nic_hotplug",
-            "after_device_migrate_destination",
-            "after_vm_start",
-        ],
-    ),
-    (
-        "ovs",
-        &[
-            "before_network_setup",
-            "after_network_setup",
-            "after_network_setup_fail",
-        ],
-    ),
-    (
-        "promisc",
-        &[
-            "after_vm_start",
-            "after_vm_migrate_destination",
-            "before_vm_destroy",
-            "after_vm_migrate_source",
-        ],
-    ),
-    ("scratchpad", &["before_vm_start", "after_vm_destroy"]),
-    ("sriov", &["before_vm_start", "after_vm_destroy"]),
-    (
-        "vhostmd",
-        &[
-            "before_vm_start",
-            "before_vm_migrate_destination",
-            "before_vm_dehibernate",
-            "after_vm_destroy",
-        ],
-    ),
-    (
-        "vmfex",
-        &["before_vm_start", "before_vm_migrate_destination"],
-    ),
-    (
-        "vmfex_dev",
-        &[
-            "before_device_create",
-            "before_nic_hotplug",
-            "before_device_migrate_destination",
-        ],
-    ),
-];
-
 /// Whether a hook acts at an event of this name.
 pub(crate) fn acts(hook: &Manifest, event: &str) -> bool {
-    let mut all = ACT.iter();
-    all.any(|(name, events)| *name == hook.name && events.contains(&event))
+    let mut events = hook.events.iter();
+    events.any(|one| one.event == event && one.acts)
 }
 
 /// The files of the event that are not run unless `act`: those of hooks that act there and are asked
@@ -127,28 +60,20 @@ mod tests {
     #[test]
     fn every_hook_that_could_act_is_judged() {
         let catalog = crate::catalog::all().unwrap();
-        for (name, events) in ACT {
-            let hook = catalog.iter().find(|hook| hook.name == name);
-            let hook = hook.unwrap_or_else(|| panic!("no hook {name}"));
-            for event in events {
-                assert!(
-                    hook.events.iter().any(|one| one.event == *event),
-                    "{name} {event}"
-                );
-            }
-        }
         for hook in &catalog {
             let could = !hook.commands.is_empty()
                 || !hook.sudo.is_empty()
                 || !hook.helpers.is_empty()
                 || !hook.files.is_empty();
-            let is_judged = ACT.iter().any(|(name, _)| *name == hook.name)
-                || LOOK.contains(&hook.name.as_str());
-            assert!(
-                !could || is_judged,
-                "{}: does it act (run/acting.rs), or only look?",
+            let acts = hook.events.iter().any(|event| event.acts);
+            let looks = LOOK.contains(&hook.name.as_str());
+            assert_eq!(
+                could,
+                acts || looks,
+                "{}: does it act, or only look?",
                 hook.name
             );
+            assert!(!(acts && looks), "{}: it acts", hook.name);
         }
     }
 }
