@@ -199,6 +199,21 @@ pub enum Scope {
     VdsmConf,
 }
 
+impl Scope {
+    /// The word for it in `hook.json`.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Scope::Vm => "vm",
+            Scope::Interface => "interface",
+            Scope::Disk => "disk",
+            Scope::Network => "network",
+            Scope::Engine => "engine",
+            Scope::Host => "host",
+            Scope::VdsmConf => "vdsm.conf",
+        }
+    }
+}
+
 impl Display for Scope {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -211,6 +226,41 @@ impl Display for Scope {
             Scope::VdsmConf => "key in section [vars] of vdsm.conf",
         })
     }
+}
+
+/// So wide is a terminal that nobody has made wider.
+const COLUMNS: usize = 80;
+
+/// The words in lines, the first one behind `first`, the others behind `others`. A word that is longer
+/// than a line stands alone.
+fn filled(words: &str, first: &str, others: &str) -> String {
+    let mut text = String::new();
+    let mut line = first.to_owned();
+    let mut is_empty = true;
+    for word in words.split(' ').filter(|word| !word.is_empty()) {
+        let width = line.chars().count() + usize::from(!is_empty) + word.chars().count();
+        if !is_empty && width > COLUMNS {
+            text += &line;
+            text.push('\n');
+            line = others.to_owned();
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line += word;
+        is_empty = false;
+    }
+    text + &line + "\n"
+}
+
+/// What is typed as it is: alone in its line if it does not fit behind its title.
+fn typed(title: &str, value: &str) -> String {
+    if title.chars().count() + value.chars().count() <= COLUMNS {
+        return format!("{title}{value}\n");
+    }
+    let indent = " ".repeat(title.len() - title.trim_start().len());
+    format!("{}\n{indent}    {value}\n", title.trim_end())
 }
 
 impl Manifest {
@@ -245,47 +295,46 @@ impl Manifest {
         format!("{}/{}", event.event, self.installed_as(event))
     }
 
-    /// The text of `--help`.
+    /// The text of `--help`, at most 80 columns wide.
     pub fn help(&self) -> String {
-        let mut text = format!("{}: {}\n", self.name, self.summary);
-        let _ = writeln!(
-            text,
-            "\nVDSM runs this program by itself, without arguments. To try it on a domain XML file\n\
-             use the tool: 'vdsm-hooks show {}' prints the command line.",
-            self.name
+        let name = &self.name;
+        let mut text = filled(&format!("{name}: {}", self.summary), "", "    ");
+        let tried = format!(
+            "VDSM runs this program by itself, without arguments. To try it on a domain XML file use \
+             the tool: 'vdsm-hooks show {name}' prints the command line."
         );
+        text += &format!("\n{}", filled(&tried, "", ""));
         text += "\nEvents:\n";
         for event in &self.events {
-            let _ = writeln!(text, "    {}: {}", self.place(event), event.effect);
+            let _ = writeln!(text, "    {}", self.place(event));
+            text += &filled(&event.effect, "        ", "        ");
         }
-        if self.properties.is_empty() {
-            text += "\nIt has no property: it acts on every VM of the host.\n";
+        text += if self.properties.is_empty() {
+            "\nIt has no property: it acts on every VM of the host.\n"
         } else {
-            text += "\nProperties:\n";
-        }
+            "\nProperties:\n"
+        };
         for property in &self.properties {
-            let _ = writeln!(
-                text,
-                "    {} ({}): {}",
-                property.name, property.scope, property.syntax
-            );
-            let _ = writeln!(text, "        example: {}", property.example);
+            let _ = writeln!(text, "    {} ({})", property.name, property.scope);
+            text += &filled(&property.syntax, "        ", "        ");
+            text += &typed("        example: ", &property.example);
         }
         if !self.looks_at.is_empty() {
             let others = self.looks_at.join(", ");
-            let _ = writeln!(
-                text,
-                "\nRefuses what contradicts these properties: {others}"
-            );
+            let others = format!("Refuses what contradicts these properties: {others}");
+            text += &format!("\n{}", filled(&others, "", "    "));
         }
-        for command in &self.commands {
-            let _ = writeln!(text, "\nRuns: {command}");
-        }
-        for line in &self.sudo {
-            let _ = writeln!(text, "\nRuns as root: {line}");
+        for (title, lines) in [("Runs:", &self.commands), ("Runs as root:", &self.sudo)] {
+            if !lines.is_empty() {
+                let _ = writeln!(text, "\n{title}");
+            }
+            for line in lines {
+                text += &filled(line, "    ", "        ");
+            }
         }
         text += "\nOptions: --help, --version, --describe (this description as JSON).\n\
-                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the event.\n";
+                 Environment: VDSM_HOOK_LOG=debug says more; VDSM_HOOK_EVENT=EVENT forces the\n\
+                 event.\n";
         text + PART_OF
     }
 
