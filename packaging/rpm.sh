@@ -256,7 +256,9 @@ expected_files() {
     echo "-rw-r--r-- root root /usr/share/doc/$package/README.md"
     if [ "$package" = vdsm-hooks ]; then
         echo '-rwxr-xr-x root root /usr/bin/vdsm-hooks'
-        for page in "$work"/man/*.1; do echo "-rw-r--r-- root root /usr/share/man/man1/${page##*/}"; done
+        for page in "$work"/man/*.[17]; do
+            echo "-rw-r--r-- root root /usr/share/man/man${page##*.}/${page##*/}"
+        done
         for directory in bash-completion bash-completion/completions fish fish/vendor_completions.d zsh zsh/site-functions; do
             echo "drwxr-xr-x root root /usr/share/$directory"
         done
@@ -337,7 +339,7 @@ rpm_there() {
 make_root() {
     mkdir -p "$work/root"
     for directory in usr/bin usr/libexec usr/share/doc usr/share/licenses usr/share/man/man1 \
-        usr/share/man/man8 etc/sudoers.d var/lib/rpm var/tmp tmp; do
+        usr/share/man/man7 usr/share/man/man8 etc/sudoers.d var/lib/rpm var/tmp tmp; do
         mkdir -p "$work/root/$directory"
     done
     # The helpers' directory is ours.

@@ -600,6 +600,7 @@ fn scripts_get_json() {
     host.file(&format!("{START}/50_numa"), "#!/bin/sh\n", 0o755);
     let output = host.command(&["--json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::json_page::explains(&report);
     assert_eq!(report["hooks"], serde_json::json!(["macspoof"]));
     assert_eq!(report["findings"][0]["problem"], true);
     assert_eq!(report["findings"][0]["subject"], "macspoof");

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-use crate::{domains, support};
+use crate::{domains, json_page, support};
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -68,11 +68,19 @@ fn run(mut command: Command, storage: &Storage, arguments: &[&str]) -> Done {
     }
 }
 
-/// The reports on `targets`, in JSON.
-fn reports(storage: &Storage, targets: &[&str]) -> Vec<Value> {
+/// What is said about `targets`, in JSON.
+fn told_of(storage: &Storage, targets: &[&str]) -> Value {
     let done = tool(storage, &[&["check", "--json"], targets].concat());
     assert_eq!(done.stderr, "");
-    serde_json::from_str(&done.stdout).unwrap()
+    let answer: Value = serde_json::from_str(&done.stdout).unwrap();
+    json_page::explains(&answer);
+    answer
+}
+
+/// The reports on the domains among `targets`.
+fn reports(storage: &Storage, targets: &[&str]) -> Vec<Value> {
+    let told = told_of(storage, targets);
+    told["domains"].as_array().unwrap().clone()
 }
 
 /// The report on one domain.
@@ -852,20 +860,18 @@ fn by_id_all_of_a_host_and_several_in_a_mount() {
     let by_id = reports(&storage, &[DATA_ID, EXPORT_ID]);
     assert_eq!(by_id[0]["file"], file(&gluster));
     assert_eq!(by_id[1]["file"], file(&export));
-    let all = reports(&storage, &["--all"]);
-    let files: Vec<&Value> = all.iter().map(|report| &report["file"]).collect();
-    let none = Value::Null;
-    assert_eq!(
-        files,
-        [&none, &json!(file(&export)), &json!(file(&gluster))]
-    );
+    let all = told_of(&storage, &["--all"]);
+    let domains = all["domains"].as_array().unwrap();
+    let files: Vec<&Value> = domains.iter().map(|report| &report["file"]).collect();
+    assert_eq!(files, [&json!(file(&export)), &json!(file(&gluster))]);
+    let vacant = &all["vacant"][0];
     let empty = storage.mount("nas:_empty").display().to_string();
     assert_eq!(
-        (&all[0]["path"], &all[0]["status"]),
+        (&vacant["path"], &vacant["status"]),
         (&json!(empty), &json!(1))
     );
     assert_eq!(
-        found(&all[0]),
+        found(vacant),
         ["mount: nothing is mounted there, and no storage domain is in it"]
     );
     let nowhere = "99999999-5445-4bc3-8675-ceff4637e8e3";
@@ -897,10 +903,10 @@ fn two_hundred_domains_beside_a_dead_one() {
     for number in 0..200 {
         storage.domain(&format!("nas:_{number:03}"), EXPORT_ID, EXPORT);
     }
-    let all = reports(&storage, &["--all"]);
-    assert_eq!(all.len(), 201);
+    let all = told_of(&storage, &["--all"]);
+    assert_eq!(all["domains"].as_array().unwrap().len(), 200);
     // They have one id.
-    assert_eq!(all[200]["path"], EXPORT_ID);
+    assert_eq!(all["copies"][0]["path"], EXPORT_ID);
     let mount = storage.mount("nas:_dead");
     let dead = match DeadMount::on(&mount) {
         Ok(dead) => dead,
@@ -1344,6 +1350,11 @@ fn a_repository_without_domains() {
     assert!(done.stdout.ends_with("0 domains\n"), "{}", done.stdout);
     let done = tool(&storage, &["check", "--all", "--json"]);
     assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt)));
+    let answer: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(
+        (&answer["format"], &answer["domains"]),
+        (&json!(1), &json!([]))
+    );
     // One level too deep.
     let done = all(&mnt);
     assert_eq!((done.status, &done.stderr), (3, &nothing(&mnt.join("mnt"))));
@@ -1487,13 +1498,14 @@ fn copies_of_a_domain_are_told() {
         "{}",
         done.stdout
     );
-    let all = reports(&storage, &["--all"]);
-    assert_eq!(all.len(), 4);
+    let all = told_of(&storage, &["--all"]);
+    assert_eq!(all["domains"].as_array().unwrap().len(), 3);
+    let copy = &all["copies"][0];
     assert_eq!(
-        (&all[3]["path"], &all[3]["status"]),
+        (&copy["path"], &copy["status"]),
         (&json!(EXPORT_ID), &json!(1))
     );
-    assert_eq!(found(&all[3]).len(), 1);
+    assert_eq!(found(copy).len(), 1);
     // The same place twice, and a copy of the metadata alone, are no second domain.
     let file = storage.path().join("metadata");
     fs::write(&file, DATA).unwrap();
@@ -1510,9 +1522,10 @@ fn copies_of_a_domain_are_told() {
     // A copy under another name.
     let third = "99999999-5445-4bc3-8675-ceff4637e8e3";
     let renamed = storage.whole("nas:_d", third, DATA);
-    let all = reports(&storage, &[data, renamed.to_str().unwrap()]);
-    assert_eq!(all[2]["path"], DATA_ID);
-    let id = &found(&all[2])[0];
+    let all = told_of(&storage, &[data, renamed.to_str().unwrap()]);
+    let copy = &all["copies"][0];
+    assert_eq!(copy["path"], DATA_ID);
+    let id = &found(copy)[0];
     assert!(
         id.contains(data) && id.contains(renamed.to_str().unwrap()),
         "{id}"

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-use crate::{domains, support};
+use crate::{domains, json_page, support};
 
 use std::fs;
 use std::path::Path;
@@ -233,7 +233,9 @@ fn json_for_scripts() {
         &["check", "--json", "upper", "none", &good.to_string_lossy()],
     );
     assert_eq!((code, stderr.as_str()), (2, ""));
-    let reports: Value = serde_json::from_str(&stdout).unwrap();
+    let answer: Value = serde_json::from_str(&stdout).unwrap();
+    json_page::explains(&answer);
+    let reports = &answer["domains"];
     let upper = &reports[0];
     assert_eq!(upper["path"], "upper");
     assert_eq!(
@@ -254,15 +256,15 @@ fn json_for_scripts() {
     assert_eq!(upper["otherwise"], json!([]));
     assert_eq!(upper["metadata"]["DESCRIPTION"], "Export");
     assert_eq!(
-        reports[1],
-        json!({"path": "none", "error": format!("{}: No such file or directory (os error 2)", storage.path().join("none").display())})
+        answer["errors"],
+        json!([{"path": "none", "error": format!("{}: No such file or directory (os error 2)", storage.path().join("none").display())}])
     );
-    assert_eq!(reports[2]["verdict"], "ok");
-    assert_eq!(reports[2]["findings"], json!([]));
-    assert_eq!(reports[2]["cause"], Value::Null);
-    assert_eq!(reports[2]["remedy"], Value::Null);
-    assert_eq!(reports[2]["engine"], Value::Null);
-    assert_eq!(reports[2]["facts"], json!({"lock": "free", "images": "1"}));
+    assert_eq!(reports[1]["verdict"], "ok");
+    assert_eq!(reports[1]["findings"], json!([]));
+    assert_eq!(reports[1]["cause"], Value::Null);
+    assert_eq!(reports[1]["remedy"], Value::Null);
+    assert_eq!(reports[1]["engine"], Value::Null);
+    assert_eq!(reports[1]["facts"], json!({"lock": "free", "images": "1"}));
 }
 
 /// The command that stands below the verdict, as a shell runs it.

@@ -145,7 +145,7 @@ modes() {
 }
 check 'modes and owners are right' modes
 documents() {
-    for file in man/man1/vdsm-hooks.1 man/man8/vdsm-hook-macbind.8 doc/vdsm-hooks/README.md \
+    for file in man/man1/vdsm-hooks.1 man/man7/vdsm-hooks-json.7 man/man8/vdsm-hook-macbind.8 doc/vdsm-hooks/README.md \
         doc/vdsm-hooks/macbind.md licenses/vdsm-hooks/LICENSE zsh/site-functions/_vdsm-hooks \
         bash-completion/completions/vdsm-hooks fish/vendor_completions.d/vdsm-hooks.fish; do
         [ -s "$root/usr/share/$file" ] || return 1

@@ -37,6 +37,7 @@ mod filters;
 mod four_commands;
 mod images;
 mod install;
+mod json_page;
 mod layout;
 mod left_behind;
 mod messages;

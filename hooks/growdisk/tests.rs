@@ -1095,10 +1095,18 @@ fn the_tool_answers(vm: &Vm) {
         .collect();
     assert_eq!(
         members,
-        ["image", "format", "size", "result", "reason", "steps"],
+        [
+            "format",
+            "image",
+            "image_format",
+            "size",
+            "result",
+            "reason",
+            "steps"
+        ],
         "{text}"
     );
-    assert_eq!(answer["format"], "raw", "{text}");
+    assert_eq!(answer["image_format"], "raw", "{text}");
     assert_eq!(
         answer["size"],
         json!(fs::metadata(vm.image()).unwrap().len()),

@@ -185,8 +185,10 @@ impl Ended {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout())
-            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout(), self.stderr()))
+        let answer = serde_json::from_str(&self.stdout())
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout(), self.stderr()));
+        crate::json_page::explains(&answer);
+        answer
     }
 
     #[track_caller]

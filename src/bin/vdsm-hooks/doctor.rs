@@ -10,8 +10,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use vdsm_hooks::Result;
 use vdsm_hooks::finding::{self, Finding, Severity};
 use vdsm_hooks::hook::manifest::Manifest;
@@ -20,6 +18,7 @@ use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::installed::{Origin, Origins, Users};
 
 use crate::diff::printable;
+use crate::json::{self, objects};
 use crate::{catalog, print};
 
 mod asked;
@@ -37,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Print one JSON object instead of text
+    /// Print one JSON object instead of text; see vdsm-hooks-json(7)
     #[arg(long)]
     json: bool,
 }
@@ -45,9 +44,10 @@ pub(crate) struct Arguments {
 const HELP: &str = "\
 Looks at every installed hook of the suite: its program at each of its events,
 owners and modes, the programs it runs, its root helpers, sudo rules, settings,
-services, SELinux labels and what vdsmd's unit forbids. And at everything else that VDSM would run: whether
-the user that VDSM runs it as may do so, its interpreter and its line ends, who
-can change it, backup copies, and second hooks for one job.
+services, SELinux labels and what vdsmd's unit forbids. And at everything else
+that VDSM would run: whether the user that VDSM runs it as may do so, its
+interpreter and its line ends, who can change it, backup copies, and second
+hooks for one job.
 
 Users and groups are those of the host's /etc/passwd and /etc/group. Access
 control lists are not looked at.
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     host.examine(&hooks)?;
     let report = host.report;
     if arguments.json {
-        print(&format!("{:#}\n", to_json(&report)))?;
+        print(&json::text(&Answer::from(&report))?)?;
     } else {
         print(&text(&report)?)?;
     }
@@ -106,23 +106,57 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(severity.map_or(0, Severity::status)))
 }
 
-fn to_json(report: &Report) -> Value {
-    let findings = report.findings.iter().map(|finding| {
-        json!({
-            "problem": finding.severity == Severity::Problem,
-            "subject": finding.subject,
-            "what": finding.text,
-            "remedy": finding.remedy,
-        })
-    });
-    let notes = report.notes.iter();
-    let notes = notes.map(|note| json!({"what": note.what, "remedy": note.commands}));
-    json!({
-        "hooks": report.hooks,
-        "findings": findings.collect::<Vec<_>>(),
-        "notes": notes.collect::<Vec<_>>(),
-        "not_checked": report.not_checked,
-    })
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Answer<'a> {
+        /// The hooks of the suite that are installed.
+        hooks: &'a [String],
+        /// What is wrong, or may be.
+        findings: Vec<Found<'a>>,
+        /// What is worth knowing and not wrong.
+        notes: Vec<Noted<'a>>,
+        /// What could not be looked at, and why.
+        not_checked: &'a [String],
+    }
+
+    struct Found<'a> {
+        /// Whether it is a problem (exit status 2), or a warning (1).
+        problem: bool,
+        /// With what: a hook, a file, an event.
+        subject: &'a str,
+        /// What is wrong.
+        what: &'a str,
+        /// Commands that mend it, one a line; null if none does.
+        remedy: Option<&'a str>,
+    }
+
+    struct Noted<'a> {
+        /// What is worth knowing.
+        what: &'a str,
+        /// Commands that change it, one a line; null if none does.
+        remedy: Option<&'a str>,
+    }
+}
+
+impl<'a> From<&'a Report> for Answer<'a> {
+    fn from(report: &'a Report) -> Answer<'a> {
+        let findings = report.findings.iter().map(|finding| Found {
+            problem: finding.severity == Severity::Problem,
+            subject: &finding.subject,
+            what: &finding.text,
+            remedy: finding.remedy.as_deref(),
+        });
+        let notes = report.notes.iter().map(|note| Noted {
+            what: &note.what,
+            remedy: note.commands.as_deref(),
+        });
+        Answer {
+            hooks: &report.hooks,
+            findings: findings.collect(),
+            notes: notes.collect(),
+            not_checked: &report.not_checked,
+        }
+    }
 }
 
 fn text(report: &Report) -> Result<String> {

@@ -24,6 +24,11 @@ mod seal;
 mod show;
 mod sizes;
 
+/// What 'domain check' prints for scripts.
+pub(crate) fn answer() -> crate::json::Kind {
+    <check::Answer as crate::json::Described>::kind()
+}
+
 /// The manual of the whole: what administrators come for.
 pub(crate) const STORIES: &str = include_str!("domain/stories.txt");
 

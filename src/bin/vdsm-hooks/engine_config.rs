@@ -11,6 +11,7 @@ use vdsm_hooks::hook::manifest::Manifest;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::custom_properties::{Definition, Found, Key, List};
+use crate::json::{self, objects};
 use crate::{catalog, print};
 
 use current::{Current, is_level};
@@ -46,6 +47,10 @@ pub(crate) struct Arguments {
     /// Replace other regular expressions of the same properties by those of this suite
     #[arg(long)]
     replace: bool,
+
+    /// Print one JSON object instead of a script; see vdsm-hooks-json(7)
+    #[arg(long)]
+    json: bool,
 }
 
 const HELP: &str = "\
@@ -134,7 +139,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             None => script.start_anew(key, wanted, &arguments.cver)?,
         }
     }
-    print(&script.finish(&hooks, &dropped)?)?;
+    if arguments.json {
+        print(&json::text(&script.answer(&arguments.cver))?)?;
+    } else {
+        print(&script.finish(&hooks, &dropped)?)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -172,9 +181,39 @@ fn unwanted(dropped: &[Manifest], others: &[Manifest]) -> Unwanted {
     Unwanted { go, stay }
 }
 
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Answer {
+        /// The compatibility level of the clusters.
+        level: String,
+        /// The lists of properties that the hooks need, or leave.
+        lists: Vec<Change>,
+        /// What has to be run after the commands; null if there are none.
+        restart: Option<&'static str>,
+        /// Whether VMs that have a property lose it.
+        vms_lose: bool,
+    }
+
+    struct Change {
+        /// The key of engine-config.
+        key: &'static str,
+        /// The list as it is; null if that was not told.
+        before: Option<String>,
+        /// The list as it is to be; null where nobody knows what is in it besides.
+        after: Option<String>,
+        /// What changes, in words; empty if nothing does, or if the list was not told.
+        changes: Vec<String>,
+        /// The command; null if there is nothing to change.
+        command: Option<String>,
+        /// The command that undoes it; null if there is none.
+        way_back: Option<String>,
+    }
+}
+
 /// What is printed.
 #[derive(Default)]
 struct Script {
+    lists: Vec<Change>,
     lines: String,
     /// Whether there is anything to run.
     commands: bool,
@@ -219,6 +258,14 @@ impl Script {
                 )),
             }
         }
+        self.lists.push(Change {
+            key: name,
+            before: Some(now.to_owned()),
+            after: Some(now.to_owned()),
+            changes: Vec::new(),
+            command: None,
+            way_back: None,
+        });
         if after == before {
             writeln!(self.lines, "# {name}, level {level}: nothing to change")?;
             return Ok(());
@@ -231,10 +278,20 @@ impl Script {
             return Ok(());
         }
         self.commands = true;
-        let changes = changes.join(", ");
-        writeln!(self.lines, "# {name}, level {level}: {changes}")?;
+        writeln!(
+            self.lines,
+            "# {name}, level {level}: {}",
+            changes.join(", ")
+        )?;
         writeln!(self.lines, "{}", setting(key, &after, level))?;
-        if key == Key::Network && now.is_empty() {
+        let can_go_back = key != Key::Network || !now.is_empty();
+        if let Some(told) = self.lists.last_mut() {
+            told.after = Some(after.to_string());
+            told.changes = changes;
+            told.command = Some(setting(key, &after, level));
+            told.way_back = can_go_back.then(|| setting(key, now, level));
+        }
+        if !can_go_back {
             self.way_back +=
                 "#   not for the properties of networks: engine-config refuses the empty list\n";
         } else {
@@ -259,17 +316,35 @@ impl Script {
         } else {
             writeln!(
                 self.lines,
-                "# {name}, level {level}: replaces the list that is there. With\n\
-                 # --current its properties stay; without, keep what the first command shows, to go\n\
-                 # back."
+                "# {name}, level {level}: replaces the list that is there. With --current its\n\
+                 # properties stay; without, keep what the first command shows, to go back."
             )?;
         }
         if key == Key::Device {
             self.lines += "# The engine's own SecurityGroups is in this list.\n";
         }
         writeln!(self.lines, "engine-config -g {name}")?;
-        writeln!(self.lines, "{}", adding(key, list_of(wanted), level))?;
+        let command = adding(key, list_of(wanted), level);
+        writeln!(self.lines, "{command}")?;
+        self.lists.push(Change {
+            key: name,
+            before: None,
+            after: None,
+            changes: Vec::new(),
+            command: Some(command),
+            way_back: None,
+        });
         Ok(())
+    }
+
+    /// The same for scripts.
+    fn answer(self, level: &str) -> Answer {
+        Answer {
+            level: level.to_owned(),
+            lists: self.lists,
+            restart: self.commands.then_some(RESTART),
+            vms_lose: self.vms_lose,
+        }
     }
 
     fn finish(mut self, hooks: &[Manifest], dropped: &[Manifest]) -> Result<String> {
@@ -327,6 +402,7 @@ mod tests {
             current: Vec::new(),
             cver: LEVEL.to_owned(),
             replace: false,
+            json: false,
         }
     }
 

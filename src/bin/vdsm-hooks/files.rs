@@ -21,19 +21,21 @@ pub(crate) struct Arguments {
 }
 
 const HELP: &str = "\
-Fields are separated by tabs; '-' stands for nothing. The first two of a line are the hook and what
-the line is about:
+Fields are separated by tabs; '-' stands for nothing. The first two of a line
+are the hook and what the line is about:
 
-  package  VDSM's own package that the hook replaces, the last release of VDSM with that package
-           if there will be no more, other packages that must not be beside it, what it needs
-           besides VDSM (both with blanks between), summary
-  program  path, mode, name of the built program
-  link     path, '-', target: the same program at another event
-  helper   path, mode, name of the built program: what the hook runs as root
-  daemon   path, mode, name of the built program: what systemd runs
-  file     path, mode, file in the hook's folder
-  silenced path, mode, package: a hook of another package that does the same, with the mode that it
-           has there; it is not executable while this one is installed
+  package   VDSM's own package that the hook replaces, the last release of VDSM
+            with that package if there will be no more, other packages that must
+            not be beside it, what it needs besides VDSM, what else it can use
+            (these three with blanks between), summary
+  program   path, mode, name of the built program
+  link      path, '-', target: the same program at another event
+  helper    path, mode, name of the built program: what the hook runs as root
+  daemon    path, mode, name of the built program: what systemd runs
+  file      path, mode, file in the hook's folder
+  silenced  path, mode, package: a hook of another package that does the same,
+            with the mode that it has there; it is not executable while this one
+            is installed
 
 A hook's lines come in this order.
 

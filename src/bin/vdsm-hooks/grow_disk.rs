@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
-use serde_json::json;
 use sha1::{Digest as _, Sha1};
 
 use vdsm_hooks::host::worker::{Work, Worker};
 use vdsm_hooks::host::{files, interrupt};
 use vdsm_hooks::image::grow::{
-    self, Choice, Failure, Format, Grown, Image, Job, Outcome, Planned, Settings, Step, gib,
+    self, Action, Choice, Failure, Format, Grown, Image, Job, Outcome, Planned, Settings, Step, gib,
 };
 use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::volume;
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
+use crate::json::{self, objects};
 use crate::print;
 use bar::Bar;
 
@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plan: bool,
 
-    /// Print JSON
+    /// Print one JSON object instead of text; see vdsm-hooks-json(7)
     #[arg(long)]
     json: bool,
 
@@ -73,41 +73,56 @@ const TO_LOOK: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: u16 = 100;
 
 const SHORT_HELP: &str = "\
-Exit status: 0 grown, planned, or nothing to grow; 1 refused or failed before the first write, the image
-is what it was; 2 failed after it: run it once more, or repair. '--help' has examples.";
+Exit status: 0 grown, planned, or nothing to grow; 1 refused or failed before
+the first write, the image is what it was; 2 failed after it: run it once more,
+or repair. '--help' has examples.";
 
 const STORIES: &str = "\
-A cloud image, made larger before its first start:
-  $ qemu-img resize -f qcow2 debian.qcow2 +20G
-  $ vdsm-hooks grow-disk --format qcow2 --plan debian.qcow2
-  grow-disk: debian.qcow2: qcow2 22.0 GiB, gpt, partition 1 ends at 2.0 GiB -> ext4; writes about 11 MiB
-    part-expand-gpt /dev/sda
-    part-resize /dev/sda 1 -34
-    e2fsck /dev/sda1 correct:true
-    resize2fs /dev/sda1
-  $ vdsm-hooks grow-disk --format qcow2 --yes debian.qcow2
-  grow-disk: debian.qcow2: partition 1 (ext4): 1.9 -> 21.9 GiB in 21 s
+A cloud image, made larger before its first start
+  The first command enlarges it, the second shows what would be done, the third
+  does it:
 
-LVM with a choice, the disk of a VM that is down:
-  $ vdsm-hooks grow-disk --yes /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
-  grow-disk: VOLUME: name one of cl/root, cl/home; not grown
-  $ vdsm-hooks grow-disk --yes --lv cl/home /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
-  grow-disk: VOLUME: partition 2, cl/home (xfs): 10.0 -> 30.0 GiB in 27 s
+    $ qemu-img resize -f qcow2 debian.qcow2 +20G
+    $ vdsm-hooks grow-disk --format qcow2 --plan debian.qcow2
+    grow-disk: debian.qcow2: qcow2 22.0 GiB, gpt,
+      partition 1 ends at 2.0 GiB -> ext4; writes about 11 MiB
+      part-expand-gpt /dev/sda
+      part-resize /dev/sda 1 -34
+      e2fsck /dev/sda1 correct:true
+      resize2fs /dev/sda1
+    $ vdsm-hooks grow-disk --format qcow2 --yes debian.qcow2
+    grow-disk: debian.qcow2: partition 1 (ext4): 1.9 -> 21.9 GiB in 21 s
+
+LVM with a choice, the disk of a VM that is down
+  The volume lies below /rhev/data-center/mnt/SERVER/DOMAIN/images/IMAGE:
+
+    $ vdsm-hooks grow-disk --yes VOLUME
+    grow-disk: VOLUME: name one of cl/root, cl/home; not grown
+    $ vdsm-hooks grow-disk --yes --lv cl/home VOLUME
+    grow-disk: VOLUME: partition 2, cl/home (xfs): 10.0 -> 30.0 GiB in 27 s
+
   What had been free in the volume group before stays free.
 
-Cut off, and finished: the power failed while a disk grew. The steps are in a journal, so the next start of
-the VM with the property finishes them first, and so does
-  $ vdsm-hooks grow-disk --yes /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
-  If that fails, /var/lib/vdsm/hooks/growdisk/VOLUME.json tells which steps, and what was said; of an image
-  that is no volume the file has a number for a name, and the path in it. Mend the guest, or bring a snapshot
-  back, and then:
-  $ vdsm-hooks grow-disk --forget /rhev/data-center/mnt/nas:_data/DOMAIN/images/IMAGE/VOLUME
+Cut off, and finished
+  The power failed while a disk grew. The steps are in a journal, so the next
+  start of the VM with the property finishes them first, and so does:
 
-The steps are commands of guestfish(1). Started by root it works as user vdsm, as the hook does, and needs
-no more than that user may. /etc/vdsm-hooks/growdisk has the host's settings.
+    $ vdsm-hooks grow-disk --yes VOLUME
 
-Exit status: 0 grown, planned, or nothing to grow; 1 refused or failed before the first write, the image is
-what it was; 2 failed after it, the image is as the failed step left it.";
+  If that fails, /var/lib/vdsm/hooks/growdisk/VOLUME.json tells which steps,
+  and what was said; of an image that is no volume the file has a number for a
+  name, and the path in it. Mend the guest, or bring a snapshot back, and then:
+
+    $ vdsm-hooks grow-disk --forget VOLUME
+
+How it works
+  The steps are commands of guestfish(1). Started by root it works as user
+  vdsm, as the hook does, and needs no more than that user may.
+  /etc/vdsm-hooks/growdisk has the host's settings.
+
+Exit status: 0 grown, planned, or nothing to grow; 1 refused or failed before
+the first write, the image is what it was; 2 failed after it, the image is as
+the failed step left it.";
 
 fn volume_name(name: &str) -> std::result::Result<String, String> {
     if grow::is_volume_name(name) {
@@ -161,6 +176,59 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let image = Image { path, format, id };
     call.grow(&image, &settings)
+}
+
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Answer {
+        /// The image.
+        image: String,
+        /// Its format, `raw` or `qcow2`; null if nobody knows.
+        image_format: Option<&'static str>,
+        /// Its virtual size in bytes; null if nobody knows.
+        size: Option<u64>,
+        /// `grow`: grown, or with `--plan` to be grown; `nothing` to grow; `refused`: the image is what
+        /// it was; `failed`: the image is as the failed step left it.
+        result: &'static str,
+        /// Why it was refused, or failed.
+        reason: Option<String>,
+        /// What was done, or with `--plan` is to be done.
+        steps: Vec<Told>,
+    }
+
+    struct Told {
+        /// The command of guestfish(1).
+        op: &'static str,
+        /// The device that it works on.
+        device: String,
+        /// The number of the partition that is enlarged; null for any other step.
+        partition: Option<u64>,
+        /// Its new last sector, as guestfish takes it; null for any other step.
+        end: Option<i64>,
+        /// The new size of the logical volume in MiB; null for any other step.
+        mib: Option<u64>,
+    }
+}
+
+impl From<&Step> for Told {
+    fn from(step: &Step) -> Told {
+        let (mut partition, mut end, mut mib) = (None, None, None);
+        match step.action {
+            Action::ResizePartition {
+                number,
+                end: last_sector,
+            } => (partition, end) = (Some(number.into()), Some(last_sector)),
+            Action::ResizeLv { mib: size } => mib = Some(size),
+            _ => {}
+        }
+        Told {
+            op: step.action.name(),
+            device: step.device.clone(),
+            partition,
+            end,
+            mib,
+        }
+    }
 }
 
 /// How the command was called, and how it answers.
@@ -295,9 +363,7 @@ impl Call<'_> {
         path: &Path,
         image: Option<&Image>,
     ) -> Result<ExitCode> {
-        let steps = |steps: &[Step]| -> Vec<serde_json::Value> {
-            steps.iter().map(Step::to_json).collect()
-        };
+        let steps = |steps: &[Step]| -> Vec<Told> { steps.iter().map(Told::from).collect() };
         let (result, reason, steps, status) = match done {
             Ok(Outcome::Nothing) => ("nothing", None, Vec::new(), 0),
             Ok(Outcome::Planned(planned)) => ("grow", None, steps(&planned.steps), 0),
@@ -305,15 +371,14 @@ impl Call<'_> {
             Err(Failure::Before(error)) => ("refused", Some(error), Vec::new(), 1),
             Err(Failure::After(error)) => ("failed", Some(error), Vec::new(), 2),
         };
-        let text = json!({
-            "image": path.to_string_lossy(),
-            "format": image.map(|image| image.format.name()),
-            "size": image.and_then(|image| image.size(Instant::now() + TO_LOOK).ok()),
-            "result": result,
-            "reason": reason.map(ToString::to_string),
-            "steps": steps,
-        });
-        print(&format!("{text:#}\n"))?;
+        print(&json::text(&Answer {
+            image: path.to_string_lossy().into_owned(),
+            image_format: image.map(|image| image.format.name()),
+            size: image.and_then(|image| image.size(Instant::now() + TO_LOOK).ok()),
+            result,
+            reason: reason.map(ToString::to_string),
+            steps,
+        })?)?;
         Ok(ExitCode::from(status))
     }
 }

@@ -59,20 +59,22 @@ pub(crate) struct InstallArguments {
 }
 
 const INSTALL_HELP: &str = "\
-Installs the programs of a build, with manual pages, shell completions, sudo rules, and what else a
-hook needs on the host, all of it or nothing. A second run changes nothing. Everything but the
-programs is in this tool: the source tree is not needed. './install.sh' there builds the programs,
-then calls this.
+Installs the programs of a build, with manual pages, shell completions, sudo
+rules, and what else a hook needs on the host, all of it or nothing. A second
+run changes nothing. Everything but the programs is in this tool: the source
+tree is not needed. './install.sh' there builds the programs, then calls this.
 
-What is not ours, or was changed by an administrator, stays as it is unless --replace is given.
-'vdsm-hooks uninstall' takes everything away again.
+What is not ours, or was changed by an administrator, stays as it is unless
+--replace is given. 'vdsm-hooks uninstall' takes everything away again.
 
 The exit status is 0 if all is in place; 64 if not, and nothing was changed.
 
 Examples:
-  target/release/vdsm-hooks install --hook cpuflags --hook sdcheck
+  Two hooks:
+      target/release/vdsm-hooks install --hook cpuflags --hook sdcheck
   See what would be installed, without touching the host:
-      target/release/vdsm-hooks install --destdir /tmp/try && find /tmp/try -type f";
+      target/release/vdsm-hooks install --destdir /tmp/try &&
+          find /tmp/try -type f";
 
 /// Remove what 'install' has installed, and put back what it has kept
 #[derive(clap::Args)]
@@ -88,11 +90,12 @@ pub(crate) struct UninstallArguments {
 }
 
 const UNINSTALL_HELP: &str = "\
-Removes hooks, helpers, sudo rules and the rest, of other releases too, this tool included, and puts
-back what 'vdsm-hooks install --replace' has kept: all of it or nothing. Services are stopped before.
-They are started again if the files have to stay. What is not ours, or was changed by an administrator,
-stays. Beside packages of ours nothing is removed: they are left to the package manager. Neither the
-source tree nor built programs are needed.
+Removes hooks, helpers, sudo rules and the rest, of other releases too, this
+tool included, and puts back what 'vdsm-hooks install --replace' has kept: all
+of it or nothing. Services are stopped before. They are started again if the
+files have to stay. What is not ours, or was changed by an administrator,
+stays. Beside packages of ours nothing is removed: they are left to the
+package manager. Neither the source tree nor built programs are needed.
 
 The exit status is 0 if nothing of ours is left; 64 if not, and nothing was changed.
 

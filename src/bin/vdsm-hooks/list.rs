@@ -8,8 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
 use vdsm_hooks::hook::manifest::{Group, Manifest, Retired};
 use vdsm_hooks::host::root::Root;
 use vdsm_hooks::paths::HOOKS;
@@ -18,8 +16,8 @@ use vdsm_hooks::vdsm::events::{self, Event};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::diff::printable;
+use crate::json::{self, objects};
 use crate::names::nearest;
-use crate::report::FORMAT;
 use crate::{catalog, print};
 
 /// List what VDSM runs on this host, and which hooks of the suite there are
@@ -42,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     hooks_dir: Option<PathBuf>,
 
-    /// Print one JSON object instead of tables
+    /// Print one JSON object instead of tables; see vdsm-hooks-json(7)
     #[arg(long)]
     json: bool,
 }
@@ -65,23 +63,55 @@ or a word of what the hook does.
 Example:
   vdsm-hooks list discard";
 
-#[derive(Serialize)]
-struct Listing {
-    /// See [`FORMAT`].
-    format: u32,
-    hooks_dir: PathBuf,
-    hooks: Vec<Listed>,
-    others: Vec<Other>,
-}
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Listing {
+        /// The directory with the event directories.
+        hooks_dir: PathBuf,
+        /// The hooks of the suite, by name.
+        hooks: Vec<Listed>,
+        /// Other files that are there, those first that are to be looked at.
+        others: Vec<Other>,
+    }
 
-#[derive(Serialize)]
-struct Listed {
-    name: String,
-    group: Group,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retired: Option<Retired>,
-    summary: String,
-    files: Vec<Installed>,
+    struct Listed {
+        /// The hook.
+        name: String,
+        /// `current`: today's VDSM has a hook of this name; `retired`: an older one had; `new`: none had.
+        group: Group,
+        /// What oVirt has instead; null if the hook is not `retired`.
+        retired: Option<Retired>,
+        /// What it does, in a line.
+        summary: String,
+        /// Its places.
+        files: Vec<Installed>,
+    }
+
+    struct Installed {
+        /// The event.
+        event: String,
+        /// The name of the file there.
+        file: String,
+        /// Whether the suite's file is there and VDSM runs it.
+        installed: bool,
+        /// Why it does not count as installed, if something is there all the same.
+        remark: Option<String>,
+        /// Whether what is there is not of the suite; then it is one of `others`.
+        taken: bool,
+    }
+
+    struct Other {
+        /// The directory, which need not be that of an event.
+        event: String,
+        /// The name of the file.
+        file: String,
+        /// Whether VDSM runs it.
+        runs: bool,
+        /// Whether it runs, and was probably not meant to, or does not, and probably was.
+        accident: bool,
+        /// What it is, in words.
+        remark: String,
+    }
 }
 
 impl Listed {
@@ -89,30 +119,6 @@ impl Listed {
     fn is_installed(&self) -> bool {
         self.files.iter().any(|file| file.installed)
     }
-}
-
-#[derive(Serialize)]
-struct Installed {
-    event: String,
-    file: String,
-    installed: bool,
-    /// Why it does not count as installed, if something is there all the same.
-    remark: Option<String>,
-    /// What is there is not of the suite: the other files have it.
-    #[serde(skip)]
-    is_taken: bool,
-}
-
-/// A file that is none of the suite's, or not where the suite puts it.
-#[derive(Serialize)]
-struct Other {
-    event: String,
-    file: String,
-    /// Whether VDSM runs it.
-    runs: bool,
-    /// Whether it runs, and was probably not meant to, or does not, and probably was.
-    accident: bool,
-    remark: String,
 }
 
 /// Lists.
@@ -136,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         listing.others.clear();
     }
     print(&if arguments.json {
-        serde_json::to_string_pretty(&listing)? + "\n"
+        json::text(&listing)?
     } else {
         tables(&listing, arguments)?
     })?;
@@ -250,7 +256,6 @@ impl Host {
         // What nobody has meant comes first.
         others.sort_by_key(|other| !other.accident);
         Ok(Listing {
-            format: FORMAT,
             hooks_dir: self.hooks_dir,
             hooks: hooks_listed,
             others,
@@ -266,7 +271,7 @@ impl Host {
             let remark = entry.and_then(|entry| self.why_not_installed(entry, hook));
             let origin = entry.and_then(|entry| self.origins.of(&entry.path));
             files.push(Installed {
-                is_taken: entry.is_some() && origin != Some(Origin::Ours),
+                taken: entry.is_some() && origin != Some(Origin::Ours),
                 event: event.event.clone(),
                 file: name,
                 installed: entry.is_some() && remark.is_none(),
@@ -436,7 +441,7 @@ fn of_missing(hooks: &[&Listed]) -> Result<String> {
         if let Some(retired) = &hook.retired {
             writeln!(text, "{:width$}  {retired}", "")?;
         }
-        for file in hook.files.iter().filter(|file| !file.is_taken) {
+        for file in hook.files.iter().filter(|file| !file.taken) {
             if let Some(remark) = &file.remark {
                 writeln!(
                     text,

@@ -23,6 +23,7 @@ mod engine_config;
 mod files;
 mod grow_disk;
 mod install;
+mod json;
 mod list;
 mod man;
 mod names;
@@ -38,7 +39,11 @@ const CANNOT: u8 = 64;
 /// Tries, installs, lists and explains hooks of oVirt's host agent VDSM
 #[derive(Parser)]
 #[command(name = "vdsm-hooks", version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 80
+)]
 struct Tool {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +60,8 @@ Examples:
   What does a hook do, and what turns it on?
       vdsm-hooks show cpuflags
   How do its properties get into the engine, beside those that are there?
-      engine-config -g UserDefinedVMProperties | vdsm-hooks engine-config cpuflags --current -
+      engine-config -g UserDefinedVMProperties |
+          vdsm-hooks engine-config cpuflags --current -
   How do hooks get off this host again, where no package manager put them there?
       vdsm-hooks uninstall --hook cpuflags
   Is this storage domain intact?

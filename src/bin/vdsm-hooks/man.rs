@@ -10,11 +10,16 @@ use std::process::ExitCode;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use vdsm_hooks::hook::manifest::Manifest;
+use vdsm_hooks::hook::manifest::{Manifest, Property, Scope};
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::{Context as _, Result};
 
-use crate::{catalog, show};
+use crate::{catalog, json, show};
+
+mod date;
+mod notes;
+
+use notes::Note;
 
 /// Write all man pages into a directory
 #[derive(clap::Args)]
@@ -42,10 +47,12 @@ pub(crate) fn pages(hooks: &[Manifest], tool: clap::Command) -> Result<Vec<(Stri
     tool.build();
     let mut pages = Vec::new();
     add_commands(&tool, &mut pages)?;
+    pages.push((format!("{}.7", json::page::NAME), json_page()));
     for hook in hooks {
         pages.push((format!("vdsm-hook-{}.8", hook.name), hook_page(hook)));
     }
-    Ok(pages)
+    let tidied = pages.into_iter().map(|(name, page)| (name, tidy(&page)));
+    Ok(tidied.collect())
 }
 
 /// Adds the page of a command, and those of its subcommands.
@@ -58,11 +65,15 @@ fn add_commands(command: &clap::Command, pages: &mut Vec<(String, String)>) -> R
     Ok(())
 }
 
-/// The first line of a page. It has no date: that of the build would make every build differ.
+/// The first lines of a page.
 fn title(name: &str, chapter: u8) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let name = name.to_uppercase();
-    format!(".TH \"{name}\" {chapter} \"\" \"vdsm-hooks {version}\" \"vdsm-hooks\"\n")
+    let date = date::of_release();
+    // Words are not drawn apart, nor are they broken: they are what somebody types.
+    format!(
+        ".TH \"{name}\" {chapter} \"{date}\" \"vdsm-hooks {version}\" \"vdsm-hooks\"\n.nh\n.ad l\n"
+    )
 }
 
 fn command_page(command: &clap::Command, name: &str) -> Result<String> {
@@ -70,30 +81,92 @@ fn command_page(command: &clap::Command, name: &str) -> Result<String> {
     let mut generated = Vec::new();
     man.render_name_section(&mut generated)?;
     man.render_synopsis_section(&mut generated)?;
-    man.render_description_section(&mut generated)?;
-    man.render_options_section(&mut generated)?;
-    if command.has_subcommands() {
-        man.render_subcommands_section(&mut generated)?;
-    }
-    let generated = String::from_utf8_lossy(&generated).into_owned();
     let mut page = Page::default();
     let notes = command.get_after_long_help().or(command.get_after_help());
-    if let Some(notes) = notes {
-        page.section("NOTES");
-        page.as_is(&notes.to_string());
+    let notes = notes.map(ToString::to_string).unwrap_or_default();
+    let notes = notes::parse(&notes);
+    // What the name says is not said again.
+    let summary = command.get_about().map(ToString::to_string);
+    let long = command.get_long_about().map(ToString::to_string);
+    let long = long.unwrap_or_default();
+    let description = long.trim_start_matches(summary.unwrap_or_default().as_str());
+    let beginning = notes.iter().take_while(|note| !note.is_head());
+    let described = notes::parse(description.trim());
+    let described: Vec<&Note> = described.iter().chain(beginning).collect();
+    if !described.is_empty() {
+        page.section("DESCRIPTION");
+        page.notes(described.iter().copied());
     }
-    page.section("SEE ALSO");
+    let mut options = Vec::new();
+    man.render_options_section(&mut options)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut options)?;
+    }
+    let mut rest = Page::default();
+    let mut in_notes = false;
+    for note in notes.iter().skip_while(|note| !note.is_head()) {
+        match note {
+            Note::Head(head) if notes::is_section(head) => rest.section(&head.to_uppercase()),
+            Note::Head(head) => {
+                if !std::mem::replace(&mut in_notes, true) {
+                    rest.section("NOTES");
+                }
+                rest.subsection(head);
+            }
+            note => rest.notes([note]),
+        }
+    }
+    rest.section("SEE ALSO");
     if name == "vdsm-hooks" {
-        page.text([roman("The pages of its commands, and")]);
-        page.text([
+        rest.text([
+            roman("The pages of its commands, "),
             bold("vdsm-hook-"),
             italic("name"),
-            roman("(8) of each hook."),
+            roman("(8) of each hook, and "),
+            bold(json::page::NAME),
+            roman("(7)."),
+        ]);
+    } else if command.get_arguments().any(|one| one.get_id() == "json") {
+        rest.text([
+            bold("vdsm-hooks"),
+            roman("(1), "),
+            bold(json::page::NAME),
+            roman("(7)"),
         ]);
     } else {
-        page.text([bold("vdsm-hooks"), roman("(1)")]);
+        rest.text([bold("vdsm-hooks"), roman("(1)")]);
     }
-    Ok(title(name, 1) + &generated + &page.finish())
+    let parts = [generated, page.finish().into_bytes(), options].concat();
+    Ok(title(name, 1) + &String::from_utf8_lossy(&parts) + &rest.finish())
+}
+
+/// Without what does nothing: requests for a line's end beside an empty line, for a paragraph behind a
+/// heading, blanks at the ends of lines, and definitions again and again.
+fn tidy(page: &str) -> String {
+    let lines: Vec<&str> = page.lines().map(str::trim_end).collect();
+    let is_space =
+        |line: Option<&&str>| line.is_some_and(|line| line.is_empty() || line.starts_with(".sp"));
+    let is_heading = |line: Option<&&str>| {
+        line.is_some_and(|line| line.starts_with(".SH") || line.starts_with(".SS"))
+    };
+    let mut tidied: Vec<&str> = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let is_idle = match *line {
+            ".br" => is_space(lines.get(number + 1)) || is_space(tidied.last()),
+            ".PP" => is_heading(tidied.last()),
+            line => line.contains(".ds Aq") && tidied.contains(&line),
+        };
+        if !is_idle {
+            tidied.push(line);
+        }
+    }
+    tidied.join("\n") + "\n"
+}
+
+fn json_page() -> String {
+    let mut page = Page::default();
+    json::page::manual(&mut page);
+    title(json::page::NAME, 7) + &page.finish()
 }
 
 fn hook_page(hook: &Manifest) -> String {
@@ -113,7 +186,7 @@ fn hook_page(hook: &Manifest) -> String {
     page.text([roman(
         "VDSM runs this program by itself, without arguments.",
     )]);
-    page.text([roman("Without its property it does nothing.")]);
+    page.text([roman(when_it_acts(hook))]);
     if let Some(package) = &hook.replaces {
         page.text([roman(format!("It replaces VDSM's own {package}."))]);
     }
@@ -126,10 +199,28 @@ fn hook_page(hook: &Manifest) -> String {
         page.tagged([bold(event.event.as_str())], &event.effect);
     }
 
-    properties(&mut page, hook);
+    if !hook.properties.is_empty() {
+        properties(&mut page, hook);
+    }
     commands_and_files(&mut page, hook);
     usage(&mut page, hook);
     title(&name, 8) + &page.finish()
+}
+
+/// What turns the hook on.
+fn when_it_acts(hook: &Manifest) -> &'static str {
+    let is_of_host = |property: &Property| matches!(property.scope, Scope::Host | Scope::VdsmConf);
+    if hook.unasked && hook.properties.is_empty() {
+        "It has no property, and acts unasked."
+    } else if hook.unasked {
+        "It acts unasked, also where none of its properties is set."
+    } else if hook.properties.iter().all(is_of_host) {
+        "Without its setting it does nothing."
+    } else if hook.properties.len() == 1 {
+        "Without its property it does nothing."
+    } else {
+        "Without one of its properties it does nothing."
+    }
 }
 
 fn properties(page: &mut Page, hook: &Manifest) {
@@ -139,12 +230,14 @@ fn properties(page: &mut Page, hook: &Manifest) {
         page.tagged(tag, &format!("{}: {}.", property.scope, property.syntax));
         if let Some(regex) = &property.regex {
             page.line_break();
+            let regex = Page::breakable(regex);
             page.text([roman(format!("Regular expression for the engine: {regex}"))]);
         }
         page.line_break();
         page.text([roman(format!(
             "Example: {}={}",
-            property.name, property.example
+            property.name,
+            Page::breakable(&property.example)
         ))]);
     }
 }
@@ -156,7 +249,8 @@ fn commands_and_files(page: &mut Page, hook: &Manifest) {
             page.tagged([bold(command.as_str())], "Run as the hook's own user.");
         }
         for command in &hook.sudo {
-            page.tagged([bold(command.as_str())], "Run as root, through sudo.");
+            let command = Page::breakable(command);
+            page.tagged([bold(command)], "Run as root, through sudo.");
         }
     }
 
@@ -178,12 +272,13 @@ fn commands_and_files(page: &mut Page, hook: &Manifest) {
 fn usage(page: &mut Page, hook: &Manifest) {
     page.section("EXAMPLE");
     page.text([roman("What it would do to a VM, tried on a copy:")]);
-    page.as_is(&format!(
-        "\n    {}\n\n",
-        show::dry_run(hook).unwrap_or_default()
-    ));
-    page.text([roman("How its properties are set:")]);
-    page.as_is(&format!("\n    vdsm-hooks show {}", hook.name));
+    page.example(&show::dry_run(hook).unwrap_or_default());
+    page.paragraph(if hook.properties.is_empty() {
+        "The same as this page says, and more:"
+    } else {
+        "How its properties are set:"
+    });
+    page.example(&format!("vdsm-hooks show {}", hook.name));
 
     page.section("EXIT STATUS");
     for (status, meaning) in [
@@ -211,15 +306,31 @@ fn usage(page: &mut Page, hook: &Manifest) {
 
 /// Sections of a page.
 #[derive(Default)]
-struct Page(Roff);
+pub(crate) struct Page(Roff);
+
+/// Stands where a word may be broken, until the page is finished.
+const MAY_BREAK: char = '\u{200b}';
+
+/// So long are lines that stay as they are at most, that they fit into 80 columns with what stands
+/// before them.
+const MAX_COLUMNS: usize = 70;
 
 impl Page {
-    fn section(&mut self, title: &str) {
+    pub(crate) fn section(&mut self, title: &str) {
         self.0.control("SH", [title]);
     }
 
-    fn text<const N: usize>(&mut self, inlines: [Inline; N]) {
+    fn subsection(&mut self, title: &str) {
+        self.0.control("SS", [title]);
+    }
+
+    pub(crate) fn text<const N: usize>(&mut self, inlines: [Inline; N]) {
         self.0.text(inlines);
+    }
+
+    pub(crate) fn paragraph(&mut self, text: &str) {
+        self.0.control("PP", []);
+        self.text([roman(text)]);
     }
 
     fn line_break(&mut self) {
@@ -235,13 +346,78 @@ impl Page {
         self.0.control("fi", []);
     }
 
-    fn tagged<const N: usize>(&mut self, tag: [Inline; N], text: &str) {
+    /// A command, set in; a long one goes on in the next line.
+    pub(crate) fn example(&mut self, command: &str) {
+        self.0.control("PP", []);
+        self.0.control("RS", ["2"]);
+        self.as_is(&folded(command));
+        self.0.control("RE", []);
+    }
+
+    pub(crate) fn tagged<const N: usize>(&mut self, tag: [Inline; N], text: &str) {
         self.0.control("TP", []);
         self.text(tag);
         self.text([roman(text)]);
     }
 
-    fn finish(&self) -> String {
-        self.0.to_roff()
+    fn notes<'n>(&mut self, notes: impl IntoIterator<Item = &'n Note>) {
+        for note in notes {
+            match note {
+                Note::Head(head) => self.subsection(head),
+                Note::Text(text) => self.paragraph(text),
+                Note::Lines(lines) => {
+                    self.0.control("PP", []);
+                    self.0.control("RS", ["2"]);
+                    self.as_is(lines);
+                    self.0.control("RE", []);
+                }
+                Note::Tagged(tag, text) => self.tagged([bold(tag.as_str())], text),
+            }
+        }
     }
+
+    /// A long word that may go on in the next line behind signs between its parts.
+    pub(crate) fn breakable(word: &str) -> String {
+        let mut text = String::new();
+        for c in word.chars() {
+            text.push(c);
+            if "|)],.;/+*".contains(c) {
+                text.push(MAY_BREAK);
+            }
+        }
+        text
+    }
+
+    fn finish(&self) -> String {
+        self.0.to_roff().replace(MAY_BREAK, "\\:")
+    }
+}
+
+/// A command in lines that are not too long, as a shell takes them: broken before options.
+fn folded(command: &str) -> String {
+    let mut is_quoted = false;
+    let mut words: Vec<String> = Vec::new();
+    for part in command.split(' ') {
+        match words.last_mut() {
+            Some(word) if is_quoted || !part.starts_with('-') => {
+                word.push(' ');
+                word.push_str(part);
+            }
+            _ => words.push(part.to_owned()),
+        }
+        is_quoted ^= part.matches('\'').count() % 2 == 1;
+    }
+    let mut lines = vec![String::new()];
+    for word in words {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 3 + word.chars().count() > MAX_COLUMNS {
+            lines.push(format!("    {word}"));
+        } else if let Some(last) = lines.last_mut() {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(&word);
+        }
+    }
+    lines.join(" \\\n")
 }

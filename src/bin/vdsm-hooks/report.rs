@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
-
 use vdsm_hooks::Result;
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::runner::data_file::Input;
@@ -21,11 +19,10 @@ use vdsm_hooks::runner::vdsm_log;
 use vdsm_hooks::vdsm::events::{Event, Failure, Start};
 
 use crate::diff::{coloured, printable};
+use crate::json::{self, Names, objects};
 use crate::print_to;
 use crate::run::Change;
 
-/// The number of the format of the objects for scripts.
-pub(crate) const FORMAT: u32 = 1;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 /// So many hooks that have nothing to show are named, and so many letters of a property are shown.
@@ -78,10 +75,9 @@ pub(crate) struct Report<'a> {
     look: Look,
     event: &'a Event,
     start: Option<Start>,
-    remark: Option<String>,
-    /// The VM's name, and what was set for it.
     vm: Option<String>,
-    set: BTreeMap<String, String>,
+    properties: Names<String>,
+    remark: Option<String>,
     /// What libvirt's schema had against the document before any hook.
     schema_before: Option<Vec<String>>,
     /// Hooks that have nothing to show, and how long they took.
@@ -94,71 +90,84 @@ pub(crate) struct Report<'a> {
     problem: Option<String>,
 }
 
-/// The object for scripts.
-#[derive(Serialize)]
-struct Summary<'a> {
-    /// Of this object: another number where a member goes or changes its meaning.
-    format: u32,
-    event: &'a str,
-    /// The VM's name; null where the data does not say.
-    vm: Option<&'a str>,
-    /// What hooks find of the properties of VM and device, of other parameters, and `vmId`.
-    properties: &'a BTreeMap<String, String>,
-    /// In what way the VM starts: `cold`, `resume` or `migration`; null where none does.
-    start: Option<&'a str>,
-    /// What was played otherwise, in words.
-    start_remark: Option<&'a str>,
-    decision: &'a str,
-    message: Option<&'a str>,
-    /// Whether VDSM goes on with what the hooks made of the data.
-    output_used: bool,
-    /// What `--strict` counts, in words.
-    findings: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema_before: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema_after: Option<&'a [String]>,
-    hooks: Vec<HookSummary<'a>>,
-    /// What VDSM's log says of the start; only with `--log`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<LogSummary<'a>>,
-}
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Summary<'a> {
+        /// The event.
+        event: &'a str,
+        /// In what way the VM starts: `cold`, `resume` or `migration`; null where none does.
+        start: Option<&'a str>,
+        /// What was played otherwise, in words.
+        start_remark: Option<&'a str>,
+        /// The name of the VM; null where the document does not say it.
+        vm: Option<&'a str>,
+        /// The custom properties of the VM and of the device as the hooks were given them.
+        properties: &'a Names<String>,
+        /// What VDSM does: `proceed`, `proceed-after-failure` (a hook failed, which is only logged),
+        /// `stop` or `hang` (a hook did not end). The exit status 0 to 3 without `--strict`.
+        decision: &'a str,
+        /// What VDSM says when it stops.
+        message: Option<&'a str>,
+        /// Whether VDSM goes on with what the hooks made of the data.
+        output_used: bool,
+        /// What `--strict` counts, in words.
+        findings: Vec<String>,
+        /// What libvirt's schema had against the document before any hook; null if it was not asked.
+        schema_before: Option<&'a [String]>,
+        /// What it has against the result; null if it was not asked.
+        schema_after: Option<&'a [String]>,
+        /// The hooks, in the order of VDSM.
+        hooks: Vec<HookSummary<'a>>,
+        /// What VDSM's log says of the start; null without `--log`.
+        log: Option<LogSummary<'a>>,
+    }
 
-#[derive(Serialize)]
-struct HookSummary<'a> {
-    name: &'a str,
-    path: &'a str,
-    status: &'a str,
-    exit_status: Option<i32>,
-    signal: Option<i32>,
-    seconds: f64,
-    stderr: String,
-    diff: &'a str,
-    /// Why VDSM could not read the data after this hook.
-    problem: Option<&'a str>,
-    /// What this hook broke; null when nobody asked.
-    schema: Option<&'a [String]>,
-}
+    struct HookSummary<'a> {
+        /// The name of its file.
+        name: &'a str,
+        /// The file.
+        path: &'a str,
+        /// How it ended: `ok`, `failed`, `failed-stop` (the hooks after it do not run), `killed` (by
+        /// a signal), `timed-out`, `skipped` (a hook before it has ended the event) or `not-run` (it
+        /// acts on more than the document, and `--act` was not given).
+        status: &'a str,
+        /// Its exit status; null if it did not exit.
+        exit_status: Option<i32>,
+        /// The number of the signal that killed it.
+        signal: Option<i32>,
+        /// How long it took.
+        seconds: f64,
+        /// What it said on standard error.
+        stderr: String,
+        /// What it changed, as a unified diff; empty if nothing.
+        diff: &'a str,
+        /// Why VDSM could not read the data after this hook.
+        problem: Option<&'a str>,
+        /// What this hook broke, by libvirt's schema; null if that was not asked.
+        schema: Option<&'a [String]>,
+    }
 
-/// The start in VDSM's log.
-#[derive(Serialize)]
-struct LogSummary<'a> {
-    time: &'a str,
-    vm_id: &'a str,
-    /// The ids of other VMs of the same name that were started before.
-    namesakes: &'a [String],
-    /// How many starts behind it cannot be read.
-    unread: usize,
-    /// The hooks that ran then, at all events of the start.
-    hooks: Vec<LoggedHook<'a>>,
-}
+    struct LogSummary<'a> {
+        /// When the start was.
+        time: &'a str,
+        /// The id of the VM.
+        vm_id: &'a str,
+        /// The ids of other VMs of the same name that were started before.
+        namesakes: &'a [String],
+        /// How many starts behind it cannot be read.
+        unread: usize,
+        /// The hooks that ran then, at all events of the start.
+        hooks: Vec<LoggedHook<'a>>,
+    }
 
-#[derive(Serialize)]
-struct LoggedHook<'a> {
-    path: &'a str,
-    /// Its exit status; negative, the number of a signal.
-    rc: i32,
-    stderr: &'a str,
+    struct LoggedHook<'a> {
+        /// The file.
+        path: &'a str,
+        /// Its exit status; negative, the number of a signal.
+        rc: i32,
+        /// What it said on standard error.
+        stderr: &'a str,
+    }
 }
 
 impl<'a> Report<'a> {
@@ -178,9 +187,9 @@ impl<'a> Report<'a> {
             look,
             event,
             start,
-            remark: None,
             vm: None,
-            set: BTreeMap::new(),
+            properties: Names(Vec::new()),
+            remark: None,
             schema_before: None,
             quiet: Vec::new(),
             skipped: Vec::new(),
@@ -201,7 +210,7 @@ impl<'a> Report<'a> {
     pub(crate) fn start(&mut self, head: &Head<'_>) -> Result {
         self.remark = head.remark.map(str::to_owned);
         self.vm.clone_from(&head.input.vm_name);
-        self.set = set(head);
+        self.properties = Names(properties(head));
         let directory = head.hooks_dir.join(self.event.name);
         let count = match head.hooks {
             [] => "no hook to run".to_owned(),
@@ -249,7 +258,7 @@ impl<'a> Report<'a> {
     /// The VM and its properties: what tells this call from any other; the rest is the same for every
     /// hook.
     fn subject(&self, head: &Head<'_>) -> String {
-        let values = self.set.iter().map(|(name, value)| {
+        let values = self.properties.0.iter().map(|(name, value)| {
             let setting = match value.char_indices().nth(MAX_VALUE_CHARS) {
                 Some((end, _)) if !self.look.all => {
                     format!("{name}={}...", shell_quoted(&value[..end]))
@@ -500,12 +509,11 @@ impl<'a> Report<'a> {
                 schema: change.schema.as_deref(),
             });
         let summary = Summary {
-            format: FORMAT,
             event: self.event.name,
-            vm: self.vm.as_deref(),
-            properties: &self.set,
             start: self.start.map(Start::keyword),
             start_remark: self.remark.as_deref(),
+            vm: self.vm.as_deref(),
+            properties: &self.properties,
             decision: ending.verdict.decision.keyword(),
             message: ending.verdict.message.as_deref(),
             output_used: self.event.output_used_at(self.start),
@@ -521,19 +529,19 @@ impl<'a> Report<'a> {
                 hooks: log.hooks.iter().map(logged_hook).collect(),
             }),
         };
-        let text = serde_json::to_string_pretty(&summary)? + "\n";
-        print_to(&mut self.out, &text)
+        print_to(&mut self.out, &json::text(&summary)?)
     }
 }
 
-/// What was set for the VM or the device, as the hooks find it.
-fn set(head: &Head<'_>) -> BTreeMap<String, String> {
+/// What tells this call from any other, with the id of the VM.
+fn properties(head: &Head<'_>) -> Vec<(String, String)> {
     let names = head.input.parameters.iter().chain(&head.input.properties);
-    let names = names.map(|(name, _)| name.as_str()).chain(["vmId"]);
-    let found = names.filter_map(|name| head.environment.get_key_value(name));
-    found
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let mut names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+    names.push("vmId");
+    names.sort_unstable();
+    names.dedup();
+    let value = |name: &str| Some((name.to_owned(), head.environment.get(name)?.clone()));
+    names.into_iter().filter_map(value).collect()
 }
 
 fn logged_hook(hook: &vdsm_log::Ran) -> LoggedHook<'_> {

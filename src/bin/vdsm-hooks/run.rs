@@ -129,7 +129,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Print one JSON object instead of a report
+    /// Print one JSON object instead of a report; see vdsm-hooks-json(7)
     #[arg(long)]
     json: bool,
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::slice;
 
 use vdsm_hooks::Result;
-use vdsm_hooks::hook::manifest::{HostFile, Manifest, Scope};
+use vdsm_hooks::hook::manifest::{Group, HostFile, Manifest, Retired, Scope};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::paths::{HELPERS, HOOKS};
 use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
@@ -16,6 +16,7 @@ use vdsm_hooks::vdsm::events::{self, Data, Environment, Event, Failure};
 use crate::catalog::{self, Kind};
 use crate::custom_properties::Key;
 use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
+use crate::json::{self, objects};
 use crate::print;
 use crate::run::acting;
 
@@ -26,6 +27,10 @@ pub(crate) struct Arguments {
     /// A hook, or something that stands for one: a property, an event, a file, a package, a word
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+
+    /// Print one JSON object instead of text; see vdsm-hooks-json(7)
+    #[arg(long)]
+    json: bool,
 }
 
 const HELP: &str = "\
@@ -41,6 +46,10 @@ Example:
 /// Explains.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let all = catalog::all()?;
+    if arguments.json {
+        print(&json::text(&Answer::new(&arguments.names, &all)?)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let pages = arguments.names.iter().map(|name| answer(name, &all));
     let pages = pages.collect::<Result<Vec<_>>>()?;
     print(&pages.join("\n"))?;
@@ -95,29 +104,203 @@ fn found<'h>(name: &str, all: &'h [Manifest]) -> (String, Vec<&'h Manifest>) {
     (format!("{name} stands in the README of"), explained)
 }
 
-/// What hooks are given at an event, what becomes of their result, and the suite's hooks there.
-fn event_page(event: &Event, hooks: &[&Manifest]) -> Result<String> {
-    let variable = if event.data.is_json() {
+objects! {
+    /// What `--json` prints.
+    pub(crate) struct Answer<'a> {
+        /// The hooks that are meant, each once, in the order in which they were asked for.
+        hooks: Vec<Explained<'a>>,
+        /// The events that were asked for. Hooks that are called there are among `hooks`.
+        events: Vec<ExplainedEvent<'a>>,
+    }
+
+    struct Explained<'a> {
+        /// The hook.
+        name: &'a str,
+        /// What it does, in a line.
+        summary: &'a str,
+        /// `current`: today's VDSM has a hook of this name; `retired`: an older one had; `new`: none had.
+        group: Group,
+        /// VDSM's own package of this hook, which cannot be installed beside it.
+        replaces: Option<&'a str>,
+        /// What oVirt has instead; null if the hook is not `retired`.
+        retired: Option<Retired>,
+        /// Whether it acts on every VM, also on those that have none of its properties.
+        unasked: bool,
+        /// Where it is called.
+        events: Vec<Place<'a>>,
+        /// What it reads.
+        properties: Vec<ExplainedProperty<'a>>,
+        /// Packages or files that it needs besides VDSM.
+        requires: &'a [String],
+        /// The same, of what not every release has.
+        recommends: &'a [String],
+        /// Programs that it runs.
+        commands: &'a [String],
+        /// What it runs as root, through sudo.
+        sudo: &'a [String],
+        /// Programs of its own that run as root.
+        helpers: Vec<String>,
+        /// Programs of its own that systemd runs.
+        daemons: Vec<String>,
+        /// Other files that it puts on the host.
+        files: Vec<&'a str>,
+        /// The command that tries it; FILE and MAC are to be filled in.
+        try_it: Option<String>,
+    }
+
+    struct Place<'a> {
+        /// The event.
+        event: &'a str,
+        /// The name of the file there.
+        file: String,
+        /// What the hook does there.
+        effect: &'a str,
+        /// Whether that is more than a change of the document, so that a dry run leaves it out.
+        acts: bool,
+    }
+
+    struct ExplainedProperty<'a> {
+        /// The property.
+        name: &'a str,
+        /// Who sets it: `vm`, `interface`, `disk`, `network` (custom properties), `engine` (set
+        /// unasked), `host` (/etc/sysconfig/vdsm) or `vdsm.conf`.
+        scope: &'static str,
+        /// What a value may be, in words.
+        syntax: &'a str,
+        /// The regular expression for the engine; null where none is defined.
+        regex: Option<&'a str>,
+        /// A value that works.
+        example: &'a str,
+    }
+
+    struct ExplainedEvent<'a> {
+        /// The event.
+        event: &'a str,
+        /// What a hook gets, in words.
+        data: String,
+        /// The variable that names the file with it: `_hook_domxml` or `_hook_json`.
+        variable: &'static str,
+        /// The user that hooks run as.
+        user: &'static str,
+        /// What a hook's failure does, in words.
+        failure: &'static str,
+        /// Whether VDSM goes on with what hooks write.
+        output_used: bool,
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn new(names: &[String], all: &'a [Manifest]) -> Result<Answer<'a>> {
+        let mut meant: Vec<&Manifest> = Vec::new();
+        let mut events = Vec::new();
+        for name in names {
+            let hooks = match catalog::named(name, all) {
+                Some((kind, hooks)) => {
+                    let event = events::find(name).filter(|_| matches!(kind, Kind::Event));
+                    events.extend(event.map(ExplainedEvent::new));
+                    hooks
+                }
+                None => match found(name, all).1 {
+                    hooks if hooks.is_empty() => return Err(catalog::unknown(name, all)),
+                    hooks => hooks,
+                },
+            };
+            for hook in hooks {
+                if meant.iter().all(|other| other.name != hook.name) {
+                    meant.push(hook);
+                }
+            }
+        }
+        Ok(Answer {
+            hooks: meant.into_iter().map(Explained::new).collect(),
+            events,
+        })
+    }
+}
+
+impl<'a> Explained<'a> {
+    fn new(hook: &'a Manifest) -> Explained<'a> {
+        let places = hook.events.iter().map(|event| Place {
+            event: &event.event,
+            file: hook.installed_as(event),
+            effect: &event.effect,
+            acts: event.acts,
+        });
+        let properties = hook.properties.iter().map(|property| ExplainedProperty {
+            name: &property.name,
+            scope: property.scope.keyword(),
+            syntax: &property.syntax,
+            regex: property.regex.as_deref(),
+            example: &property.example,
+        });
+        Explained {
+            name: &hook.name,
+            summary: &hook.summary,
+            group: hook.group(),
+            replaces: hook.replaces.as_deref(),
+            retired: hook.retired.clone(),
+            unasked: hook.unasked,
+            events: places.collect(),
+            properties: properties.collect(),
+            requires: &hook.requires,
+            recommends: &hook.recommends,
+            commands: &hook.commands,
+            sudo: &hook.sudo,
+            helpers: helpers(hook),
+            daemons: daemons(hook),
+            files: hook.files.iter().map(|file| file.path.as_str()).collect(),
+            try_it: dry_run(hook),
+        }
+    }
+}
+
+impl<'a> ExplainedEvent<'a> {
+    fn new(event: &'a Event) -> ExplainedEvent<'a> {
+        ExplainedEvent {
+            event: event.name,
+            data: event.data.to_string(),
+            variable: variable(event),
+            user: user(event),
+            failure: failure(event),
+            output_used: event.output_used,
+        }
+    }
+}
+
+fn variable(event: &Event) -> &'static str {
+    if event.data.is_json() {
         "_hook_json"
     } else {
         "_hook_domxml"
-    };
+    }
+}
+
+fn user(event: &Event) -> &'static str {
+    if event.run_by_root() { "root" } else { "vdsm" }
+}
+
+/// What a hook's failure does.
+fn failure(event: &Event) -> &'static str {
+    match event.failure {
+        Failure::Aborts => "stops the operation",
+        Failure::Logged => "is a line in VDSM's log",
+        Failure::CannotStart => "cannot even be started: any hook here stops the operation",
+    }
+}
+
+/// What hooks are given at an event, what becomes of their result, and the suite's hooks there.
+fn event_page(event: &Event, hooks: &[&Manifest]) -> Result<String> {
     let properties = match event.environment {
         Environment::Bare => "none",
         Environment::Vm => "those of the VM",
         Environment::VmAndParameters => "those of the VM, and of the device or the event",
-    };
-    let failure = match event.failure {
-        Failure::Aborts => "stops the operation",
-        Failure::Logged => "is a line in VDSM's log",
-        Failure::CannotStart => "cannot even be started: any hook here stops the operation",
     };
     let output = if event.output_used {
         "is what VDSM goes on with"
     } else {
         "is dropped"
     };
-    let user = if event.run_by_root() { "root" } else { "vdsm" };
+    let (variable, user, failure) = (variable(event), user(event), failure(event));
     let mut text = format!(
         "{}: an event of VDSM\n\n\
          A hook gets        {}, in the file that {variable} names\n\

@@ -11,7 +11,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use vdsm_hooks::finding::{Finding, Severity};
 use vdsm_hooks::host::command;
 use vdsm_hooks::storage::engine;
@@ -25,6 +24,7 @@ use super::find::{Finder, Seen};
 use super::progress::Progress;
 use super::report::{self, Report};
 use super::sizes;
+use crate::json::{self, objects};
 
 /// Judge storage domains: the seal, the values, the files
 ///
@@ -52,8 +52,7 @@ pub(crate) struct Arguments {
     /// Check every volume too: its metadata, its parent, and the size that qemu-img sees
     #[arg(long)]
     volumes: bool,
-    /// Print one JSON array: an object for every domain, every place without one, every id that
-    /// several have, and one for what LVM warns about
+    /// Print one JSON object instead of text; see vdsm-hooks-json(7)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -177,14 +176,6 @@ impl Told {
             }
         }
     }
-
-    fn to_json(&self, target: &str) -> Value {
-        match self {
-            Told::Domain(report) => report.to_json(target),
-            Told::Vacant(place, finding) => report::alone_to_json(place, finding),
-            Told::Trouble(error) => json!({"path": target, "error": error.to_string()}),
-        }
-    }
 }
 
 impl From<Result<Report>> for Told {
@@ -210,7 +201,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let targets = targets(arguments, &finder)?;
     let repository = finder.repository();
     let mut counts = Counts::default();
-    let mut objects = Vec::new();
+    let mut for_scripts = None;
     Progress::show(targets.len(), |progress| -> Result {
         let checker = Checker {
             finder,
@@ -220,6 +211,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
         let mut said = Vec::new();
         let mut identities = Vec::new();
+        let mut all = Vec::new();
         checker.all(&targets, |number, told| {
             let warnings = checker.finder.warnings();
             let reports = || told.iter().filter_map(Told::report);
@@ -232,7 +224,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             told.iter().for_each(|one| counts.add(one));
             if arguments.json {
                 let name = targets[number].name();
-                objects.extend(told.iter().map(|one| (number, one.to_json(&name))));
+                all.extend(told.into_iter().map(|one| (number, name.clone(), one)));
                 return Ok(());
             }
             progress.aside(|| told.iter().try_for_each(Told::print))
@@ -242,15 +234,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let mut warnings = checker.finder.warnings();
         warnings.retain(|warning| !said.contains(warning));
         if arguments.json {
-            // Behind everything else.
-            let behind = targets.len();
-            let of_copies = copies.iter();
-            objects.extend(
-                of_copies.map(|(id, finding)| (behind, report::alone_to_json(id, finding))),
-            );
-            if !warnings.is_empty() {
-                objects.push((behind, report::warnings_to_json(&warnings)));
-            }
+            let of_id = |(id, finding): &(String, Finding)| report::Alone::new(id, finding);
+            for_scripts = Some(Answer {
+                copies: copies.iter().map(of_id).collect(),
+                warnings: warnings.iter().map(report::Warning::from).collect(),
+                ..Answer::new(all)
+            });
             return Ok(());
         }
         progress.aside(|| {
@@ -267,8 +256,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             Ok(())
         })
     })?;
-    if arguments.json {
-        print_json(objects)?;
+    if let Some(answer) = for_scripts {
+        io::stdout().write_all(json::text(&answer)?.as_bytes())?;
     }
     if arguments.all && counts.domains == 0 && counts.troubles == 0 {
         return Ok(say_none(&repository));
@@ -284,12 +273,54 @@ fn say_none(repository: &Path) -> ExitCode {
     ExitCode::from(NONE)
 }
 
-/// Prints the objects in the order of the targets that they are of.
-fn print_json(mut objects: Vec<(usize, Value)>) -> Result {
-    objects.sort_by_key(|(number, _)| *number);
-    let objects = objects.into_iter().map(|(_, object)| object);
-    writeln!(io::stdout(), "{:#}", Value::Array(objects.collect()))?;
-    Ok(())
+objects! {
+    /// What `--json` prints. Each list is in the order of the targets.
+    pub(crate) struct Answer {
+        /// The domains.
+        domains: Vec<report::Told>,
+        /// With `--all`, places where this host mounts storage that are without a domain.
+        vacant: Vec<report::Alone>,
+        /// Ids that several domains have.
+        copies: Vec<report::Alone>,
+        /// What LVM warned about, and no domain has among its findings.
+        warnings: Vec<report::Warning>,
+        /// Targets that could not be looked at.
+        errors: Vec<Trouble>,
+    }
+
+    struct Trouble {
+        /// The target.
+        path: String,
+        /// Why.
+        error: String,
+    }
+}
+
+impl Answer {
+    /// Of what came out of targets with these names, in any order.
+    fn new(mut all: Vec<(usize, String, Told)>) -> Answer {
+        let mut answer = Answer {
+            domains: Vec::new(),
+            vacant: Vec::new(),
+            copies: Vec::new(),
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        };
+        all.sort_by_key(|(number, ..)| *number);
+        for (_, target, told) in all {
+            match told {
+                Told::Domain(report) => answer.domains.push(report.told(&target)),
+                Told::Vacant(place, finding) => {
+                    answer.vacant.push(report::Alone::new(&place, &finding));
+                }
+                Told::Trouble(error) => answer.errors.push(Trouble {
+                    path: target,
+                    error: error.to_string(),
+                }),
+            }
+        }
+        answer
+    }
 }
 
 /// How much was looked at, and what came out: the last line.

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use serde_json::{Value, json};
 use vdsm_hooks::finding::{Finding, Severity, worst};
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
@@ -17,6 +16,7 @@ use vdsm_hooks::storage::{
 use vdsm_hooks::{Result, props};
 
 use super::mend;
+use crate::json::{Names, objects};
 
 /// The verdict on a domain and everything else that was found.
 pub(super) struct Report {
@@ -238,39 +238,147 @@ impl Report {
         Ok(())
     }
 
-    pub(super) fn to_json(&self, target: &str) -> Value {
+    /// The same for scripts.
+    pub(super) fn told(&self, target: &str) -> Told {
         let judgement = &self.judgement;
-        let others = judgement.others.iter().map(|(reader, other)| {
-            json!({
-                "reader": reader.to_string(),
-                "verdict": other.verdict.to_string(),
-                "declared": other.declared,
-                "computed": other.computed,
-            })
+        let others = judgement.others.iter().map(|(reader, other)| Otherwise {
+            reader: reader.to_string(),
+            verdict: other.verdict.to_string(),
+            declared: other.declared.clone(),
+            computed: other.computed.clone(),
         });
         let metadata = judgement.metadata.iter();
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.into()));
-        let findings = self.findings.iter().map(finding_to_json);
-        let facts = self.facts.iter();
-        let facts = facts.map(|(name, words)| (name.clone(), words.as_str().into()));
-        json!({
-            "path": target,
-            "file": self.place,
-            "verdict": judgement.reading.verdict.to_string(),
-            "status": self.status(),
-            "declared": judgement.reading.declared,
-            "computed": judgement.reading.computed,
-            "cause": judgement.cause,
-            "engine": self.engine,
-            "otherwise": others.collect::<Vec<_>>(),
-            "remedy": self.remedies.first(),
-            "other_remedy": self.remedies.get(1),
-            "advice": self.advice,
-            "findings": findings.collect::<Vec<_>>(),
-            "more_findings": self.unsaid,
-            "facts": facts.collect::<serde_json::Map<String, Value>>(),
-            "metadata": metadata.collect::<serde_json::Map<String, Value>>(),
-        })
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let remedies = &mut self.remedies.iter().cloned();
+        Told {
+            path: target.to_owned(),
+            file: self.place.clone(),
+            verdict: judgement.reading.verdict.to_string(),
+            status: self.status(),
+            declared: judgement.reading.declared.clone(),
+            computed: judgement.reading.computed.clone(),
+            cause: judgement.cause.clone(),
+            engine: self.engine,
+            otherwise: others.collect(),
+            remedy: remedies.next(),
+            other_remedy: remedies.next(),
+            advice: self.advice.clone(),
+            findings: self.findings.iter().map(Found::from).collect(),
+            more_findings: self.unsaid,
+            facts: Names(self.facts.clone()),
+            metadata: Names(metadata.collect()),
+        }
+    }
+}
+
+objects! {
+    /// What is said about a domain.
+    pub(super) struct Told {
+        /// The target that it was found by: as it was called, or with `--all` the mount.
+        path: String,
+        /// The metadata file, or the volume group.
+        file: String,
+        /// `ok`, `unsealed`, `broken`, `empty`, `missing file`, `not UTF-8` or `undecodable tag`.
+        verdict: String,
+        /// The exit status for this domain: 0, 1 or 2.
+        status: u8,
+        /// The seal that stands in the metadata.
+        declared: Option<String>,
+        /// The seal that would be right.
+        computed: Option<String>,
+        /// Why the seal probably does not fit.
+        cause: Option<String>,
+        /// What the engine shows of the verdict.
+        engine: Option<&'static str>,
+        /// Readers that say otherwise.
+        otherwise: Vec<Otherwise>,
+        /// The command that mends the metadata.
+        remedy: Option<String>,
+        /// Another one, which seals what stands there now.
+        other_remedy: Option<String>,
+        /// What to do where no command mends the metadata.
+        advice: Option<String>,
+        /// What else is wrong.
+        findings: Vec<Found>,
+        /// How many findings are left out, since there are too many.
+        more_findings: usize,
+        /// What is worth knowing: `lock`, `images`, `attached to` and the like.
+        facts: Names<String>,
+        /// The metadata, key by key.
+        metadata: Names<String>,
+    }
+
+    struct Otherwise {
+        /// VDSM of which release, or which kind of script.
+        reader: String,
+        /// Its verdict.
+        verdict: String,
+        /// The seal as it reads it.
+        declared: Option<String>,
+        /// The seal that it computes.
+        computed: Option<String>,
+    }
+
+    struct Found {
+        /// With what: a file, a key, an image.
+        about: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+        /// The command that mends it.
+        remedy: Option<String>,
+        /// What no command does.
+        advice: Option<String>,
+        /// What the engine shows of it.
+        engine: Option<String>,
+    }
+
+    /// A place, or an id, of which there is no report.
+    pub(super) struct Alone {
+        /// The place without a domain, or the id that several have.
+        path: String,
+        /// The exit status for it.
+        status: u8,
+        /// What is wrong.
+        findings: Vec<Found>,
+    }
+
+    /// What LVM said, which does not count for the exit status.
+    pub(super) struct Warning {
+        /// What LVM said.
+        problem: String,
+        /// What to do about it.
+        advice: Option<String>,
+    }
+}
+
+impl From<&Finding> for Found {
+    fn from(finding: &Finding) -> Found {
+        Found {
+            about: finding.subject.clone(),
+            problem: finding.text.clone(),
+            remedy: finding.remedy.clone(),
+            advice: finding.advice.clone(),
+            engine: finding.engine.clone(),
+        }
+    }
+}
+
+impl Alone {
+    pub(super) fn new(title: &str, finding: &Finding) -> Alone {
+        Alone {
+            path: title.to_owned(),
+            status: finding.severity.status(),
+            findings: vec![Found::from(finding)],
+        }
+    }
+}
+
+impl From<&Finding> for Warning {
+    fn from(finding: &Finding) -> Warning {
+        Warning {
+            problem: finding.text.clone(),
+            advice: finding.advice.clone(),
+        }
     }
 }
 
@@ -307,17 +415,6 @@ fn cure(line: &mut impl FnMut(&str, &str) -> io::Result<()>, finding: &Finding) 
     Ok(())
 }
 
-/// A finding for scripts.
-fn finding_to_json(finding: &Finding) -> Value {
-    json!({
-        "about": finding.subject,
-        "problem": finding.text,
-        "remedy": finding.remedy,
-        "advice": finding.advice,
-        "engine": finding.engine,
-    })
-}
-
 /// Prints what is wrong about a place, or an id, of which there is no report.
 pub(super) fn print_alone(out: &mut impl Write, title: &str, finding: &Finding) -> Result {
     writeln!(out, "{title}")?;
@@ -325,15 +422,6 @@ pub(super) fn print_alone(out: &mut impl Write, title: &str, finding: &Finding) 
     line("finding", &finding.text)?;
     cure(&mut line, finding)?;
     Ok(())
-}
-
-/// [`print_alone`] for scripts.
-pub(super) fn alone_to_json(title: &str, finding: &Finding) -> Value {
-    json!({
-        "path": title,
-        "status": finding.severity.status(),
-        "findings": [finding_to_json(finding)],
-    })
 }
 
 /// Prints what LVM warned about and no domain has among its findings.
@@ -348,16 +436,6 @@ pub(super) fn print_warnings(out: &mut impl Write, warnings: &[Finding]) -> Resu
         line(out, "warning", &format!("{unsaid} more"))?;
     }
     Ok(())
-}
-
-/// [`print_warnings`] for scripts. It does not count for the exit status.
-pub(super) fn warnings_to_json(warnings: &[Finding]) -> Value {
-    let warning = |warning: &Finding| json!({"problem": warning.text, "advice": warning.advice});
-    json!({
-        "path": "LVM",
-        "status": 0,
-        "warnings": warnings.iter().map(warning).collect::<Vec<_>>(),
-    })
 }
 
 /// What is wrong with the values of the metadata, with this advice. Text that cannot be decoded has

@@ -340,12 +340,14 @@ impl Tree {
         let spread = spread.into_iter().filter(|(hook, _)| self.is_asked(hook));
         found.extend(spread.map(|(_, path)| path));
         if self.is_whole() {
-            let man1 = format!("{MAN}/man1");
-            for file in self.names(&side.place(&man1))? {
-                if file == "vdsm-hooks.1"
-                    || (file.starts_with("vdsm-hooks-") && file.ends_with(".1"))
-                {
-                    found.push(format!("{man1}/{file}"));
+            for chapter in ['1', '7'] {
+                let directory = format!("{MAN}/man{chapter}");
+                for file in self.names(&side.place(&directory))? {
+                    let rest = file.strip_prefix("vdsm-hooks");
+                    let rest = rest.and_then(|rest| rest.strip_suffix(chapter)?.strip_suffix('.'));
+                    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+                        found.push(format!("{directory}/{file}"));
+                    }
                 }
             }
             found.extend(
