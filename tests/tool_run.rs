@@ -548,6 +548,9 @@ fn wrong_calls_say_what_would_be_right() {
         .fails_with("name a file with --domain");
     host.tool("run", &["before_vm_start", "--domain", "none.xml"])
         .fails_with("none.xml: No such file");
+    // The names of files are not all ours.
+    host.tool("run", &["before_vm_start", "--domain", "\x1b[31mnone"])
+        .fails_with("\\u{1b}[31mnone: No such file");
     host.run("before_vm_start", &["-d", "a=b"])
         .fails_with("no device properties");
     host.file("bad.xml", "<domain>");

@@ -120,7 +120,10 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "vdsm-hooks: {error}");
+            // It may name a file that a stranger has named.
+            let text = error.to_string();
+            let lines: Vec<String> = text.lines().map(diff::printable).collect();
+            let _ = writeln!(io::stderr(), "vdsm-hooks: {}", lines.join("\n"));
             ExitCode::from(CANNOT)
         }
     }
