@@ -108,6 +108,10 @@ fn connect(document: &Document<'_>, edits: &mut Edits<'_>, id: &str, on_ovs: boo
         integration_bridge::connect(interface, source, edits, "an Open vSwitch port", id)?;
     } else {
         edits.set_attr(source, "bridge", tap::DUMMY_BRIDGE);
+        // libvirt would look for Open vSwitch's bridge of that name.
+        for port in xml::children(interface, "virtualport") {
+            edits.remove(port);
+        }
     }
     Ok(())
 }
