@@ -9,7 +9,7 @@
 //! that is set up already has it: nothing happens.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -95,6 +95,11 @@ fn wanted(document: Node<'_>) -> Result<Files> {
         let nic = network.nic()?.ok_or_else(|| {
             network.wrong(PROPERTY, "FCoE needs a plain NIC, and the network has none")
         })?;
+        // Its file would be the defaults themselves.
+        if file_of(&nic) == Path::new(TEMPLATE) {
+            let problem = format!("a NIC called {nic:?} would take the place of {TEMPLATE}");
+            return Err(network.wrong(PROPERTY, problem));
+        }
         ports.insert(nic, settings);
     }
     // Of a NIC that no network of the request wants: a port of another network stays as it is.
@@ -104,15 +109,18 @@ fn wanted(document: Node<'_>) -> Result<Files> {
     let is_used = |nic: &str| others.iter().any(|(_, other)| other == nic);
     let ended = of_request.into_iter().map(|(_, nic)| nic);
     let ended = ended.filter(|nic| !ports.contains_key(nic) && !is_used(nic));
-    let file = |nic: &str| Path::new(DIRECTORY).join(format!("cfg-{nic}"));
-    let mut files: Files = ended.map(|nic| (file(&nic), None)).collect();
+    let mut files: Files = ended.map(|nic| (file_of(&nic), None)).collect();
     if !ports.is_empty() {
         let defaults = template()?;
         for (nic, settings) in ports {
-            files.insert(file(&nic), Some(text(&defaults, &settings)));
+            files.insert(file_of(&nic), Some(text(&defaults, &settings)));
         }
     }
     Ok(files)
+}
+
+fn file_of(nic: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("cfg-{nic}"))
 }
 
 /// The FCoE networks that are set up already, and their NICs.
@@ -122,7 +130,7 @@ fn configured() -> Result<Vec<(String, String)>> {
         let attributes = networks::configured(&name)?.unwrap_or_default();
         let nic = attributes["nic"]
             .as_str()
-            .filter(|nic| bridge::is_name(nic));
+            .filter(|nic| bridge::is_name(nic) && file_of(nic) != Path::new(TEMPLATE));
         if let (Some(_), Some(nic)) = (attributes["custom"].get(PROPERTY), nic) {
             found.push((name, nic.to_owned()));
         }
