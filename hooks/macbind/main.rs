@@ -41,7 +41,8 @@ fn run() -> Result {
     let Some(literal) = props::literal(PROPERTY, EXAMPLE)? else {
         return Ok(());
     };
-    let mut bindings = parse(&literal)?;
+    let value = props::text(PROPERTY)?.unwrap_or_default();
+    let mut bindings = parse(&value, &literal)?;
     if bindings.is_empty() {
         return Ok(());
     }
@@ -145,15 +146,14 @@ fn bind_one(
     Ok(())
 }
 
-fn parse(literal: &Literal) -> Result<Vec<Binding>> {
+fn parse(value: &str, literal: &Literal) -> Result<Vec<Binding>> {
     let form = || {
-        Error::new(format!(
-            "{PROPERTY}: expected a dictionary of MAC address to bridge, as in {EXAMPLE}"
-        ))
+        let problem = format!("expected a dictionary of MAC address to bridge, as in {EXAMPLE}");
+        props::wrong(PROPERTY, value, problem)
     };
     let mut bindings: Vec<Binding> = Vec::new();
-    for (key, value) in literal.as_dict().ok_or_else(form)? {
-        let (Some(key), Some(name)) = (key.as_text(), value.as_text()) else {
+    for (key, name) in literal.as_dict().ok_or_else(form)? {
+        let (Some(key), Some(name)) = (key.as_text(), name.as_text()) else {
             return Err(form());
         };
         let Some(mac) = Mac::parse(key) else {

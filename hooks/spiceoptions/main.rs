@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use vdsm_hooks::props::Literal;
 use vdsm_hooks::xml::{self, Document, Edits, Element, Node};
-use vdsm_hooks::{Error, Result, hook, program, props};
+use vdsm_hooks::{Result, hook, program, props};
 
 const PROPERTY: &str = "spiceoptions";
 const EXAMPLE: &str = "{'image': {'compression': 'glz'}}";
@@ -66,7 +66,8 @@ fn set_options(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
     let Some(literal) = props::literal(PROPERTY, EXAMPLE)? else {
         return Ok(());
     };
-    let settings = parse(&literal)?;
+    let value = props::text(PROPERTY)?.unwrap_or_default();
+    let settings = parse(&value, &literal)?;
     for display in displays {
         for Setting {
             element,
@@ -94,11 +95,10 @@ fn others(document: &Document<'_>) -> String {
 }
 
 /// The settings that libvirt knows, in the order of the value.
-fn parse(literal: &Literal) -> Result<Vec<Setting>> {
+fn parse(given: &str, literal: &Literal) -> Result<Vec<Setting>> {
     let form = || {
-        Error::new(format!(
-            "{PROPERTY}: expected a dictionary of dictionaries of strings, as in {EXAMPLE}"
-        ))
+        let problem = format!("expected a dictionary of dictionaries of strings, as in {EXAMPLE}");
+        props::wrong(PROPERTY, given, problem)
     };
     let mut settings: Vec<Setting> = Vec::new();
     for (element, attributes) in literal.as_dict().ok_or_else(form)? {
