@@ -20,7 +20,7 @@ use crate::support;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -42,6 +42,8 @@ const DRAWN: usize = 10_000;
 /// What the engine keeps of all custom properties of a VM, in characters (ovirt-engine 4.5
 /// packaging/dbscripts/create_tables.sql: `vm_static.userdefined_properties`).
 const LIMIT: usize = 4_000;
+/// How many seconds an interpreter has for all values, by far.
+const LONGEST: &str = "300";
 /// How many problems are shown.
 const SHOWN: usize = 200;
 
@@ -132,12 +134,12 @@ fn drawn(asked: &Asked, number: usize) -> Vec<String> {
 /// quotes in place of a reference to the first.
 fn expressions(property: &str, regex: &str) -> Vec<Expression> {
     let set = r"[0-9]{1,4}(-[0-9]{1,4})?(,([0-9]{1,4}(-[0-9]{1,4})?|\^[0-9]{1,4}))*";
-    let string = r#""([^"\\]|\\.)*"\s*"#;
+    let string = r#""([^"\\]|\\.)*"[ \t\r\n]*"#;
     let path = "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+";
     let texts = match property {
         "floppy" => vec![format!("{path}(:usb)?")],
         "vmdisk" => vec![format!("{path}:(raw|qcow2)(,{path}:(raw|qcow2))*")],
-        "qemu_cmdline" => vec![format!(r"\[\s*({string}(,\s*{string})*)?\]")],
+        "qemu_cmdline" => vec![format!(r"\[[ \t\r\n]*({string}(,[ \t\r\n]*{string})*)?\]")],
         "pincpu" => vec![set.to_owned()],
         "numa" => vec![format!("(strict|interleave|preferred|restrictive):{set}")],
         _ if regex.contains(QUOTE) => ["'", "\""].map(|quote| quoted_by(quote, regex)).to_vec(),
@@ -162,6 +164,7 @@ fn quoted_by(quote: &str, regex: &str) -> String {
 struct Engine {
     name: &'static str,
     command: &'static [&'static str],
+    options: &'static [&'static str],
     program: &'static str,
 }
 
@@ -169,11 +172,17 @@ const ENGINES: [Engine; 2] = [
     Engine {
         name: "Java",
         command: &["java"],
+        // Compiled, a matcher takes less of the stack; in an engine that has just started it is not.
+        options: &[
+            "-XX:CompileCommand=quiet",
+            "-XX:CompileCommand=exclude,java/util/regex/*.*",
+        ],
         program: "Regexes.java",
     },
     Engine {
         name: "JavaScript",
         command: &["node", "nodejs"],
+        options: &[],
         program: "regexes.js",
     },
 ];
@@ -184,12 +193,15 @@ impl Engine {
         let program = root().join("tests/support").join(self.program);
         let mut missing = String::new();
         for command in self.command {
-            let output = Command::new(command)
+            let output = Command::new("timeout")
+                .args(["-s", "KILL", LONGEST, command])
+                .args(self.options)
                 .arg(&program)
                 .stdin(File::open(questions).unwrap())
                 .output();
             match output {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                // As timeout(1) has it.
+                Ok(output) if output.status.code() == Some(127) => {
                     missing = format!("{command} is not installed");
                 }
                 Err(error) => return Err(format!("{command}: {error}")),
@@ -199,14 +211,26 @@ impl Engine {
                     if stderr.contains("jdk.compiler") {
                         return Err(format!("{command} has no compiler"));
                     }
-                    assert!(output.status.success(), "{command}: {stderr}");
                     let answers = String::from_utf8(output.stdout).unwrap();
+                    assert!(
+                        output.status.success(),
+                        "{command}: {}: {stderr}: {} answers, the next is of {:?}",
+                        output.status,
+                        answers.lines().count(),
+                        after(questions, answers.lines().count())
+                    );
                     return Ok(answers.lines().map(str::to_owned).collect());
                 }
             }
         }
         Err(missing)
     }
+}
+
+/// The question that comes after so many.
+fn after(questions: &Path, number: usize) -> String {
+    let text = fs::read_to_string(questions).unwrap();
+    text.lines().nth(number).unwrap_or_default().to_owned()
 }
 
 /// Every byte but letters and digits as `%XX`, which both interpreters have a function for.
@@ -522,6 +546,7 @@ fn plainly(asked: &Asked, value: &str) -> String {
     match (asked.hook.as_str(), property) {
         // VDSM's booleans.
         _ if asked.regex == "^(true|false)$" => boolean(value),
+        (_, "equivnets" | "cpuflags" | "ethtool_opts" | "ipv4_addrs") => with_blanks(value),
         (_, "ipv6autoconf" | "dhcpv6") => value.to_ascii_lowercase(),
         (_, "ipv6addr" | "ipv6gateway" | "qemu_cmdline") => value.trim().to_owned(),
         (_, "hugepages" | "hugepages_count") => value.trim().trim_start_matches('0').to_owned(),
@@ -541,7 +566,7 @@ fn plainly(asked: &Asked, value: &str) -> String {
         // Empty parts, and blanks.
         (_, "fcoe") => {
             let is_empty = |c: char| c == ',' || c.is_whitespace();
-            value.trim_matches(is_empty).to_owned()
+            with_blanks(value.trim_matches(is_empty))
         }
         // Slashes and dots that lead nowhere.
         (_, "vmdisk" | "floppy") => value
@@ -573,6 +598,12 @@ fn plainly(asked: &Asked, value: &str) -> String {
         }
         _ => value.to_owned(),
     }
+}
+
+/// A blank for every kind of white space.
+fn with_blanks(value: &str) -> String {
+    let plain = |c: char| if c.is_whitespace() { ' ' } else { c };
+    value.chars().map(plain).collect()
 }
 
 /// Nothing that means something to the expressions of dictionaries.

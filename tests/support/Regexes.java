@@ -29,7 +29,14 @@ public class Regexes {
         try {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 String text = URLDecoder.decode(line.substring(1), "UTF-8");
-                answers.append(line.charAt(0) == 'R' ? compile(text) : match(text)).append('\n');
+                boolean isExpression = line.charAt(0) == 'R';
+                if (isExpression) {
+                    // So that it is known which one never comes to an end.
+                    System.out.print(answers);
+                    System.out.flush();
+                    answers.setLength(0);
+                }
+                answers.append(isExpression ? compile(text) : match(text)).append('\n');
             }
         } catch (IOException error) {
             throw new UncheckedIOException(error);

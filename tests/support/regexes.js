@@ -3,6 +3,8 @@
 // expression, or V and a value for the last expression, both percent-encoded; each is answered by a line.
 "use strict";
 
+const fs = require("fs");
+
 let regex;
 
 function answer(line) {
@@ -19,6 +21,23 @@ function answer(line) {
     }
 }
 
-const lines = require("fs").readFileSync(0, "utf8").split("\n");
+// A pipe may take less at a time.
+function write(text) {
+    let bytes = Buffer.from(text);
+    while (bytes.length > 0) {
+        bytes = bytes.subarray(fs.writeSync(1, bytes));
+    }
+}
+
+const lines = fs.readFileSync(0, "utf8").split("\n");
 lines.pop();
-process.stdout.write(lines.map(line => answer(line) + "\n").join(""));
+let answers = "";
+for (const line of lines) {
+    if (line[0] === "R") {
+        // So that it is known which one never comes to an end.
+        write(answers);
+        answers = "";
+    }
+    answers += answer(line) + "\n";
+}
+write(answers);
