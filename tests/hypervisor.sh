@@ -209,6 +209,17 @@ if [ "${1-}" = --inside ]; then
     run_checks
     exit
 fi
+for name; do
+    case $name in
+    nothing_asked | all_together) ;;
+    '' | */* | .*) false ;;
+    *) [ -f "$root/hooks/$name/hypervisor.sh" ] ;;
+    esac || {
+        echo "hypervisor.sh: '$name' has no checks: expected nothing_asked, all_together or a folder of hooks" \
+            "with a file hypervisor.sh" >&2
+        exit 2
+    }
+done
 hook=hypervisor
 reason=$(why_no_private_host)
 if [ -n "$reason" ]; then
@@ -217,7 +228,12 @@ if [ -n "$reason" ]; then
     exit
 fi
 work=$(mktemp -d /var/tmp/vdsm-hooks.XXXXXX) || exit 1
-trap 'as_root rm -rf "$work"' EXIT
+# The control groups of the checks that have some, which bear its name, would outlast its namespaces.
+clean_up() {
+    as_root rm -rf "$work"
+    as_root find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null
+}
+trap clean_up EXIT
 trap 'exit 1' INT TERM
 sh "$root/install.sh" --destdir "$work/tree" ${PROGRAMS:+--programs "$PROGRAMS"} >"$work/install.log" 2>&1 || {
     cat "$work/install.log" >&2
