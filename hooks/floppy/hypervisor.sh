@@ -21,8 +21,27 @@ for machine in q35 pc; do
     check "its owner has it back" is "$(stat -c %u:%g "$images/drv.vfd")" 36:36
     make_vm "$work/vm.xml"
 done
+# A second VM on this host, without a disk of its own.
+cat >"$work/second.xml" <<EOF
+<domain type="qemu"><name>legacy2</name><uuid>1b6f6e0e-6f43-4b7b-9d0c-2f1f0c8f4a12</uuid><memory>65536</memory>
+<os><type arch="x86_64" machine="pc">hvm</type></os><devices/></domain>
+EOF
+check "a VM starts with a writable floppy" started -p "floppy=$images/drv.vfd"
+check "the hook gives the image to a second one too" fire before_vm_start "$work/second.xml" -p "floppy=$images/drv.vfd"
+# What QEMU says reaches its log, but not always libvirt in time.
+second_fails() { ! virsh create --paused "$work/second.xml" && wait_for 5 grep -e "$1" /var/log/libvirt/qemu/legacy2.log; }
+check "which QEMU's lock keeps from starting" second_fails 'Failed to get "write" lock'
+stop_vm
+check "without the first it starts" virsh create --paused "$work/second.xml"
+virsh destroy legacy2
+make_vm "$work/vm.xml"
+check "an image that is not there is refused by the hook" refused 'no such image: nothing is there' -p "floppy=$images/none.vfd"
 truncate -s 1440K "$images/payload.vfd"
 sed -i "s,<devices>,&<disk type='file' device='floppy'><source file='$images/payload.vfd'/><target dev='fda'/></disk>," "$work/vm.xml"
+sed "s,<devices>,&<disk type='file' device='floppy'><source file='$images/drv.vfd'/><target dev='fda'/></disk>," \
+    "$work/vm.xml" >"$work/twice.xml"
+twice_fails() { ! virsh define "$work/twice.xml" 2>"$work/refusal" && grep -e "target 'fda' duplicated" "$work/refusal"; }
+check "libvirt takes no second floppy in the same drive" twice_fails
 check "the VM starts with a floppy beside the engine's" started -p "floppy=$images/drv.vfd"
 check "it is in drive B" is "$(floppies | tail -n 1)" "fdb $images/drv.vfd"
 stop_vm

@@ -22,6 +22,30 @@ starts_from_net() {
     started -p log_console=on -p "httpsisoboot=$url"
 }
 
+# What libvirt makes of other forms, on a VM whose disks are the first and the second to boot.
+# boots_from URL: QEMU gets exactly this one, first.
+boots_from() {
+    virsh domxml-to-native qemu-argv --xml "$work/vm.xml" | tr "'" '\n' | grep '^{' >"$work/native"
+    node=$(jq -r --arg url "$1" 'select(.driver == "https" and .url == $url) | ."node-name"' "$work/native")
+    # The disk's node may lie on that of the file.
+    format=$(jq -r --arg node "$node" 'select(.file == $node) | ."node-name"' "$work/native")
+    [ -n "$node" ] || { grep https "$work/native" && false; }
+    is "$(jq -r --arg node "$node" --arg format "$format" 'select(.drive == $node or .drive == $format) | .bootindex' "$work/native") $(orders)" '1 2 3'
+}
+orders() {
+    for disk in vda sda; do jq -r --arg id "$(alias_of $disk)" 'select(.id == $id) | .bootindex' "$work/native"; done | xargs
+}
+while read -r given url; do
+    make_vm "$work/vm.xml"
+    check "$given" fire before_vm_start "$work/vm.xml" --hook httpsisoboot -p "httpsisoboot=$given"
+    check "is $url for QEMU, the disks are next" boots_from "$url"
+done <<EOF
+https://mirror.example/boot.iso https://mirror.example:443/boot.iso
+https://[2001:db8::1]/my%20discs/boot.iso?token=a%26b https://[2001:db8::1]:443/my%20discs/boot.iso?token=a%26b
+HTTPS://[2001:db8::1]:8443/boot.iso https://[2001:db8::1]:8443/boot.iso
+EOF
+make_vm "$work/vm.xml"
+
 url='https://192.0.2.1:8443/my%20discs/boot.iso?token=a%26b'
 if ! qemu-img --help | grep -q '^Supported formats:.*https' && ! find /usr/lib -name 'block-curl.so' | grep -q .; then
     not_run "a VM that boots from an image on the net" "this QEMU has no curl driver"

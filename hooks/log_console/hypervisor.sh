@@ -13,5 +13,13 @@ check "the next start adds to the log" wait_for 30 guest_wrote "$log" 2
 stop_vm
 rm "$log"
 make_vm "$work/vm.xml"
+other=/var/log/libvirt/qemu/another.log
+sed -i "/<serial /,/<\\/serial>/s,<target,<log file=\"$other\" append=\"off\"/>&," "$work/vm.xml"
+check "a VM that has a log starts with log_console=on" started -p log_console=on
+virsh resume "$vm"
+check "what the guest prints is in the usual log" wait_for 30 guest_wrote "$log" 1
+check "and not in the other one" fails test -e "$other"
+stop_vm
+make_vm "$work/vm.xml"
 check "the VM starts with the host's pattern ^web" started -p log_console_vm_regexp=^web
 check "QEMU does not log another VM" fails word "logfile=\|$log\|/dev/fdset"

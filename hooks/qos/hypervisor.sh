@@ -79,3 +79,12 @@ check "libvirt has the limits of the first vNIC" is "$(tuned "$nic1" $where)" "$
 check "libvirt has the limit of the second vNIC" is "$(tuned "$nic2" $where)" "inbound.average=100"
 check "libvirt has the limit of the third vNIC" \
     is "$(tuned "$nic3" $where)" "outbound.average=300 outbound.burst=64"
+
+# The update of a plugged vNIC whose profile has another limit now.
+make_vm "$work/fresh.xml"
+xmllint --xpath '//interface[1]' "$work/fresh.xml" >"$work/nic.xml"
+sed -i "s,</interface>,$profile&," "$work/nic.xml"
+check "before_update_device with another limit" fire before_update_device "$work/nic.xml" -p "qos=$nic1=in{'average':'700'}"
+check "the first vNIC can be changed" virsh update-device "$vm" "$work/nic.xml" $where
+check "libvirt has the new limit, and the profile's of the direction that is not named" \
+    is "$(tuned "$nic1" $where)" "inbound.average=700 outbound.average=60"
