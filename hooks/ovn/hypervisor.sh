@@ -13,9 +13,9 @@ ask_caps() {
 caps_are() { is "$(jq -c . "$work/caps.new")" "$1"; }
 # caps_say PATTERN: the report stays as it is, with a message.
 caps_say() { ask_caps >"$work/message" 2>&1; grep -e "$1" "$work/message" && caps_are '{"vmTypes":["kvm"]}'; }
-# caps_silent: the same without a word of the hook.
+# caps_silent: the same without a word of the hook, which is called 50_ovn by the tool.
 caps_silent() {
-    ask_caps >"$work/message" 2>&1 && fails grep -e 'ovn:' "$work/message" && caps_are '{"vmTypes":["kvm"]}'
+    ask_caps >"$work/message" 2>&1 && fails grep -we 'ovn:' "$work/message" && caps_are '{"vmTypes":["kvm"]}'
 }
 # id_arrives TEXT: Open vSwitch has this id, and the engine learns it as it is.
 id_arrives() {
@@ -101,14 +101,19 @@ else
     check "and nothing else" fails vdsm_asks get Open_vSwitch . external_ids:hostname
     check "nor anything more" fails vdsm_asks get Open_vSwitch . external_ids:system-id -- del-br br-int
     drop_vdsm
-    vdsm_says() { ! as_vdsm after_get_caps/50_ovn "$work/caps.json" >"$work/message" 2>&1 && grep -e "$1" "$work/message"; }
+    vdsm_says() {
+        ! as_vdsm after_get_caps/50_ovn "$work/vdsm.json" >"$work/vdsm-says" 2>&1 && grep -e "$1" "$work/vdsm-says"
+    }
 
     database=$(cat /run/openvswitch/ovsdb-server.pid)
     kill -STOP "$database"
-    check "a database that hangs does not hold up the report" caps_say 'ovs-vsctl: .*signal 14'
+    # Both wait until they give up, side by side.
     use_vdsm
-    echo '{}' >"$work/caps.json"
-    check "nor that of user vdsm" vdsm_says 'ovs-vsctl: .*signal 14'
+    echo '{}' >"$work/vdsm.json"
+    vdsm_says 'ovs-vsctl: .*signal 14' >"$work/said-to-vdsm" &
+    question=$!
+    check "a database that hangs does not hold up the report" caps_say 'ovs-vsctl: .*signal 14'
+    check "nor that of user vdsm" wait "$question"
     drop_vdsm
     check "and root's question has ended" fails pgrep -x ovs-vsctl
     kill -CONT "$database"

@@ -40,35 +40,46 @@ if [ -z "$ovs_bridge" ]; then
 else
     ovs_vsctl add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev
     ovs_vsctl add-br tagged ovsbr0 12
-    # is_port BRIDGE TAG: the VM's second vNIC is a port of it.
-    is_port() {
-        tap=$(tap_of "$nic2") && is "$(ovs_vsctl port-to-br "$tap")" "$1" && is "$(ovs_vsctl get Port "$tap" tag)" "$2"
+    # each FUNCTION: number, MAC, network, and what becomes of it, of three vNICs.
+    each() {
+        "$1" 1 "$nic1" plain ovsbr0 '[]' && "$1" 2 "$nic2" tagged tagged 12 &&
+            "$1" 3 "$nic3" "$ovs_bridge" "$ovs_bridge" '[]'
     }
-    for bridge in plain:ovsbr0:'[]' tagged:tagged:12 "$ovs_bridge:$ovs_bridge:[]"; do
-        tag=${bridge##*:} network=${bridge%%:*} bridge=${bridge%:*}
-        on "$network"
-        check "$network: before_device_create accepts the vNIC" fires before_device_create
+    put_on() {
+        cut_nic "$1" "$work/nic.xml" && sed -i "s/<source bridge=\"[^\"]*\"/<source bridge=\"$3\"/" "$work/nic.xml" &&
+            put_nic "$1" "$work/nic.xml"
+    }
+    # A fresh VM with all three.
+    on_each() {
+        make_vm "$work/vm.xml"
+        new_nic "$work/nic.xml"
+        sed -i "/<memballoon/e cat '$work/nic.xml'" "$work/vm.xml"
+        each put_on
+    }
+    is_created() {
+        cut_nic "$1" "$work/nic.xml"
+        check "$3: before_device_create accepts the vNIC" fires before_device_create
         cp "$work/nic.xml" "$work/once.xml"
-        check "$network: and once more" fires before_nic_hotplug
-        check "$network: which changes nothing" cmp "$work/nic.xml" "$work/once.xml"
-        put_nic 2 "$work/nic.xml"
-        check "$network: the VM starts" start_vm "$work/vm.xml"
-        check "$network: its tap is a port with the right tag" is_port "${bridge##*:}" "$tag"
-        stop_vm
-    done
+        check "$3: and once more" fires before_nic_hotplug
+        check "$3: which changes nothing" cmp "$work/nic.xml" "$work/once.xml"
+        put_nic "$1" "$work/nic.xml"
+    }
+    has_port() { tap=$(tap_of "$1") && is "$(ovs_vsctl port-to-br "$tap")" "$2" && is "$(ovs_vsctl get Port "$tap" tag)" "$3"; }
+    is_port() { check "$3: its tap is a port with the right tag" has_port "$2" "$4" "$5"; }
+    on_each
+    each is_created
+    check "the VM starts" start_vm "$work/vm.xml"
+    each is_port
+    stop_vm
     on "$ovs_bridge"
     put_nic 2 "$work/nic.xml"
     check "without the hook the VM does not start" fails start_vm "$work/vm.xml"
     stop_vm
     # A vNIC without properties never meets before_device_create.
-    for bridge in plain:ovsbr0:'[]' tagged:tagged:12 "$ovs_bridge:$ovs_bridge:[]"; do
-        tag=${bridge##*:} network=${bridge%%:*} bridge=${bridge%:*}
-        on "$network"
-        put_nic 2 "$work/nic.xml"
-        check "$network: the VM starts by before_vm_start alone" started
-        check "$network: its tap is a port with the right tag then, too" is_port "${bridge##*:}" "$tag"
-        stop_vm
-    done
+    on_each
+    check "the VM starts by before_vm_start alone" started
+    each is_port
+    stop_vm
     use_vdsm
     check "user vdsm may ask Open vSwitch" as_vdsm before_device_create/50_ovs "$work/nic.xml"
     check "and the vNIC gets its port" grep '<virtualport type="openvswitch"/>' "$work/nic.xml"
