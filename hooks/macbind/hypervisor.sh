@@ -22,8 +22,7 @@ if [ -z "$ovs_bridge" ]; then
     not_run "a vNIC on an Open vSwitch bridge" "$(tail -1 "$work/ovs.log")"
     return
 fi
-# libvirt refuses filters on ports of Open vSwitch.
-# This vNIC has capitals in its address.
+# libvirt refuses filters on ports of Open vSwitch. This vNIC has capitals in its address.
 check "the VM starts with one vNIC on an Open vSwitch bridge" \
     started -p macspoof=true -p "macbind={'$nic2': '$ovs_bridge'}"
 check "its tap is a port of that bridge" is "$(bridge_of "$nic2")" "$ovs_bridge"

@@ -16,7 +16,7 @@ if has_spice; then
     # with_cards NUMBER [SED COMMAND]...: a fresh document with that many.
     with_cards() {
         make_vm "$work/card.xml"
-        for card in $(seq "$1"); do
+        for _ in $(seq "$1"); do
             sed -i 's|</devices>|<smartcard mode="passthrough" type="spicevmc"/>&|' "$work/card.xml"
         done
         shift
