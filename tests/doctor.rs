@@ -15,6 +15,7 @@ use crate::support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -149,6 +150,31 @@ impl Host {
         self.is_good();
     }
 
+    /// A command of the administrator's machine.
+    fn stand_in(&self, name: &str, script: &str) {
+        let place = self.0.path().join(name);
+        fs::write(&place, format!("#!/bin/sh\nset -e\n{script}")).unwrap();
+        fs::set_permissions(place, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The status and text that another user gets to see.
+    fn examined_by(&self, user: u32) -> (Option<i32>, String) {
+        // Where he finds it.
+        let tool = self.0.path().join("vdsm-hooks");
+        if !tool.exists() {
+            fs::copy(program("vdsm-hooks"), &tool).unwrap();
+        }
+        fs::set_permissions(self.0.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(&tool);
+        command.uid(user).gid(user).arg("doctor").arg("--root");
+        let output = command.arg(self.root()).output().unwrap();
+        assert!(output.stderr.is_empty(), "{output:?}");
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    }
+
     /// Types commands into a shell, somewhere.
     #[track_caller]
     fn types(&self, commands: &[String]) {
@@ -172,7 +198,9 @@ fn a_good_host_is_good() {
     assert!(text.contains("3 hooks of this suite are installed: macbind, macspoof, vhostmd"));
     // What cannot be looked at from here is named.
     assert!(
-        text.contains("not checked: vhostmd: vhostmd.service"),
+        text.contains(
+            "not checked: services (systemd does not run here): vhostmd.service of vhostmd"
+        ),
         "{text}"
     );
     assert!(text.contains("not checked: SELinux labels"), "{text}");
@@ -333,6 +361,23 @@ fn sudo_rules() {
 }
 
 #[test]
+fn rules_that_a_hook_has_left() {
+    let host = Host::with(&["macbind"]);
+    let rules = "etc/sudoers.d/50_vdsm_hooks_macbind";
+    let text = fs::read_to_string(host.at(rules)).unwrap();
+    fs::write(host.at(rules), format!("# Mine.\n{text}")).unwrap();
+    host.is_good();
+    let mut command = Command::new(program("vdsm-hooks"));
+    command.args(["uninstall", "--destdir"]).arg(host.root());
+    assert!(command.output().unwrap().status.success());
+    assert!(host.at(rules).is_file());
+    host.mends(
+        1,
+        &["lets user vdsm do what only this hook needs", "    rm '"],
+    );
+}
+
+#[test]
 fn what_runs_by_accident() {
     let host = Host::with(&["macspoof"]);
     for (name, words) in [
@@ -476,6 +521,7 @@ fn interpreters_and_line_ends() {
                 r"sed -i 's/\r$//' '",
             ],
         ),
+        ("#!python3\n", &["1s|python3|/usr/bin/python3|"]),
     ] {
         host.file(&site, script, 0o755);
         let follows = &["every call fails and stops the operation"][..];
@@ -492,6 +538,17 @@ fn interpreters_and_line_ends() {
         2,
         &["is not on this host, or not for its user", "chmod 0755 '"],
     );
+    host.mode("usr/bin", 0o700);
+    host.mends(
+        2,
+        &[
+            "/usr/bin/python3 is not on this host, or not for its user",
+            "a+rx '",
+        ],
+    );
+    host.file(&site, "#!/usr/bin/env\n", 0o755);
+    let words = ["env is not told what to start, and starts it again and again"];
+    assert!(host.finds(2, &words).is_empty());
     host.file(&site, "#!relative\n", 0o755);
     assert!(
         host.finds(2, &["its interpreter relative is not"])
@@ -510,6 +567,17 @@ fn interpreters_and_line_ends() {
         host.mends(1, &[what, "sed -i '1i #!/"]);
         let mended = fs::read_to_string(host.at(&path)).unwrap();
         assert!(mended.starts_with(start), "{mended}");
+    }
+    for start in ["\u{feff}", "\n \r\n", "\u{feff}\n"] {
+        let path = format!("{START}/70_late");
+        host.file(
+            &path,
+            &format!("{start}#!/usr/bin/python3\nimport os\n"),
+            0o755,
+        );
+        host.mends(1, &["its #! line is not the very first"]);
+        let mended = fs::read_to_string(host.at(&path)).unwrap();
+        assert_eq!(mended, "#!/usr/bin/python3\nimport os\n");
     }
     host.file(&format!("{START}/80_empty"), "", 0o755);
     host.mends(1, &[what, "rm '"]);
@@ -549,6 +617,275 @@ fn hooks_of_vdsm_that_have_one_here() {
     let words = "2 hooks of this suite are installed: macspoof, numa\n";
     assert!(text.starts_with(words), "{text}");
     assert!(!text.contains("note:"), "{text}");
+}
+
+#[test]
+fn what_one_may_not_look_at_is_not_missing() {
+    if !is_root() {
+        return not_run("what one may not look at", "needs root to be somebody else");
+    }
+    let host = Host::with(&["macbind", "macspoof"]);
+    // As EL has it.
+    host.mode("etc/sudoers.d", 0o750);
+    let (status, text) = host.examined_by(65534);
+    assert_eq!(status, Some(0), "{text}");
+    let words = "not checked: what you may not look at, but root may: ";
+    assert!(
+        text.contains(words) && text.contains("/etc/sudoers.d\n"),
+        "{text}"
+    );
+    host.mode("etc/sudoers.d", 0o755);
+    let (status, text) = host.examined_by(65534);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("sudoers.d/50_vdsm_hooks_macbind\n"), "{text}");
+    host.mode(HOOKS, 0o700);
+    let (_, text) = host.examined_by(65534);
+    assert!(!text.contains("missing") && text.contains(HOOKS), "{text}");
+    let (status, as_root) = host.examined();
+    assert_eq!(status, Some(2), "{as_root}");
+    assert!(!as_root.contains("may not look"), "{as_root}");
+}
+
+#[test]
+fn hooks_of_another_package_that_do_the_same() {
+    let host = Host::with(&["ovn"]);
+    let theirs = [
+        "before_device_create/10_ovirt_provider_ovn_hook",
+        "before_nic_hotplug/10_ovirt_provider_ovn_hook",
+        "after_get_caps/ovirt_provider_ovn_hook",
+    ];
+    for place in theirs {
+        host.file(&format!("{HOOKS}/{place}"), "#!/usr/bin/python3\n", 0o555);
+    }
+    host.mends(
+        2,
+        &[
+            "problem: ovn: VDSM runs hooks of ovirt-provider-ovn-driver besides it",
+            "install --destdir",
+            "--replace --hook ovn",
+        ],
+    );
+    let text = host.is_good();
+    let words = "'rpm -V ovirt-provider-ovn-driver' shows .M. for them";
+    assert_eq!(text.matches("note: ").count(), 1, "{text}");
+    assert!(text.contains(words), "{text}");
+    // And they come back when ovn goes.
+    let mut command = Command::new(program("vdsm-hooks"));
+    command.args(["uninstall", "--hook", "ovn", "--destdir"]);
+    assert!(command.arg(host.root()).output().unwrap().status.success());
+    for place in theirs {
+        let found = fs::metadata(host.at(&format!("{HOOKS}/{place}"))).unwrap();
+        assert_eq!(found.mode() & 0o777, 0o555, "{place}");
+    }
+    // Neither of the two works.
+    host.mode(&format!("{HOOKS}/{}", theirs[0]), 0o444);
+    host.mends(1, &["VDSM skips it without a message: not executable"]);
+}
+
+#[test]
+fn second_names_of_a_hook() {
+    let host = Host::with(&["macspoof"]);
+    let ours = format!("{START}/50_macspoof");
+    for (place, words) in [
+        ("before_vm_start/60_macspoof", "two hooks for one job"),
+        ("before_device_create/50_macspoof.bak", "a backup copy"),
+        (
+            "after_vm_start/50_macspoof",
+            "the suite's macspoof, which has another place",
+        ),
+    ] {
+        let place = host.at(&format!("{HOOKS}/{place}"));
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        symlink("../before_vm_start/50_macspoof", &place).unwrap();
+        host.mends(2, &[words, "    rm '"]);
+        fs::hard_link(host.at(&ours), &place).unwrap();
+        host.mends(2, &[words, "    rm '"]);
+        fs::copy(host.at(&ours), &place).unwrap();
+        let command = if place.starts_with(host.at(&format!("{HOOKS}/after_vm_start"))) {
+            "    rm '"
+        } else {
+            "    chmod a-x '"
+        };
+        host.mends(2, &[words, command]);
+        let _ = fs::remove_file(&place);
+    }
+    // Of a directory with two names, nobody knows which one is meant.
+    let twice = host.at(HOOKS).join("after_vm_destroy");
+    symlink("before_vm_start", twice).unwrap();
+    assert!(host.finds(2, &["after_vm_destroy/50_macspoof"]).is_empty());
+}
+
+#[test]
+fn what_is_in_the_way_of_a_program() {
+    let host = Host::with(&["macspoof"]);
+    let ours = format!("{START}/50_macspoof");
+    fs::remove_file(host.at(&ours)).unwrap();
+    fs::create_dir(host.at(&ours)).unwrap();
+    host.file(&format!("{ours}/x"), "", 0o644);
+    host.mends(2, &["50_macspoof is a directory", "    mv -nT '"]);
+    assert!(host.at(&format!("{ours}.old/x")).is_file());
+    let away = |directory: &str| fs::remove_dir_all(host.at(directory)).unwrap();
+    away(START);
+    host.file(START, "", 0o644);
+    host.mends(2, &["50_macspoof are missing", "    mv -nT '"]);
+    away(START);
+    symlink("nothing", host.at(START)).unwrap();
+    host.mends(2, &["50_macspoof are missing", "before_vm_start.old.old'"]);
+    away(HOOKS);
+    host.file(HOOKS, "", 0o644);
+    host.mends(2, &["50_macspoof are missing", "    mv -nT '"]);
+    // Where somebody has a hook of the name already.
+    host.file(
+        &format!("{HOOKS}/before_vm_strat/50_macspoof"),
+        "#!/bin/sh\n",
+        0o755,
+    );
+    assert!(host.finds(1, &["is it for before_vm_start?"]).is_empty());
+}
+
+#[test]
+fn directories_that_others_can_change() {
+    let host = Host::with(&["hugepages"]);
+    for directory in ["usr/libexec/vdsm", "usr/libexec/vdsm-hooks", "usr/libexec"] {
+        host.mode(directory, 0o777);
+        let words = format!("{directory}, which VDSM runs as root");
+        host.mends(2, &["others than root can change what is in ", &words]);
+    }
+    // One through which a link leads.
+    host.file("usr/local/site/hook", "#!/bin/sh\n", 0o755);
+    symlink("/usr/local/site/hook", host.at(&format!("{START}/60_link"))).unwrap();
+    host.is_good();
+    host.mode("usr/local/site", 0o757);
+    host.mends(
+        2,
+        &["/usr/local/site, which VDSM runs as vdsm", "chmod go-w '"],
+    );
+    // The file below this root, and not that of the machine.
+    host.mode("usr/local/site/hook", 0o757);
+    host.mends(2, &["60_link", "/usr/local/site/hook'"]);
+    for directory in ["usr", "usr/libexec", "usr/libexec/vdsm", HOOKS] {
+        host.mode(directory, 0o700);
+    }
+    host.mends(2, &["so that VDSM runs no hook at all"]);
+}
+
+#[test]
+fn fapolicyd_trusts_what_is_in_its_lists() {
+    let host = Host::with(&["hugepages", "macspoof"]);
+    let unit = host.at("etc/systemd/system/multi-user.target.wants/fapolicyd.service");
+    fs::create_dir_all(unit.parent().unwrap()).unwrap();
+    symlink("/usr/lib/systemd/system/fapolicyd.service", unit).unwrap();
+    host.stand_in(
+        "chroot",
+        r#"root=$1 list=$1/etc/fapolicyd/trust.d/vdsm-hooks
+shift
+case "$*" in
+"fapolicyd-cli --file add "*" --trust-file vdsm-hooks")
+    mkdir -p "${list%/*}"
+    find "$root$4" -type f | while read -r file; do
+        echo "${file#"$root"} $(stat -c %s "$file") sum" >>"$list"
+    done ;;
+"fapolicyd-cli --file delete "*) sed -i "\\|^$4|d" "$list" ;;
+"fapolicyd-cli --update") ;;
+*) exit 1 ;;
+esac
+"#,
+    );
+    let words = [
+        "problem: fapolicyd: does not know 3 programs of hooks, and does not let that start",
+        "fapolicyd-cli --file add /usr/libexec/vdsm-hooks/ --trust-file vdsm-hooks\n",
+        "fapolicyd-cli --update\n",
+    ];
+    host.mends(2, &words);
+    let list = host.at("etc/fapolicyd/trust.d/vdsm-hooks");
+    let text = fs::read_to_string(&list).unwrap();
+    let place = format!("/{START}/50_macspoof ");
+    fs::write(&list, text.replace(&place, &format!("{place}1"))).unwrap();
+    host.mends(2, &["has one program of a hook in its lists as before"]);
+    // What packages have brought it knows of itself.
+    fs::remove_file(list).unwrap();
+    fs::remove_file(host.at("var/lib/vdsm-hooks/directories")).unwrap();
+    host.is_good();
+}
+
+#[test]
+fn pings_of_checkips() {
+    let host = Host::with(&["checkips"]);
+    let range = "proc/sys/net/ipv4/ping_group_range";
+    host.file(range, "0\t2147483647\n", 0o644);
+    host.file("usr/bin/ping", "", 0o755);
+    host.is_good();
+    host.file(range, "1\t0\n", 0o644);
+    fs::create_dir_all(host.at("etc/sysctl.d")).unwrap();
+    host.stand_in(
+        "chroot",
+        "[ \"$2 $3\" = 'sysctl -p' ]\n\
+         sed 's/.*= //' \"$1$4\" >\"$1/proc/sys/net/ipv4/ping_group_range\"\n",
+    );
+    let words = [
+        "problem: checkips: the kernel lets groups 1 to 0 send pings",
+        "36",
+    ];
+    host.mends(2, &words);
+}
+
+#[test]
+fn the_directory_of_firmware_logs() {
+    if !is_root() {
+        return not_run(
+            "the directory of firmware logs",
+            "needs root to give it away",
+        );
+    }
+    let host = Host::with(&["log_firmware"]);
+    host.mends(
+        1,
+        &[
+            "/var/log/qemu-firmware is missing",
+            "install -d -o 107 -g 107",
+        ],
+    );
+    chown(host.at("var/log/qemu-firmware"), Some(0), Some(0)).unwrap();
+    host.mends(1, &["belongs to 0:0 and not to qemu"]);
+    let settings = "# log_firmware_dir=/x\nlog_firmware_dir=\"/data/logs\"\n";
+    host.file("etc/sysconfig/vdsm", settings, 0o644);
+    host.mends(1, &["/data/logs is missing"]);
+}
+
+#[test]
+fn what_an_update_of_ovirt_node_left_out() {
+    let host = Host::new();
+    let kept = "var/imgbased/persisted-rpms";
+    for file in [
+        "vdsm-hooks-0.1.0-1.x86_64.rpm",
+        "vdsm-hooks-numa-0.1.0-1.x86_64.rpm",
+    ] {
+        host.file(&format!("{kept}/{file}"), "", 0o644);
+    }
+    let tool = program("vdsm-hooks");
+    let root = host.root().display().to_string().replace('\'', r"'\''");
+    let install = format!(
+        "{} install --replace --hook numa --destdir '{root}'\n",
+        tool.display()
+    );
+    host.stand_in(
+        "dnf",
+        &format!("case $2 in install|swap) {install};; *) exit 1;; esac"),
+    );
+    let words = [
+        "problem: numa: an update of oVirt Node has not brought it back: its package is not on",
+        " install /var/imgbased/persisted-rpms/vdsm-hooks-numa-0.1.0-1.x86_64.rpm\n",
+    ];
+    host.mends(2, &words);
+    let mut command = Command::new(&tool);
+    command.args(["uninstall", "--hook", "numa", "--destdir"]);
+    assert!(command.arg(host.root()).output().unwrap().status.success());
+    host.file(&format!("{START}/50_numa"), "#!/usr/bin/python3\n", 0o755);
+    let words = [
+        "the new image has vdsm-hook-numa in its place",
+        " swap vdsm-hook-numa /var",
+    ];
+    host.mends(2, &words);
 }
 
 #[test]

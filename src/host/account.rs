@@ -59,6 +59,11 @@ impl Account {
         }
     }
 
+    /// The number of his own group.
+    pub fn group(&self) -> u32 {
+        self.groups.first().copied().unwrap_or_default()
+    }
+
     /// Whether he may do with a file what `wanted` says, a sum of [`READ`] and [`EXECUTE`].
     pub fn may(&self, file: &Metadata, wanted: u32) -> bool {
         let mode = file.mode();
@@ -78,16 +83,22 @@ impl Account {
 
     /// The first directory below `root`, on the way to a path, through which he cannot go.
     pub fn barred(&self, root: &Path, path: &Path) -> Option<PathBuf> {
-        let way = path.parent()?.strip_prefix(root).ok()?;
-        let mut at = root.to_owned();
-        for part in way.components() {
-            at.push(part);
-            if !self.may(&fs::metadata(&at).ok()?, EXECUTE) {
-                return Some(at);
-            }
-        }
-        None
+        let mut way = directories(root, path).into_iter();
+        way.find(|at| fs::metadata(at).is_ok_and(|found| !self.may(&found, EXECUTE)))
     }
+}
+
+/// The directories below `root` on the way to a path, the highest first.
+pub fn directories(root: &Path, path: &Path) -> Vec<PathBuf> {
+    let way = path.parent().and_then(|way| way.strip_prefix(root).ok());
+    let mut at = root.to_owned();
+    let parts = way.into_iter().flat_map(Path::components);
+    parts
+        .map(|part| {
+            at.push(part);
+            at.clone()
+        })
+        .collect()
 }
 
 #[cfg(test)]

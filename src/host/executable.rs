@@ -23,6 +23,9 @@ pub enum Executable {
     Program(Program),
     /// A text with a `#!` line.
     Script(Script),
+    /// A text whose `#!` line has something invisible before it: blank lines, or the mark that Windows'
+    /// editors begin a text with.
+    Late,
     /// Anything else: a shell that starts it takes it for a script of its own.
     Neither,
 }
@@ -44,10 +47,19 @@ impl Executable {
         } else if head.starts_with(b"\x7fELF") {
             let sections = sections(&file, &head).unwrap_or_default();
             Executable::Program(Program { file, sections })
+        } else if is_late(&head) {
+            Executable::Late
         } else {
             Executable::Neither
         })
     }
+}
+
+/// Whether a text seems to begin with `#!`, and does not.
+fn is_late(head: &[u8]) -> bool {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
+    text.trim_ascii_start().starts_with(b"#!")
 }
 
 /// The `#!` line of a script.
@@ -86,7 +98,8 @@ impl Script {
         if !self.interpreter.ends_with("/env") {
             return None;
         }
-        let argument = self.argument.as_deref()?;
+        // Without any it starts the script once more, which starts it once more.
+        let argument = self.argument.as_deref().unwrap_or_default();
         let split = argument
             .strip_prefix("-S")
             .or_else(|| argument.strip_prefix("--split-string="));
@@ -239,7 +252,7 @@ mod tests {
                 Some("-S A=1 -i python3 -u"),
                 Some("python3"),
             ),
-            ("/usr/bin/env\n", "/usr/bin/env", None, None),
+            ("/usr/bin/env\n", "/usr/bin/env", None, Some("")),
         ] {
             let script = Script::parse(line.as_bytes());
             assert_eq!(script.interpreter, interpreter, "{line:?}");
@@ -293,6 +306,13 @@ mod tests {
         }
         std::fs::write(&file, "import os\n")?;
         assert!(matches!(Executable::open(&file)?, Executable::Neither));
+        for late in ["\u{feff}#!/bin/sh\n", "\n\r\n #!/bin/sh\n", " #!/bin/sh\n"] {
+            std::fs::write(&file, late)?;
+            assert!(
+                matches!(Executable::open(&file)?, Executable::Late),
+                "{late:?}"
+            );
+        }
         std::fs::write(&file, "")?;
         assert!(matches!(Executable::open(&file)?, Executable::Neither));
         assert!(Executable::open(directory.path()).is_err());

@@ -113,7 +113,7 @@ fn sysconfig(layers: &Layers<'_>) -> Result<Variables> {
 /// The assignments of a file in the format of systemd's `EnvironmentFile`, see systemd.exec(5): no
 /// expansion, comments begin a line, quotes may be around (parts of) a value, a backslash takes away the
 /// meaning of the next character or joins two lines.
-fn assignments(text: &str) -> Variables {
+pub fn assignments(text: &str) -> Variables {
     let mut found = Variables::new();
     let mut rest = text.chars().peekable();
     while rest.peek().is_some() {

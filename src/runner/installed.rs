@@ -24,6 +24,8 @@ use crate::{Context as _, Result};
 pub struct Entry {
     /// Path as VDSM would call it.
     pub path: PathBuf,
+    /// The file that this leads to on the host, over all links.
+    pub real: PathBuf,
     /// File name, made printable.
     pub name: String,
     /// Why VDSM skips it; none if it runs it.
@@ -36,7 +38,7 @@ pub struct Entry {
 /// # Errors
 /// It cannot be read.
 pub fn entries(directory: &Path) -> Result<Vec<Entry>> {
-    listed(directory, |path, _| {
+    listed(directory, Path::to_owned, |path, _| {
         access(path, AccessFlags::X_OK)
             .is_err()
             .then_some("not executable")
@@ -52,11 +54,15 @@ pub fn entries_of(directory: &Path, root: &Root, account: &Account) -> Result<Ve
     // What the pattern `*` finds there.
     let is_closed = fs::metadata(directory).is_ok_and(|found| !account.may(&found, READ))
         || is_barred(&directory.join("x"));
-    listed(directory, |path, file| {
-        let is_open = || {
-            let is_link = path.is_symlink();
-            !is_link || fs::canonicalize(path).is_ok_and(|real| !is_barred(&real))
-        };
+    // A link of a host that is mounted somewhere leads to another file of that host.
+    let follow = |path: &Path| {
+        let below = path.strip_prefix(root.path()).ok();
+        let below = below.and_then(Path::to_str).filter(|_| path.is_symlink());
+        let real = below.map(|below| root.resolve(below));
+        real.map_or_else(|| path.to_owned(), Option::unwrap_or_default)
+    };
+    listed(directory, follow, |real, file| {
+        let is_open = || !is_barred(real);
         if is_closed {
             Some("user vdsm cannot look into the directory")
         } else if file.permissions().mode() & 0o111 == 0 {
@@ -71,6 +77,7 @@ pub fn entries_of(directory: &Path, root: &Root, account: &Account) -> Result<Ve
 
 fn listed(
     directory: &Path,
+    follow: impl Fn(&Path) -> PathBuf,
     why_not: impl Fn(&Path, &fs::Metadata) -> Option<&'static str>,
 ) -> Result<Vec<Entry>> {
     let listing = match fs::read_dir(directory) {
@@ -81,15 +88,17 @@ fn listed(
     for entry in listing {
         let path = entry.context(directory.display())?.path();
         let name = path.file_name().unwrap_or_default();
-        let skipped = match fs::metadata(&path) {
+        let real = follow(&path);
+        let skipped = match fs::metadata(&real) {
             _ if name.as_bytes().starts_with(b".") => Some("its name begins with a dot"),
             Err(_) => Some("a link to nothing"),
             Ok(file) if !file.is_file() => Some("not a regular file"),
-            Ok(file) => why_not(&path, &file),
+            Ok(file) => why_not(&real, &file),
         };
         entries.push(Entry {
             name: name.to_string_lossy().into_owned(),
             skipped,
+            real,
             path,
         });
     }
@@ -155,7 +164,7 @@ pub fn origin(path: &Path) -> Origin {
     match Executable::open(path) {
         Err(_) => Origin::Unreadable,
         Ok(Executable::Script(_)) => Origin::Script,
-        Ok(Executable::Neither) => Origin::NotOurs,
+        Ok(Executable::Neither | Executable::Late) => Origin::NotOurs,
         Ok(Executable::Program(program)) => match program.constants() {
             Err(_) => Origin::Unreadable,
             Ok(constants) if mark::has_mark(&constants) => Origin::Ours,
@@ -199,12 +208,14 @@ pub enum Obstacle {
     Interpreter(String),
     /// What loads the program is not there.
     Loader(String),
-    /// `env` does not find this interpreter.
+    /// `env` does not find this interpreter; an empty name is none.
     NotFound(String),
     /// The lines end as those of Windows do, so that the interpreter has a carriage return in its name.
     CarriageReturn,
     /// A script that the user cannot read.
     Unreadable,
+    /// Something invisible stands before the `#!` line.
+    LateLine,
     /// No `#!` line, and no program.
     NoInterpreter,
 }
@@ -216,6 +227,9 @@ impl Display for Obstacle {
                 write!(f, "its interpreter {path} is not on this host, or not for its user")
             }
             Obstacle::Loader(path) => write!(f, "{path}, which loads it, is not on this host"),
+            Obstacle::NotFound(name) if name.is_empty() => {
+                f.write_str("its interpreter env is not told what to start, and starts it again and again")
+            }
             Obstacle::NotFound(name) => {
                 write!(f, "its interpreter {name:?} is nowhere in PATH on this host")
             }
@@ -225,6 +239,10 @@ impl Display for Obstacle {
             Obstacle::Unreadable => {
                 f.write_str("the user that VDSM runs it as may not read it, and so its interpreter cannot")
             }
+            Obstacle::LateLine => f.write_str(
+                "its #! line is not the very first: blanks or a mark of Windows' editors stand before it, \
+                 so that a shell runs it",
+            ),
             Obstacle::NoInterpreter => {
                 f.write_str("it has no #! line and is no program, so that a shell runs it")
             }
@@ -236,11 +254,15 @@ impl Display for Obstacle {
 pub fn obstacle(root: &Root, path: &Path, account: &Account) -> Option<Obstacle> {
     let is_executable = |wanted: &str| {
         let place = root.resolve(wanted);
-        let found = place.and_then(|place| fs::metadata(place).ok());
-        found.is_some_and(|found| found.is_file() && account.may(&found, EXECUTE))
+        place.is_some_and(|place| {
+            let found = fs::metadata(&place);
+            found.is_ok_and(|found| found.is_file() && account.may(&found, EXECUTE))
+                && account.barred(root.path(), &place).is_none()
+        })
     };
     match Executable::open(path).ok()? {
         Executable::Neither => Some(Obstacle::NoInterpreter),
+        Executable::Late => Some(Obstacle::LateLine),
         Executable::Program(program) => {
             let loader = program.interpreter()?;
             (!is_executable(&loader)).then_some(Obstacle::Loader(loader))
@@ -308,8 +330,8 @@ pub fn is_meant_to_run(entry: &Entry) -> bool {
         return false;
     }
     let has_number = without_number(&entry.name) != entry.name;
-    let is_file = fs::metadata(&entry.path).is_ok_and(|found| found.is_file());
-    let is_text = || matches!(Executable::open(&entry.path), Ok(Executable::Neither));
+    let is_file = fs::metadata(&entry.real).is_ok_and(|found| found.is_file());
+    let is_text = || matches!(Executable::open(&entry.real), Ok(Executable::Neither));
     is_file && (has_number || !is_text())
 }
 
@@ -363,18 +385,20 @@ mod tests {
         }
         put(&root, "private/40_link", "#!/bin/sh\n", 0o755)?;
         symlink("../../private/40_link", root.at("hooks/event/40_link"))?;
+        // Below this root, wherever that is.
+        symlink("/private/40_link", root.at("hooks/event/50_absolute"))?;
         let skipped = |account: &Account| -> Result<Vec<Option<&'static str>>> {
             let entries = entries_of(&root.at("hooks/event"), &root, account)?;
             Ok(entries.iter().map(|entry| entry.skipped).collect())
         };
         let not_his = Some("not executable for user vdsm, as which VDSM runs it");
         let nobodys = Some("not executable");
-        assert_eq!(skipped(&vdsm)?, [None, not_his, nobodys, None]);
+        assert_eq!(skipped(&vdsm)?, [None, not_his, nobodys, None, None]);
         let superuser = Account::superuser();
-        assert_eq!(skipped(&superuser)?, [None, None, nobodys, None]);
+        assert_eq!(skipped(&superuser)?, [None, None, nobodys, None, None]);
         let private = fs::Permissions::from_mode(0o700);
         fs::set_permissions(root.at("private"), private.clone())?;
-        assert_eq!(skipped(&vdsm)?[3], not_his);
+        assert_eq!(skipped(&vdsm)?[3..], [not_his; 2]);
         fs::set_permissions(root.at("hooks"), private)?;
         let closed = Some("user vdsm cannot look into the directory");
         assert_eq!(skipped(&vdsm)?[..2], [closed; 2]);
@@ -412,6 +436,9 @@ mod tests {
             ),
             ("import os\n", Some(Obstacle::NoInterpreter)),
             ("", Some(Obstacle::NoInterpreter)),
+            ("\u{feff}#!/usr/bin/python3\n", Some(Obstacle::LateLine)),
+            ("\n#!/usr/bin/python3\n", Some(Obstacle::LateLine)),
+            ("#!/usr/bin/env\n", not_found("")),
         ] {
             let file = put(&root, "50_x", text, 0o755)?;
             assert_eq!(obstacle(&root, &file, &vdsm), expected, "{text:?}");
@@ -419,6 +446,10 @@ mod tests {
         let file = put(&root, "50_x", "#!/usr/bin/python3\n", 0o711)?;
         assert_eq!(obstacle(&root, &file, &vdsm), Some(Obstacle::Unreadable));
         assert_eq!(obstacle(&root, &file, &Account::superuser()), None);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(root.at("usr/bin"), fs::Permissions::from_mode(0o700))?;
+        let closed = missing("/usr/bin/python3");
+        assert_eq!(obstacle(&root, &file, &vdsm), closed);
         Ok(())
     }
 }

@@ -3,16 +3,20 @@
 //! `vdsm-hooks doctor`: whether a host has what its hooks need, whether VDSM can run them, and
 //! nothing that runs by accident.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use vdsm_hooks::Result;
 use vdsm_hooks::finding::{self, Finding, Severity};
 use vdsm_hooks::hook::manifest::Manifest;
+use vdsm_hooks::host::account::directories;
 use vdsm_hooks::host::root::Root;
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::installed::{Origin, Origins, Users};
@@ -23,6 +27,7 @@ use crate::{catalog, print};
 
 mod asked;
 mod events;
+mod fences;
 mod packages;
 mod programs;
 mod remedies;
@@ -44,10 +49,10 @@ pub(crate) struct Arguments {
 const HELP: &str = "\
 Looks at every installed hook of the suite: its program at each of its events,
 owners and modes, the programs it runs, its root helpers, sudo rules, settings,
-services, SELinux labels and what vdsmd's unit forbids. And at everything else
-that VDSM would run: whether the user that VDSM runs it as may do so, its
-interpreter and its line ends, who can change it, backup copies, and second
-hooks for one job.
+services, SELinux labels, and what vdsmd's unit, fapolicyd and the kernel
+forbid. And at everything else that VDSM would run: whether the user that VDSM
+runs it as may do so, its interpreter and its line ends, who can change it and
+the directories above it, backup copies, and second hooks for one job.
 
 Users and groups are those of the host's /etc/passwd and /etc/group. Access
 control lists are not looked at.
@@ -88,6 +93,10 @@ struct Host<'a> {
     origins: Origins,
     /// The suite's hooks by their places, `event/file`.
     places: BTreeMap<String, &'a Manifest>,
+    /// Directories on the way to what VDSM runs that were judged.
+    judged: BTreeSet<PathBuf>,
+    /// What whoever asks may not look at.
+    hidden: BTreeSet<String>,
     report: Report,
 }
 
@@ -204,6 +213,8 @@ impl<'a> Host<'a> {
             users: Users::of_host(&root),
             origins: Origins::default(),
             places: places.collect(),
+            judged: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             report: Report::default(),
             root,
         })
@@ -214,6 +225,8 @@ impl<'a> Host<'a> {
         for hook in hooks {
             if self.has(hook) {
                 installed.push(hook);
+            } else {
+                self.left(hook);
             }
         }
         self.report.hooks = installed.iter().map(|hook| hook.name.clone()).collect();
@@ -230,7 +243,38 @@ impl<'a> Host<'a> {
         self.labels(&installed);
         self.unit_forbids(&installed);
         self.settings();
-        self.events(&installed)
+        self.fences(&installed);
+        self.persisted(hooks, &installed);
+        self.events(&installed)?;
+        if !self.hidden.is_empty() {
+            let hidden: Vec<&str> = self.hidden.iter().map(String::as_str).collect();
+            let what = format!(
+                "what you may not look at, but root may: {}",
+                hidden.join(", ")
+            );
+            self.report.not_checked.push(what);
+        }
+        Ok(())
+    }
+
+    /// Whether a path is where whoever asks may not look: then nobody knows whether something is there.
+    fn is_hidden(&mut self, path: &str) -> bool {
+        let place = self.root.at(path);
+        let is_closed = |place: &Path, wanted| access(place, wanted) == Err(Errno::EACCES);
+        let look = AccessFlags::R_OK | AccessFlags::X_OK;
+        let wanted = if place.is_dir() {
+            look
+        } else {
+            AccessFlags::R_OK
+        };
+        let is_hidden = is_closed(&place, wanted);
+        if is_hidden {
+            let mut way = directories(self.root.path(), &place).into_iter();
+            let closed = way.find(|at| is_closed(at, AccessFlags::X_OK));
+            let shown = closed.unwrap_or(place);
+            self.hidden.insert(printable(&shown.to_string_lossy()));
+        }
+        is_hidden
     }
 
     /// The hook's file at each event.

@@ -77,11 +77,12 @@ impl Host<'_> {
             return;
         }
         if !self.root.is_here() || !Path::new("/run/systemd/system").exists() {
-            for (hook, unit) in units {
-                let what = format!("{}: {unit} (systemd does not run here)", hook.name);
-                self.report.not_checked.push(what);
-            }
-            return;
+            let units: Vec<String> = units
+                .iter()
+                .map(|(hook, unit)| format!("{unit} of {}", hook.name))
+                .collect();
+            let what = format!("services (systemd does not run here): {}", units.join(", "));
+            return self.report.not_checked.push(what);
         }
         let mut words = vec!["show", "--property=LoadState"];
         words.extend(units.iter().map(|(_, unit)| *unit));

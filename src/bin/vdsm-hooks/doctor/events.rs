@@ -5,22 +5,19 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vdsm_hooks::finding::Severity;
 use vdsm_hooks::hook::manifest::Manifest;
-use vdsm_hooks::host::account::{Account, EXECUTE, READ};
+use vdsm_hooks::host::account::{Account, EXECUTE, READ, directories};
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::installed::{self, Entry, Obstacle, Origin};
 use vdsm_hooks::vdsm::events::{self, EVENTS, Event, Failure};
 use vdsm_hooks::{Context as _, Result};
 
-use super::Host;
 use super::remedies::{is_plain, program_of};
+use super::{Host, programs};
 use crate::names::nearest;
-
-/// Files of other packages that do the job of a hook and are not called like it.
-const OTHER_FILES: &[(&str, &str)] = &[("ovirt_provider_ovn_hook", "ovn")];
 
 /// A file at an event.
 struct Seen<'e> {
@@ -37,6 +34,7 @@ impl<'a> Host<'a> {
     pub(super) fn events(&mut self, installed: &[&'a Manifest]) -> Result {
         let hooks_dir = self.root.at(HOOKS);
         let mut directories: Vec<PathBuf> = Vec::new();
+        self.is_hidden(HOOKS);
         for entry in fs::read_dir(&hooks_dir).into_iter().flatten() {
             directories.push(entry.context(hooks_dir.display())?.path());
         }
@@ -49,6 +47,9 @@ impl<'a> Host<'a> {
         for path in &directories {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
+            if self.is_hidden(&format!("{HOOKS}/{name}")) {
+                continue;
+            }
             let Some(event) = events::find(&name) else {
                 self.unknown_event(&name, &installed::entries(path)?);
                 continue;
@@ -73,6 +74,9 @@ impl<'a> Host<'a> {
         }
         others.sort_unstable();
         others.dedup();
+        for hook in installed {
+            self.silenced(hook);
+        }
         self.offer(&others);
         Ok(())
     }
@@ -95,25 +99,51 @@ impl<'a> Host<'a> {
 
     /// The directories above those of the events.
     fn way(&mut self) {
-        let place = self.root.at(&format!("{HOOKS}/x"));
-        if let Some(barred) = self.users.vdsm.barred(self.root.path(), &place) {
-            let below = barred.strip_prefix(self.root.path()).unwrap_or(&barred);
-            let path = format!("/{}", below.display());
+        let hook = format!("{HOOKS}/x");
+        let way = directories(self.root.path(), &self.root.at(&hook));
+        let is_closed = |at: &&PathBuf| {
+            fs::metadata(at).is_ok_and(|found| !self.users.vdsm.may(&found, EXECUTE))
+        };
+        let closed = way.iter().filter(is_closed);
+        let closed: Vec<String> = closed.filter_map(|at| self.below(at)).collect();
+        if !closed.is_empty() {
+            let names: Vec<String> = closed.iter().map(|path| self.named(path)).collect();
             let what = format!(
                 "user vdsm cannot go through {}, so that VDSM runs no hook at all",
-                self.named(&path)
+                names.join(", ")
             );
-            let remedy = vec![self.chmod("0755", &path)];
+            let remedy = closed.iter().map(|path| self.chmod("0755", path));
+            let remedy = remedy.collect();
             self.problem("hooks", what, remedy);
         }
-        self.safe("hooks", HOOKS, None);
+        self.safe_way(&hook, "root and vdsm");
+    }
+
+    /// A path of this machine as the host has it.
+    pub(super) fn below(&self, place: &Path) -> Option<String> {
+        let below = place.strip_prefix(self.root.path()).ok()?;
+        Some(format!("/{}", below.to_str()?))
+    }
+
+    /// Only root changes the directories on the way to what is run as `user`: whoever can, puts
+    /// another file in its place.
+    pub(super) fn safe_way(&mut self, path: &str, user: &str) {
+        let place = self.root.at(path);
+        for at in directories(self.root.path(), &place) {
+            let below = self.below(&at);
+            if let Some(below) = below.filter(|_| self.judged.insert(at)) {
+                self.safe("hooks", &below, user);
+            }
+        }
     }
 
     /// Whether the directory of an event is closed to the user that looks into it; then what is in it
     /// does not matter.
     fn is_closed(&mut self, event: &Event, entries: &[Entry], account: &Account) -> bool {
         let path = format!("{HOOKS}/{}", event.name);
-        self.safe(event.name, &path, Some(event));
+        let user = account.name.clone();
+        self.judged.insert(self.root.at(&path));
+        self.safe(event.name, &path, &user);
         let place = self.root.at(&path);
         let can_look = fs::metadata(&place).is_ok_and(|found| account.may(&found, READ | EXECUTE));
         if can_look {
@@ -146,8 +176,11 @@ impl<'a> Host<'a> {
             if let Some(event) = nearest(name, EVENTS.iter().map(|event| event.name)) {
                 what += &format!("; is it for {event}?");
                 let from = self.root.shown(&format!("{HOOKS}/{place}"));
+                let taken = format!("{HOOKS}/{event}/{}", entry.name);
                 let to = self.root.shown(&format!("{HOOKS}/{event}/"));
-                remedy.push(format!("mv -n {from} {to}"));
+                if self.root.at(&taken).symlink_metadata().is_err() {
+                    remedy.push(format!("mv -n {from} {to}"));
+                }
             }
             self.warning(&place, what, remedy);
         }
@@ -156,13 +189,17 @@ impl<'a> Host<'a> {
     /// One file. What it gives back is the hook of the suite that could be in its place.
     fn entry(&mut self, seen: &Seen<'_>, installed: &[&'a Manifest]) -> Option<&'a Manifest> {
         let name = &seen.entry.name;
-        let origin = self.origins.of(&seen.entry.path);
+        let origin = self.origins.of(&seen.entry.real);
         let place = self.places.get(&seen.place).copied();
         if place.is_some() && origin == Some(Origin::Ours) {
             return None;
         }
         let is_installed = |hook: &Manifest| installed.iter().any(|one| one.name == hook.name);
         if origin.is_none() && place.is_some_and(is_installed) {
+            // Said of the hook.
+            return None;
+        }
+        if installed.iter().any(|hook| is_silenced(hook, &seen.place)) {
             // Said of the hook.
             return None;
         }
@@ -177,7 +214,7 @@ impl<'a> Host<'a> {
         }
         if let Some(why) = installed::by_accident(name) {
             let what = format!("VDSM runs it, and it was probably not meant to run: {why}");
-            let remedy = vec![self.chmod("a-x", &seen.path)];
+            let remedy = self.silence(&seen.path);
             self.problem(&seen.place, what, remedy);
             return None;
         }
@@ -186,21 +223,77 @@ impl<'a> Host<'a> {
                 "VDSM runs it besides the suite's {}: two hooks for one job",
                 hook.name
             );
-            let remedy = vec![self.chmod("a-x", &seen.path)];
+            let remedy = self.silence(&seen.path);
+            self.problem(&seen.place, what, remedy);
+            return None;
+        }
+        let is_ours = origin == Some(Origin::Ours);
+        if let Some(hook) = is_ours
+            .then(|| programs::name_of(&seen.entry.real))
+            .flatten()
+        {
+            let what =
+                format!("it is the suite's {hook}, which has another place: every call fails");
+            let remedy = self.removed(&seen.path);
             self.problem(&seen.place, what, remedy);
             return None;
         }
         self.hindered(seen);
-        self.safe(&seen.place, &seen.path, Some(seen.event));
+        self.safe(&seen.place, &seen.path, &seen.account.name);
+        if let Some(real) = self.below(&seen.entry.real) {
+            self.safe_way(&real, &seen.account.name);
+        }
         // What is in the place of an installed hook was said of that one.
         place.filter(|hook| origin == Some(Origin::Script) && !is_installed(hook))
     }
 
+    /// The hooks of another package that do the same as one of the suite: they rest while it is here.
+    fn silenced(&mut self, hook: &Manifest) {
+        let Some(other) = &hook.silences else {
+            return;
+        };
+        let (mut running, mut resting) = (Vec::new(), Vec::new());
+        for place in &other.places {
+            let path = format!("{HOOKS}/{place}");
+            match fs::metadata(self.root.at(&path)) {
+                Ok(found) if found.is_file() && found.mode() & 0o111 != 0 => running.push(path),
+                Ok(found) if found.is_file() => resting.push(path),
+                _ => {}
+            }
+        }
+        let package = &other.package;
+        let named = |paths: &[String]| -> String {
+            let names: Vec<String> = paths.iter().map(|path| self.named(path)).collect();
+            names.join(", ")
+        };
+        if !running.is_empty() {
+            let what = format!(
+                "VDSM runs hooks of {package} besides it, which do the same: {}",
+                named(&running)
+            );
+            // So that they come back when this hook goes.
+            let again = self.again(&hook.name, true);
+            self.problem(&hook.name, what, again);
+        } else if !resting.is_empty() {
+            let (verb, them) = if resting.len() == 1 {
+                ("rests", "it")
+            } else {
+                ("rest", "them")
+            };
+            let what = format!(
+                "{} of {package} {verb}, since {} does the same: 'rpm -V {package}' shows .M. for {them}",
+                named(&resting),
+                hook.name
+            );
+            self.note(what, &[]);
+        }
+    }
+
     /// A file that VDSM does not run.
     fn skipped(&mut self, seen: &Seen<'_>, why: &str, twin: Option<&str>) {
-        let path = &seen.entry.path;
+        let real = &seen.entry.real;
         let mut remedy = Vec::new();
-        match (fs::metadata(path), twin) {
+        match (fs::metadata(real), twin) {
             (Err(_), _) => remedy.push(format!("rm {}", self.root.shown(&seen.path))),
             // No file is no hook.
             (Ok(file), _) if !file.is_file() => return,
@@ -218,13 +311,9 @@ impl<'a> Host<'a> {
             }
             (Ok(_), None) => {
                 // A link, and the way to what it leads to.
-                let real = fs::canonicalize(path).unwrap_or_default();
-                let barred = seen.account.barred(self.root.path(), &real);
-                let below = barred.as_ref().and_then(|closed| {
-                    let below = closed.strip_prefix(self.root.path()).ok()?;
-                    below.to_str()
-                });
-                remedy.extend(below.map(|closed| self.chmod("a+rx", closed)));
+                let barred = seen.account.barred(self.root.path(), real);
+                let closed = barred.and_then(|closed| self.below(&closed));
+                remedy.extend(closed.map(|closed| self.chmod("a+rx", &closed)));
             }
         }
         let what = format!("VDSM skips it without a message: {why}");
@@ -233,12 +322,12 @@ impl<'a> Host<'a> {
 
     /// Whether VDSM can run a file that it tries to run.
     fn hindered(&mut self, seen: &Seen<'_>) {
-        let obstacle = installed::obstacle(&self.root, &seen.entry.path, &seen.account);
+        let obstacle = installed::obstacle(&self.root, &seen.entry.real, &seen.account);
         let Some(obstacle) = obstacle else {
             return;
         };
         let cure = self.cure(seen, &obstacle);
-        if obstacle == Obstacle::NoInterpreter {
+        if matches!(obstacle, Obstacle::NoInterpreter | Obstacle::LateLine) {
             return self.warning(&seen.place, obstacle.to_string(), cure);
         }
         let follows = match seen.event.failure {
@@ -255,11 +344,13 @@ impl<'a> Host<'a> {
         match obstacle {
             Obstacle::CarriageReturn => vec![self.sed(r"s/\r$//", path)],
             Obstacle::Unreadable => vec![self.chmod("a+r", path)],
+            // What is before it goes, up to its line and in it.
+            Obstacle::LateLine => vec![self.sed("0,/#!/{s/^.*#!/#!/;/^#!/!d}", path)],
             Obstacle::Loader(loader) => self.packages(Some(loader.as_str()), None),
             Obstacle::Interpreter(wanted) => self.interpreter(wanted, path),
             Obstacle::NotFound(wanted) => self.looked_for(wanted, path),
             Obstacle::NoInterpreter => {
-                let size = fs::metadata(&seen.entry.path).map_or(0, |found| found.len());
+                let size = fs::metadata(&seen.entry.real).map_or(0, |found| found.len());
                 if size == 0 {
                     return vec![format!("rm {}", self.root.shown(path))];
                 }
@@ -276,20 +367,22 @@ impl<'a> Host<'a> {
 
     /// For a script whose interpreter is not there, or not for its user.
     fn interpreter(&self, wanted: &str, path: &str) -> Vec<String> {
-        if !is_plain(wanted) || !wanted.starts_with('/') {
+        if !is_plain(wanted) {
             return Vec::new();
         }
-        if self
-            .root
-            .resolve(wanted)
-            .is_some_and(|place| place.is_file())
-        {
-            return vec![self.chmod("0755", wanted)];
+        let place = self.root.resolve(wanted).filter(|place| place.is_file());
+        if let Some(place) = place.filter(|_| wanted.starts_with('/')) {
+            let barred = self.users.vdsm.barred(self.root.path(), &place);
+            return match barred.and_then(|closed| self.below(&closed)) {
+                Some(closed) => vec![self.chmod("a+rx", &closed)],
+                None => vec![self.chmod("0755", wanted)],
+            };
         }
         let name = wanted.rsplit('/').next().unwrap_or(wanted);
         match program_of(&self.root, name).or_else(|| self.successor(name)) {
             Some(there) => vec![self.sed(&format!("1s|{wanted}|{there}|"), path)],
-            None => self.packages(Some(wanted), None),
+            None if wanted.starts_with('/') => self.packages(Some(wanted), None),
+            None => Vec::new(),
         }
     }
 
@@ -319,8 +412,9 @@ impl<'a> Host<'a> {
     }
 
     /// Only root changes what VDSM runs, and where it looks for that.
-    fn safe(&mut self, subject: &str, path: &str, event: Option<&Event>) {
-        let Ok(file) = fs::metadata(self.root.at(path)) else {
+    fn safe(&mut self, subject: &str, path: &str, user: &str) {
+        let place = self.root.resolve(path);
+        let Some(file) = place.and_then(|place| fs::metadata(place).ok()) else {
             return;
         };
         let mode = file.mode() & 0o7777;
@@ -329,10 +423,6 @@ impl<'a> Host<'a> {
         if !is_others && !is_open {
             return;
         }
-        let user = match event {
-            Some(event) => self.users.of_event(event).name.clone(),
-            None => "root and vdsm".to_owned(),
-        };
         // What user vdsm runs he could also do without this file.
         let is_his_own = !is_open && user == "vdsm" && file.uid() == self.users.vdsm.user;
         let severity = if is_his_own {
@@ -363,13 +453,19 @@ fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// Whether a place is one whose hook rests while this one is here.
+fn is_silenced(hook: &Manifest, place: &str) -> bool {
+    let mut silenced = hook.silences.iter().flat_map(|other| &other.places);
+    silenced.any(|one| one == place)
+}
+
 /// Whether a file is by its name for the job of a hook: `60_macspoof.py` is for macspoof's, and
 /// `50_qemu_cmdline` for qemucmdline's.
 fn same_job(file: &str, hook: &str) -> bool {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     let stem = installed::without_number(file);
     let stem = stem.split_once('.').map_or(stem, |(stem, _)| stem);
-    plain(stem) == plain(hook) || OTHER_FILES.contains(&(stem, hook))
+    plain(stem) == plain(hook)
 }
 
 #[cfg(test)]
@@ -382,9 +478,6 @@ mod tests {
             assert!(same_job(file, "macspoof"), "{file}");
         }
         assert!(same_job("50_qemu_cmdline", "qemucmdline"));
-        for file in ["10_ovirt_provider_ovn_hook", "ovirt_provider_ovn_hook"] {
-            assert!(same_job(file, "ovn") && !same_job(file, "ovs"), "{file}");
-        }
         for file in ["50_macspoof2", "50_macspoof_site", "macbind"] {
             assert!(!same_job(file, "macspoof"), "{file}");
         }

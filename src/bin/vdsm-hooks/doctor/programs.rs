@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use vdsm_hooks::hook::manifest::Manifest;
@@ -35,16 +36,27 @@ impl Host<'_> {
     /// Whether something of the hook is here that comes with its program only.
     fn had(&self, hook: &Manifest) -> bool {
         let name = &hook.name;
-        let files = [
-            format!("{SUDOERS}{name}"),
-            format!("{PAGES}{name}.8"),
-            format!("{PAGES}{name}.8.gz"),
-        ];
+        let files = [format!("{PAGES}{name}.8"), format!("{PAGES}{name}.8.gz")];
         let spread = fs::read_to_string(self.root.at(SPREAD)).unwrap_or_default();
+        let rules = self.root.at(&format!("{SUDOERS}{name}"));
         files.iter().any(|file| self.root.at(file).is_file())
+            || (rules.is_file() && !was_changed(&rules))
             || spread
                 .lines()
                 .any(|line| line.split('\t').next() == Some(name))
+    }
+
+    /// What 'uninstall' has left of a hook, since somebody had changed it.
+    pub(super) fn left(&mut self, hook: &Manifest) {
+        let path = format!("{SUDOERS}{}", hook.name);
+        if was_changed(&self.root.at(&path)) {
+            let what = format!(
+                "{} lets user vdsm do what only this hook needs, which is not here",
+                self.named(&path)
+            );
+            let remedy = self.removed(&path);
+            self.warning(&hook.name, what, remedy);
+        }
     }
 
     /// The hook's program at each of its events.
@@ -52,8 +64,17 @@ impl Host<'_> {
         let (mut missing, mut taken) = (Vec::new(), Vec::new());
         let mut replace = false;
         let mut seen = BTreeSet::new();
+        let mut remedy: Vec<String> = Vec::new();
         for path in Host::places_of(hook) {
+            if self.is_hidden(&path) {
+                continue;
+            }
             let place = self.root.at(&path);
+            for command in self.make_way(&path) {
+                if !remedy.contains(&command) {
+                    remedy.push(command);
+                }
+            }
             match self.origins.of(&place) {
                 Some(Origin::Ours) => {
                     let found = fs::metadata(&place);
@@ -83,14 +104,17 @@ impl Host<'_> {
         replace |= !taken.is_empty();
         parts.append(&mut taken);
         if !parts.is_empty() {
-            let again = self.again(&hook.name, replace);
-            self.problem(&hook.name, parts.join("; "), again);
+            remedy.extend(self.again(&hook.name, replace));
+            self.problem(&hook.name, parts.join("; "), remedy);
         }
     }
 
     /// What is run by root or decides about root belongs to root, and nobody else writes to it.
     fn owner_and_mode(&mut self, path: &str, mode: u32, subject: &str) {
         let Ok(file) = fs::metadata(self.root.at(path)) else {
+            if self.is_hidden(path) {
+                return;
+            }
             let again = self.again(subject, false);
             let what = format!("{} is missing", self.named(path));
             return self.problem(subject, what, again);
@@ -112,6 +136,9 @@ impl Host<'_> {
     }
 
     pub(super) fn helpers(&mut self, hook: &Manifest) {
+        if !hook.helpers.is_empty() {
+            self.safe_way(&format!("{HELPERS}/{}", hook.helpers[0]), "root");
+        }
         for helper in &hook.helpers {
             self.owner_and_mode(&format!("{HELPERS}/{helper}"), 0o755, &hook.name);
         }
@@ -128,6 +155,7 @@ impl Host<'_> {
         let path = format!("{SUDOERS}{}", hook.name);
         self.owner_and_mode(&path, 0o440, &hook.name);
         let Ok(text) = fs::read_to_string(self.root.at(&path)) else {
+            self.is_hidden(&path);
             return;
         };
         let lacks = |command: &&String| {
@@ -175,7 +203,11 @@ impl Host<'_> {
                 }
                 _ => {}
             }
-            if !self.root.is_here() || !tried.insert(program.libraries()) {
+            let is_safe = fs::metadata(&path).is_ok_and(|found| {
+                // What somebody else can change is not for root to try.
+                found.uid() == self.owner.0 && found.mode() & 0o022 == 0
+            });
+            if !self.root.is_here() || !is_safe || !tried.insert(program.libraries()) {
                 continue;
             }
             let ended = command::run(&path, &["--version"], TIMEOUT);
@@ -212,6 +244,7 @@ impl Host<'_> {
 
     /// What an administrator allows custom properties to name.
     pub(super) fn settings(&mut self) {
+        self.is_hidden(allowlist::DIRECTORY);
         let entries = fs::read_dir(self.root.at(allowlist::DIRECTORY));
         for entry in entries.into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -226,6 +259,20 @@ impl Host<'_> {
                 self.problem("settings", what, remedy);
             }
         }
+    }
+}
+
+/// Whether a file of ours is no longer as it was installed.
+fn was_changed(file: &Path) -> bool {
+    let text = fs::read(file).unwrap_or_default();
+    mark::was_sealed(&text) && !mark::is_unchanged(&text)
+}
+
+/// The hook whose program a file is, if it is one of the suite.
+pub(super) fn name_of(path: &Path) -> Option<String> {
+    match Executable::open(path).ok()? {
+        Executable::Program(program) => described(&program).map(|(name, _)| name),
+        _ => None,
     }
 }
 

@@ -2,8 +2,11 @@
 
 //! The commands that mend what is found, each as it can be pasted into a shell of this machine.
 
-use std::env;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::{env, fs};
 
+use vdsm_hooks::host::account::directories;
 use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::host::root::Root;
 use vdsm_hooks::runner::installed;
@@ -32,10 +35,26 @@ pub(super) fn pasteable(commands: Vec<String>) -> Option<String> {
 impl Host<'_> {
     /// Puts everything of a hook into its place; with `replace` also where something else is now.
     pub(super) fn again(&self, hook: &str, replace: bool) -> Vec<String> {
-        if !self.root.at(BOOK).exists() {
+        if !self.has_book() {
             return vec![self.dnf(&["reinstall", &format!("{PACKAGE}{hook}")])];
         }
         vec![self.install(&[hook], replace)]
+    }
+
+    /// Whether hooks were installed without a package manager.
+    pub(super) fn has_book(&self) -> bool {
+        self.root.at(BOOK).exists()
+    }
+
+    /// A command of the host.
+    pub(super) fn on_host(&self, words: &[&str]) -> String {
+        let mut all = Vec::new();
+        if !self.root.is_here() {
+            let root = self.root.path().to_string_lossy().into_owned();
+            all.extend(["chroot".to_owned(), root]);
+        }
+        all.extend(words.iter().map(|word| (*word).to_owned()));
+        line(&all)
     }
 
     /// Installs hooks of a build: that of this tool if it is one, or else from the source tree.
@@ -80,14 +99,7 @@ impl Host<'_> {
                 .map(|name| self.dnf(&["install", name]))
                 .collect();
         }
-        let install = |name: &&str| {
-            let words = ["apt-get", "install", name].map(str::to_owned);
-            if self.root.is_here() {
-                return line(&words);
-            }
-            let root = self.root.path().to_string_lossy().into_owned();
-            line(&[vec!["chroot".to_owned(), root], words.to_vec()].concat())
-        };
+        let install = |name: &&str| self.on_host(&["apt-get", "install", name]);
         of_debian.iter().map(install).collect()
     }
 
@@ -95,7 +107,7 @@ impl Host<'_> {
         self.root.at(DEBIAN).exists()
     }
 
-    fn dnf(&self, words: &[&str]) -> String {
+    pub(super) fn dnf(&self, words: &[&str]) -> String {
         let mut all = vec!["dnf".to_owned()];
         if !self.root.is_here() {
             all.push(format!("--installroot={}", self.root.path().display()));
@@ -110,17 +122,67 @@ impl Host<'_> {
             (0, 0) => "root:root".to_owned(),
             (user, group) => format!("{user}:{group}"),
         };
-        format!("chown {owner} {}", self.root.shown(path))
+        format!("chown {owner} {}", self.real(path))
+    }
+
+    /// The file of the host that a path leads to, for a command line: over the host's links, which
+    /// lead to files of this machine where it is only mounted.
+    fn real(&self, path: &str) -> String {
+        match self.root.resolve(path) {
+            Some(place) => shell_quoted(&place.to_string_lossy()),
+            None => self.root.shown(path),
+        }
     }
 
     /// `mode` in octal or in letters.
     pub(super) fn chmod(&self, mode: &str, path: &str) -> String {
-        format!("chmod {mode} {}", self.root.shown(path))
+        format!("chmod {mode} {}", self.real(path))
     }
 
     /// Changes a text by a command of sed.
     pub(super) fn sed(&self, command: &str, path: &str) -> String {
-        format!("sed -i '{command}' {}", self.root.shown(path))
+        format!("sed -i '{command}' {}", self.real(path))
+    }
+
+    /// Has VDSM no longer run a file. What is a second name of another file is removed, since the mode
+    /// is that file's as well; none where the directory has two names.
+    pub(super) fn silence(&self, path: &str) -> Vec<String> {
+        let place = self.root.at(path);
+        let Ok(found) = fs::symlink_metadata(&place) else {
+            return Vec::new();
+        };
+        let has_two_names = place.parent().is_some_and(Path::is_symlink);
+        if has_two_names || found.is_symlink() || found.nlink() > 1 {
+            return self.removed(path);
+        }
+        vec![self.chmod("a-x", path)]
+    }
+
+    /// Removes a file; none where its directory has two names, by the other of which it may be meant.
+    pub(super) fn removed(&self, path: &str) -> Vec<String> {
+        let place = self.root.at(path);
+        if place.parent().is_some_and(Path::is_symlink) {
+            return Vec::new();
+        }
+        vec![format!("rm {}", self.root.shown(path))]
+    }
+
+    /// Moves away what is no directory and stands where one belongs, and what is one and stands where
+    /// a program belongs.
+    pub(super) fn make_way(&self, path: &str) -> Vec<String> {
+        let mut commands = Vec::new();
+        for at in directories(self.root.path(), &self.root.at(path)) {
+            if fs::symlink_metadata(&at).is_ok() && !at.is_dir() {
+                commands.push(moved_away(&at));
+                return commands;
+            }
+        }
+        let place = self.root.at(path);
+        // A link to it leads to the program again when that is back.
+        if place.is_dir() && !place.is_symlink() {
+            commands.push(moved_away(&place));
+        }
+        commands
     }
 }
 
@@ -129,6 +191,16 @@ fn has_programs(hooks: &[&str]) -> bool {
     let own = env::current_exe().unwrap_or_default();
     let mut programs = hooks.iter().map(|hook| own.with_file_name(hook));
     programs.all(|program| installed::is_program(&program))
+}
+
+/// Moves something to a name that is free.
+fn moved_away(place: &Path) -> String {
+    let place = place.to_string_lossy();
+    let mut free = format!("{place}.old");
+    while Path::new(&free).symlink_metadata().is_ok() {
+        free += ".old";
+    }
+    format!("mv -nT {} {}", shell_quoted(&place), shell_quoted(&free))
 }
 
 fn line(words: &[String]) -> String {
