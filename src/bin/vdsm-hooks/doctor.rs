@@ -260,7 +260,7 @@ impl<'a> Host<'a> {
     /// Whether a path is where whoever asks may not look: then nobody knows whether something is there.
     fn is_hidden(&mut self, path: &str) -> bool {
         let place = self.root.at(path);
-        let is_closed = |place: &Path, wanted| access(place, wanted) == Err(Errno::EACCES);
+        let is_closed = |at: &Path, wanted| access(at, wanted) == Err(Errno::EACCES);
         let look = AccessFlags::R_OK | AccessFlags::X_OK;
         let wanted = if place.is_dir() {
             look
