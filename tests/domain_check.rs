@@ -7,8 +7,10 @@
 
 use crate::{domains, json_page, support};
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -353,6 +355,12 @@ fn what_is_wrong_with_files_and_what_mends_it() {
             ISO,
             |dir| fs::remove_dir(dir.join(ISO_FILES)).unwrap(),
             "images/11111111-1111-1111-1111-111111111111: missing",
+            By::Command,
+        ),
+        (
+            ISO,
+            |dir| fs::remove_dir_all(dir.join("images")).unwrap(),
+            "images: missing",
             By::Command,
         ),
         (
@@ -746,6 +754,206 @@ fn locks_and_other_facts() {
     );
 }
 
+/// Whom the locks belong to, and how large they are, the metadata says: where that is wrong, what is
+/// printed must not write any.
+#[test]
+fn no_lock_is_made_after_metadata_that_is_wrong() {
+    needs_root!("no_lock_is_made_after_metadata_that_is_wrong");
+    let storage = Storage::new();
+    let sealed = |text: &str, changes: &[(&str, &str)]| {
+        let (mut metadata, _) = Metadata::read(text);
+        for (key, value) in changes {
+            metadata.set(key, value).unwrap();
+        }
+        write(&metadata)
+    };
+    let metadata_first =
+        "mend the metadata first, then check again: it says what belongs into this file";
+    let rows = [
+        // Two edits, which no seal proves.
+        (
+            EXPORT_ID,
+            EXPORT.replace("VERSION=0", "VERSION=3"),
+            metadata_first,
+        ),
+        (
+            DATA_ID,
+            sealed(DATA, &[("ALIGNMENT", "2097152")]),
+            metadata_first,
+        ),
+        (
+            DATA_ID,
+            sealed(DATA, &[("ALIGNMENT", "512")]),
+            metadata_first,
+        ),
+        (
+            DATA_ID,
+            sealed(DATA, &[("BLOCK_SIZE", "4096"), ("ALIGNMENT", "3000000")]),
+            metadata_first,
+        ),
+        (
+            ISO_ID,
+            DATA.to_owned(),
+            "find out first which of its two ids is the domain's: the locks may be right",
+        ),
+    ];
+    for (number, (id, metadata, advice)) in rows.iter().enumerate() {
+        let domain = storage.whole(&format!("nas:_{number}"), id, DATA);
+        fs::write(domain.join("dom_md/metadata"), metadata).unwrap();
+        for lock in ["ids", "leases", "xleases"] {
+            fs::write(domain.join("dom_md").join(lock), "").unwrap();
+        }
+        let report = report(&storage, &domain);
+        let findings = report["findings"].as_array().unwrap();
+        let of_locks = findings.iter().filter(|finding| {
+            let about = finding["about"].as_str().unwrap();
+            about.starts_with("dom_md/")
+        });
+        let of_locks: Vec<_> = of_locks.collect();
+        assert!(of_locks.len() > 1, "{metadata}\n{report:#}");
+        for finding in of_locks {
+            assert_eq!(finding["remedy"], Value::Null, "{metadata}");
+            assert_eq!(finding["advice"], *advice, "{metadata}");
+        }
+    }
+    // What the seal proves is taken in place of what stands there.
+    let proved = storage.whole("proved", DATA_ID, DATA);
+    let edited = DATA.replace("VERSION=5", "VERSION=0");
+    fs::write(proved.join("dom_md/metadata"), edited).unwrap();
+    let before = report(&storage, &proved);
+    assert_eq!(found(&before), [""; 0]);
+    assert_eq!(before["facts"]["SPM lock"], "free");
+    assert_eq!(mended(&storage, &proved)["status"], 0);
+    // An empty dom_md would be a domain for VDSM, and a broken one.
+    fs::remove_dir_all(proved.join("dom_md")).unwrap();
+    let without = report(&storage, &proved);
+    assert_eq!(found(&without), ["dom_md: missing"]);
+    assert_eq!(remedies(&without), [""; 0]);
+}
+
+#[test]
+fn no_lock_is_taken_from_who_holds_it() {
+    needs_root!("no_lock_is_taken_from_who_holds_it");
+    let storage = Storage::new();
+    let with_host = |mount: &str| {
+        let domain = storage.whole(mount, DATA_ID, DATA);
+        let ids = domain.join("dom_md/ids");
+        let mut content = fs::read(&ids).unwrap();
+        let mut sector = content[..512].to_vec();
+        sector[0x68..0x6b].copy_from_slice(b"two");
+        sector[0x98] = 1;
+        content[512..1024].copy_from_slice(&sector);
+        fs::write(&ids, &content).unwrap();
+        domain
+    };
+    let advice = |report: &Value| {
+        assert_eq!(remedies(report), [""; 0], "{report:#}");
+        report["findings"][0]["advice"].as_str().unwrap().to_owned()
+    };
+    let in_use = "put the domain into maintenance, then check again: in use by the hosts 2 (two)";
+    // The first sector is what says that it is a lockspace.
+    let damaged = with_host("damaged");
+    inside(
+        &damaged,
+        "dd if=/dev/zero of=dom_md/ids bs=512 count=1 conv=notrunc status=none",
+    );
+    let seen = report(&storage, &damaged);
+    assert_eq!(seen["facts"]["hosts"], "2 (two)");
+    assert_eq!(found(&seen), ["dom_md/ids: no lockspace of sanlock"]);
+    assert!(advice(&seen).starts_with(in_use), "{seen:#}");
+    // Those of another name.
+    let foreign = with_host("foreign");
+    inside(&foreign, "sed -i s/75f8/85f8/ dom_md/ids");
+    hand_over(&foreign);
+    let seen = report(&storage, &foreign);
+    assert_eq!(seen["facts"]["hosts"], "2 (two)");
+    assert!(advice(&seen).starts_with(in_use), "{seen:#}");
+    // While the leases are gone.
+    let gone = with_host("gone");
+    fs::remove_file(gone.join("dom_md/leases")).unwrap();
+    let seen = report(&storage, &gone);
+    assert_eq!(found(&seen), ["dom_md/leases: missing"]);
+    assert!(advice(&seen).starts_with(in_use), "{seen:#}");
+    // The storage pool manager's, which is called otherwise.
+    let held = storage.whole("held", DATA_ID, DATA);
+    inside(
+        &held,
+        "sed -i s/SDM/XDM/ dom_md/leases; printf 1 | dd of=dom_md/leases bs=1 seek=1048728 conv=notrunc status=none",
+    );
+    hand_over(&held);
+    let words = advice(&report(&storage, &held));
+    assert!(
+        words.contains("held by host 0 as the storage pool manager"),
+        "{words}"
+    );
+    // The metadata is no witness for the lock where it is what is broken.
+    let edited = with_host("edited");
+    let metadata = edited.join("dom_md/metadata");
+    for text in [
+        DATA.replace("VERSION=5", "VERSION=0"),
+        DATA.replace("VERSION=5", "VERSION=0")
+            .replace("data1", "x1"),
+    ] {
+        fs::write(&metadata, &text).unwrap();
+        let told = report(&storage, &edited);
+        let first = told["advice"].as_str().unwrap();
+        assert!(
+            first.starts_with("put the domain into maintenance first: in use by the hosts "),
+            "{first}"
+        );
+        for remedy in ["remedy", "other_remedy"] {
+            let Some(remedy) = told[remedy].as_str() else {
+                continue;
+            };
+            let arguments: Vec<&str> = remedy.split(' ').skip(2).collect();
+            let done = tool(&storage, &arguments);
+            assert_eq!(done.status, 2, "{}", done.stdout);
+            assert!(
+                done.stderr.contains("in use by the hosts "),
+                "{}",
+                done.stderr
+            );
+        }
+        assert_eq!(fs::read_to_string(&metadata).unwrap(), text);
+    }
+}
+
+/// Who can write to the storage chooses names.
+#[test]
+fn names_that_a_terminal_would_obey() {
+    needs_root!("names_that_a_terminal_would_obey");
+    let storage = Storage::new();
+    let odd = "n\u{1b}[31mas'\n $(false) %s";
+    let domain = storage.whole(odd, EXPORT_ID, EXPORT);
+    let edited = EXPORT.replace("ROLE=Regular", "ROLE=Master");
+    fs::write(domain.join("dom_md/metadata"), edited).unwrap();
+    set_mode(&domain.join("dom_md/ids"), 0o600);
+    let remnant = OsStr::from_bytes(b"_remove_me_\xe9\x1b[31m\n'x");
+    fs::create_dir(domain.join("images").join(remnant)).unwrap();
+    fs::create_dir(domain.join("images/_remove_me_other")).unwrap();
+    hand_over(&domain);
+    set_mode(&domain.join("dom_md/ids"), 0o600);
+    let done = tool(&storage, &["check", domain.to_str().unwrap()]);
+    assert_eq!(done.status, 2);
+    for line in done.stdout.lines() {
+        assert!(!line.contains('\u{1b}'), "{line:?}");
+        assert!(line.starts_with("  ") || line.starts_with('/'), "{line:?}");
+    }
+    let printed = done.stdout.lines().filter_map(|line| {
+        let (name, command) = line.split_once(": ")?;
+        (name.trim() == "mend").then(|| command.trim().to_owned())
+    });
+    let printed: Vec<String> = printed.collect();
+    assert_eq!(printed.len(), 4, "{printed:#?}");
+    for command in printed {
+        inside(Path::new("/"), &command);
+    }
+    let after = tool(&storage, &["check", domain.to_str().unwrap()]);
+    assert_eq!(after.status, 0, "{}", after.stdout);
+    let shown = tool(&storage, &["show", EXPORT_ID]);
+    assert!(!shown.stdout.contains('\u{1b}') && shown.stdout.contains("n\\u{1b}[31mas'\\n "));
+}
+
 #[test]
 fn the_record_of_a_free_lock() {
     let storage = Storage::new();
@@ -842,6 +1050,31 @@ fn the_seal_and_what_mends_it() {
         "{}",
         done.stdout
     );
+    // What a seal does not change it is not offered for: that a script sees it otherwise stays.
+    let commented = storage.domain("c", EXPORT_ID, EXPORT.replace("_SHA", "#_SHA"));
+    let before = report(&storage, &commented);
+    assert!(before["remedy"].is_string(), "{before:#}");
+    inside(Path::new("/"), before["remedy"].as_str().unwrap());
+    let after = report(&storage, &commented);
+    assert_eq!(after["verdict"], "ok");
+    assert_ne!(after["otherwise"], json!([]));
+    assert_eq!(after["remedy"], Value::Null);
+    // Nor where lines are gone that VDSM needs, but what the seal proves comes back.
+    let cut = storage.domain("d", EXPORT_ID, &EXPORT[..40]);
+    let told = report(&storage, &cut);
+    assert_eq!(told["remedy"], Value::Null);
+    let advice = told["advice"].as_str().unwrap();
+    assert!(advice.starts_with("put the lost lines back"), "{advice}");
+    let without = EXPORT.replace("\nVERSION=0\n", "\n");
+    let lost = storage.domain("e", EXPORT_ID, without);
+    let told = report(&storage, &lost);
+    let advice = told["findings"][0]["advice"].as_str().unwrap();
+    assert_eq!(
+        advice,
+        "'vdsm-hooks domain seal --restore' puts back what was sealed"
+    );
+    inside(Path::new("/"), told["remedy"].as_str().unwrap());
+    assert_eq!(report(&storage, &lost)["verdict"], "ok");
     // A name that a shell would split.
     let odd = storage.domain("a b", EXPORT_ID, EXPORT.replace("_SHA", "#_SHA"));
     let done = tool(&storage, &["check", odd.to_str().unwrap()]);
@@ -1533,6 +1766,49 @@ fn copies_of_a_domain_are_told() {
 }
 
 /// Errors of the storage, which the kernel is made to return.
+/// Which of them is meant the id does not say.
+#[test]
+fn copies_are_seen_by_the_id_too() {
+    needs_root!("copies_are_seen_by_the_id_too");
+    let storage = Storage::new();
+    let edited = EXPORT.replace("ROLE=Regular", "ROLE=Master");
+    for mount in ["a", "b"] {
+        storage.whole(mount, EXPORT_ID, &edited);
+    }
+    // A mount that is a link, as that of a local domain, is the same place.
+    symlink(storage.mount("a"), storage.mount("c")).unwrap();
+    let done = tool(&storage, &["check", EXPORT_ID]);
+    assert_eq!(done.status, 2, "{}", done.stdout);
+    assert!(
+        done.stdout
+            .contains("\n  finding:      2 domains have this id: "),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stdout
+            .ends_with("\n2 domains, 2 broken, 1 id in several places\n")
+    );
+    for arguments in [
+        &["seal", "--restore"][..],
+        &["seal"],
+        &["release"],
+        &["show"],
+    ] {
+        let done = tool(&storage, &[arguments, &[EXPORT_ID]].concat());
+        assert_eq!((done.status, done.stdout.as_str()), (2, ""));
+        let [a, b] = ["a", "b"].map(|mount| storage.mount(mount).join(EXPORT_ID));
+        assert_eq!(
+            done.stderr,
+            format!(
+                "vdsm-hooks: {EXPORT_ID}: 2 storage domains, expected the path or the id of one: {}/dom_md/metadata, {}/dom_md/metadata\n",
+                a.display(),
+                b.display()
+            )
+        );
+    }
+}
+
 #[test]
 fn errors_of_the_storage() {
     needs_root!("errors_of_the_storage");

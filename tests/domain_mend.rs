@@ -481,7 +481,7 @@ fn what_a_domain_says_in_words() {
         (
             2,
             format!(
-                "vdsm-hooks: {}: 2 storage domains, expected the path or the id of one\n",
+                "vdsm-hooks: {0}: 2 storage domains, expected the path or the id of one: {0}/{EXPORT_ID}/dom_md/metadata, {0}/{DATA_ID}/dom_md/metadata\n",
                 mount.display()
             )
         )

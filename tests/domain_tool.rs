@@ -7,8 +7,9 @@
 use crate::{domains, json_page, support};
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -216,6 +217,65 @@ fn what_is_no_domain() {
             assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
             assert!(stderr.starts_with("vdsm-hooks: ") && stderr.ends_with(&format!("{said}\n")), "{stderr}");
         }
+    }
+}
+
+/// Runs the tool with this on its standard input: exit status, stdout, stderr.
+fn domain_of(input: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut child = Command::new(TOOL)
+        .arg("domain")
+        .args(arguments)
+        .current_dir("/")
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Who refuses it does not read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().expect("killed by a signal"),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn metadata_on_standard_input() {
+    let (code, stdout, stderr) = domain_of(EXPORT, &["check", "-"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(
+        stdout.starts_with("standard input\n  name:         \"Export\"\n"),
+        "{stdout}"
+    );
+    let edited = EXPORT.replace("ROLE=Regular", "ROLE=Master");
+    let (code, stdout, _) = domain_of(&edited, &["check", "-"]);
+    assert_eq!(code, 2);
+    // The command is for the file that it came from.
+    assert!(
+        stdout.contains("  advice:       of the file itself: vdsm-hooks domain seal --restore FILE, or as it is: vdsm-hooks domain seal FILE\n"),
+        "{stdout}"
+    );
+    assert!(!stdout.contains("mend:"), "{stdout}");
+    let (code, stdout, _) = domain_of("", &["check", "--json", "-"]);
+    let reports: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &reports[0]["verdict"]), (2, &json!("empty")));
+    assert_eq!(reports[0]["path"], "standard input");
+    let (code, stdout, _) = domain_of(EXPORT, &["show", "-"]);
+    assert!(
+        code == 0 && stdout.contains("export domain"),
+        "{code} {stdout}"
+    );
+    for command in ["seal", "release"] {
+        let (code, stdout, stderr) = domain_of(EXPORT, &[command, "-"]);
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        assert_eq!(
+            stderr,
+            "vdsm-hooks: standard input: expected the file itself, since it is replaced\n"
+        );
     }
 }
 

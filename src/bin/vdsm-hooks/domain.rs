@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use vdsm_hooks::storage::{Content, Roots, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
+use crate::diff;
+
 mod check;
 mod checksum;
 mod copies;
@@ -94,6 +96,9 @@ pub(crate) fn run(command: &DomainCommand) -> ExitCode {
     })
 }
 
+/// The most metadata that is read of standard input, in bytes: what is read of a file.
+const MAX_METADATA_BYTES: u64 = 8 << 20;
+
 /// How standard input is called in messages.
 const STANDARD_INPUT: &str = "standard input";
 
@@ -116,7 +121,8 @@ fn standard_input(limit: u64) -> Result<Vec<u8>> {
 }
 
 fn say(error: &Error) {
-    let _ = writeln!(io::stderr(), "vdsm-hooks: {error}");
+    let text = diff::printable(&error.to_string());
+    let _ = writeln!(io::stderr(), "vdsm-hooks: {text}");
 }
 
 /// The metadata file that `path` means, and its content, none if it is missing.

@@ -14,6 +14,7 @@ use crate::storage::format::locks;
 use crate::storage::format::metadata::Metadata;
 use crate::storage::format::seal::{hex, write};
 use crate::storage::inspect::layout::{DIRECTORY_MODE, FILE_MODE, MAILBOX, METADATA_MODE};
+use crate::storage::inspect::report::shell_path;
 use crate::{Context, Error, Result};
 
 /// Where a domain is built. Too few dashes for VDSM to take it for a domain, and the dot hides it
@@ -182,12 +183,13 @@ fn closed_to(target: &Path, owner: (u32, u32)) -> Result<Option<String>> {
         return Ok(None);
     }
     Ok(Some(format!(
-        "{0} belongs to {1}:{2} with mode {mode:04o}, and VDSM, the user {3}, wants to write there: chown {3}:{4} {0}",
+        "{0} belongs to {1}:{2} with mode {mode:04o}, and VDSM, the user {3}, wants to write there: chown {3}:{4} {5}",
         target.display(),
         found.uid(),
         found.gid(),
         owner.0,
-        owner.1
+        owner.1,
+        shell_path(target)
     )))
 }
 
@@ -198,8 +200,9 @@ fn create(target: &Path, plan: &Plan) -> Result<PathBuf> {
     let temporary = target.join(BUILT_IN);
     let at = parent.make_dir(BUILT_IN).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::new(format!(
-            "{0}: another call is making a domain, or was interrupted; if it was, remove what it left: rm -r {0}",
-            temporary.display()
+            "{0}: another call is making a domain, or was interrupted; if it was, remove what it left: rm -r {1}",
+            temporary.display(),
+            shell_path(&temporary)
         )),
         _ => Error::new(format!("{}: {error}", target.display())),
     })?;

@@ -14,7 +14,7 @@ use crate::host::worker::message::{self, name_of, named};
 use crate::host::worker::{self, Work, Worker};
 use crate::storage::find::metadata_file::{self, Content, find_metadata};
 use crate::storage::find::probe::in_turn;
-use crate::storage::inspect::report::Survey;
+use crate::storage::inspect::report::{Survey, shell_path};
 use crate::storage::inspect::survey;
 use crate::{Context, Error, Result};
 
@@ -205,8 +205,9 @@ fn write(request: &Request, place: &Path, end: Instant) -> Result<Answer> {
     let answer = in_turn(&WORKER, request, end).context(place.display())?;
     answer.unwrap_or_else(|| {
         Err(Error::new(format!(
-            "{0}: no answer in time, and what was done is not known; once it answers: vdsm-hooks domain check {0}",
-            place.display()
+            "{0}: no answer in time, and what was done is not known; once it answers: vdsm-hooks domain check {1}",
+            place.display(),
+            shell_path(place)
         )))
     })
 }

@@ -2,7 +2,8 @@
 
 //! What the metadata of a domain says of its locks: whose they are, and how large.
 
-use super::report::Surveyor;
+use super::report::{Cure, Surveyor};
+use crate::props::is_uuid;
 
 /// What is needed to look at the files of `dom_md`.
 pub(super) struct Geometry {
@@ -13,7 +14,21 @@ pub(super) struct Geometry {
     pub(super) sector: u64,
     /// What every lease takes, in bytes.
     pub(super) alignment: u64,
+    /// Why no lock may be written after what is here, as what to do first.
+    unsure: Option<&'static str>,
 }
+
+/// The combinations of sectors and leases in bytes that sanlock takes (those that `sanlock direct init`
+/// 3.8.5 names when it refuses another).
+const KNOWN: [(u64, u64); 5] = [
+    (512, 1 << 20),
+    (4096, 1 << 20),
+    (4096, 2 << 20),
+    (4096, 4 << 20),
+    (4096, 8 << 20),
+];
+/// What to do where a lock cannot be made, because it has to name the domain.
+const NAMELESS: &str = "put the name of the domain's directory back first: it is no UUID";
 
 impl Geometry {
     /// As the metadata of the domain says, as far as it is sound.
@@ -27,12 +42,47 @@ impl Geometry {
                 .unwrap_or(usual)
         };
         let version = surveyor.version();
-        Geometry {
+        let mut geometry = Geometry {
             version: version.unwrap_or_default(),
             sanlock: version.is_some_and(|version| version >= 3)
                 && !surveyor.says("TYPE", "LOCALFS"),
             sector: number("BLOCK_SIZE", 512),
             alignment: number("ALIGNMENT", 1 << 20),
+            unsure: None,
+        };
+        geometry.unsure = geometry.doubt(surveyor);
+        geometry
+    }
+
+    fn doubt(&self, surveyor: &Surveyor) -> Option<&'static str> {
+        let is_own = |key, own: u64| match surveyor.metadata.get(key) {
+            Some(_) => surveyor
+                .number(key)
+                .is_some_and(|value| u64::try_from(value) == Ok(own)),
+            None => true,
+        };
+        let are_sound = [0, 3, 4, 5].contains(&self.version)
+            && KNOWN.contains(&(self.sector, self.alignment))
+            && is_own("BLOCK_SIZE", self.sector)
+            && is_own("ALIGNMENT", self.alignment);
+        let named = surveyor.metadata.get("SDUUID");
+        if !surveyor.is_sealed || !are_sound {
+            Some("mend the metadata first, then check again: it says what belongs into this file")
+        } else if !is_uuid(&surveyor.id) && self.sanlock {
+            Some(NAMELESS)
+        } else if self.sanlock && named.is_some_and(|named| is_uuid(named) && named != surveyor.id)
+        {
+            Some("find out first which of its two ids is the domain's: the locks may be right")
+        } else {
+            None
+        }
+    }
+
+    /// What `cure` gives, unless nothing is to be written before something else is mended.
+    pub(super) fn once_sure(&self, cure: impl FnOnce() -> Cure) -> Cure {
+        match self.unsure {
+            Some(first) => Cure::advice(first),
+            None => cure(),
         }
     }
 

@@ -2,7 +2,8 @@
 
 //! What a file domain has beside its `dom_md`: images, ISO files, the OVF of exported VMs, remnants.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::report::{Cure, Surveyor};
@@ -13,7 +14,8 @@ use crate::storage::verdict::engine;
 /// `ISO_IMAGE_UUID`).
 pub(super) const ISO_DIRECTORY: &str = "11111111-1111-1111-1111-111111111111";
 /// How VDSM marks an image that it deletes (VDSM 4.50 lib/vdsm/storage/constants.py:
-/// `REMOVED_IMAGE_PREFIX`).
+/// `REMOVED_IMAGE_PREFIX`). What is left of it goes when a host loads the domain
+/// (lib/vdsm/storage/fileSD.py: `imageGarbageCollector`).
 pub(super) const REMOVED: &str = "_remove_me_";
 /// The numbers of the groups kvm and qemu.
 const GROUPS: [u32; 2] = [36, 107];
@@ -22,17 +24,19 @@ const MAX_DEPTH: usize = 8;
 
 /// Looks at everything but `dom_md`.
 pub(super) fn look(surveyor: &mut Surveyor, domain: &Dir) {
-    if let Some(images) = surveyor.open(domain, "images", engine::NO_IMAGES) {
+    if surveyor.says("CLASS", "Iso") && matches!(domain.look("images"), Ok(None)) {
+        let both = ["images".into(), Path::new("images").join(ISO_DIRECTORY)];
+        let cure = Cure::command(surveyor.directories(&both))
+            .and("the files that were in it come back from a backup only");
+        surveyor.finding("images", "missing", engine::NO_ISO, cure);
+    } else if let Some(images) = surveyor.open(domain, "images", engine::NO_IMAGES) {
         let names = surveyor.names(&images);
-        let remnants: Vec<_> = names
-            .iter()
-            .map(|name| name.to_string_lossy())
-            .filter(|name| name.starts_with(REMOVED))
-            .collect();
+        let is_remnant = |name: &&OsString| name.as_bytes().starts_with(REMOVED.as_bytes());
+        let remnants: Vec<&OsString> = names.iter().filter(is_remnant).collect();
         for name in &remnants {
-            let about = images.name.join(&**name);
+            let about = images.name.join(name);
             let cure = Cure::command(format!("rm -r {}", surveyor.path(&about)))
-                .and("not while the engine deletes a disk: then VDSM removes it itself");
+                .and("not while the engine deletes a disk; VDSM does the same when a host next loads the domain");
             let problem = "left over from an image that was deleted";
             surveyor.finding(about, problem, engine::REMNANT, cure);
         }

@@ -29,8 +29,6 @@ pub(in crate::storage) const METADATA_MODE: u32 = 0o644;
 pub(in crate::storage) const DIRECTORY_MODE: u32 = 0o755;
 /// The size of a mailbox in bytes (VDSM 4.50 lib/vdsm/storage/sd.py: `SPECIAL_VOLUME_SIZES_MIB`).
 pub(in crate::storage) const MAILBOX: u64 = 16 << 20;
-/// What to do where a lock cannot be made, because it has to name the domain.
-const NAMELESS: &str = "put the name of the domain's directory back first: it is no UUID";
 /// How many hosts a data centre can have (VDSM 4.50 lib/vdsm/storage/clusterlock.py:
 /// `MAX_HOST_ID`).
 const HOSTS: usize = 250;
@@ -156,8 +154,35 @@ fn files(surveyor: &mut Surveyor, owners: &mut Owners, dom_md: &Dir) {
         Some(4..) if geometry.sanlock => &["ids", "leases", "inbox", "outbox", "xleases"],
         Some(_) => &["ids", "leases", "inbox", "outbox"],
     };
+    if !geometry.sanlock {
+        others(surveyor, dom_md);
+    }
     for name in names {
         file(surveyor, owners, dom_md, name, &geometry);
+    }
+}
+
+/// Hosts in a lockspace of sanlock's where the metadata knows none, which may be what is wrong, or
+/// the file is too short for one.
+fn others(surveyor: &mut Surveyor, dom_md: &Dir) {
+    let is_file = |entry: Entry| entry.is_file();
+    let ids = dom_md.look("ids");
+    if !ids.is_ok_and(|entry| entry.is_some_and(is_file)) {
+        return;
+    }
+    // Sectors of 4096 bytes begin where some of 512 do.
+    let most = 4096 * HOSTS as u64;
+    let Ok(sectors) = dom_md.read("ids", 0, most) else {
+        return;
+    };
+    let records = sectors.chunks(512).filter_map(Sanlock::read);
+    let alive = records.filter(|record| record.kind == Kind::Host && record.timestamp != 0);
+    let hosts: Vec<String> = alive
+        .map(|record| record.resource.escape_debug().to_string())
+        .collect();
+    if !hosts.is_empty() {
+        let hosts = hosts.join(", ");
+        surveyor.held(format!("in use by the hosts {hosts}, as dom_md/ids says"));
     }
 }
 
@@ -195,6 +220,9 @@ fn file(
         _ => 0,
     };
     if entry.size() < least {
+        if name == "ids" {
+            others(surveyor, dom_md);
+        }
         let problem = format!("{} bytes, expected at least {least}", entry.size());
         let cure = filled(surveyor, name, &about, geometry);
         return surveyor.finding(about, problem, shown(name), cure);
@@ -257,10 +285,10 @@ fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> O
         // What is no id must not come into a command.
         "ids" | "leases" if geometry.sanlock && !is_uuid(id) => None,
         "ids" if geometry.sanlock => Some(format!(
-            "{here} && truncate -s {alignment} ids && sanlock direct init -s {id}:0:ids:0 {sectors}"
+            "{here} && truncate -s '>{alignment}' ids && sanlock direct init -s {id}:0:ids:0 {sectors}"
         )),
         "leases" if geometry.sanlock => Some(format!(
-            "{here} && truncate -s {} leases && sanlock direct init -r {id}:SDM:leases:{alignment} {sectors}",
+            "{here} && truncate -s '>{}' leases && sanlock direct init -r {id}:SDM:leases:{alignment} {sectors}",
             2 * alignment
         )),
         "xleases" => leases::index(surveyor, geometry, &[]),
@@ -270,25 +298,24 @@ fn made(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> O
 
 /// What gives a file of `dom_md` its content.
 fn filled(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Cure {
-    match made(surveyor, name, about, geometry) {
-        Some(command) => with_care(Cure::command(command), name),
-        None => Cure::advice(NAMELESS),
-    }
+    careful(surveyor, name, geometry, || {
+        Cure::command(made(surveyor, name, about, geometry).unwrap_or_default())
+    })
 }
 
 /// What makes a missing file of `dom_md`.
 fn new(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geometry) -> Cure {
-    let empty = format!(
-        "install -m 0660 -o 36 -g 36 /dev/null {}",
-        surveyor.path(about)
-    );
-    let command = match made(surveyor, name, about, geometry) {
-        Some(content) => format!("{empty} && {content}"),
-        None if geometry.sanlock => return Cure::advice(NAMELESS),
-        // One that stays empty.
-        None => empty,
-    };
-    with_care(Cure::command(command), name)
+    careful(surveyor, name, geometry, || {
+        let empty = format!(
+            "install -m 0660 -o 36 -g 36 /dev/null {}",
+            surveyor.path(about)
+        );
+        Cure::command(match made(surveyor, name, about, geometry) {
+            Some(content) => format!("{empty} && {content}"),
+            // One that stays empty.
+            None => empty,
+        })
+    })
 }
 
 /// What makes a file of `dom_md` where something else lies in its place, which is kept.
@@ -301,12 +328,27 @@ fn in_its_place(surveyor: &Surveyor, name: &str, about: &Path, geometry: &Geomet
     ))
 }
 
-/// What is to be known before a lock is made anew.
-fn with_care(cure: Cure, name: &str) -> Cure {
+/// `cure` with what is to be known before a lock is made anew. Where that would take the lock away
+/// from somebody, or make another than the domain's, there is no command.
+fn careful(
+    surveyor: &Surveyor,
+    name: &str,
+    geometry: &Geometry,
+    cure: impl FnOnce() -> Cure,
+) -> Cure {
     match name {
-        "ids" | "leases" => cure.and("only while no host uses the domain: its locks are in there"),
-        "xleases" => cure.and(leases::LOST),
-        _ => cure,
+        "ids" | "leases" => {
+            let cure = geometry.once_sure(cure);
+            match surveyor.survey.holders.as_slice() {
+                [] => cure.and_if_command("only while no host uses the domain: its locks are in there"),
+                holders => cure.only(&format!(
+                    "put the domain into maintenance, then check again: {}; only if no such host is alive",
+                    holders.join("; ")
+                )),
+            }
+        }
+        "xleases" => geometry.once_sure(cure).and_if_command(leases::LOST),
+        _ => cure(),
     }
 }
 
@@ -315,7 +357,7 @@ fn freed(path: &str) -> String {
     format!("printf %s ------FREE------0000000000000000 > {path} && truncate -s 512 {path}")
 }
 
-fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Result<()> {
+fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::io::Result<()> {
     let record = dom_md.read("leases", 0, locks::RECORD as u64)?;
     let Some(state) = Safelease::read(&record) else {
         return Ok(());
@@ -327,7 +369,10 @@ fn safelease(surveyor: &mut Surveyor, dom_md: &Dir, _: &Geometry) -> std::io::Re
             // Whoever wrote it may hold the domain.
             surveyor.held("dom_md/leases is not a record of safelease");
             let about = dom_md.name.join("leases");
-            let cure = with_care(Cure::command(freed(&surveyor.path(&about))), "leases");
+            let cure = geometry.once_sure(|| {
+                Cure::command(freed(&surveyor.path(&about)))
+                    .and("only while no host uses the domain: its locks are in there")
+            });
             surveyor.finding(about, "no record of safelease", engine::LOCK, cure);
         }
         Safelease::Blank => {
@@ -363,12 +408,14 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
     let about = dom_md.name.join("ids");
     let sectors = dom_md.read("ids", 0, geometry.sector * HOSTS as u64)?;
     let mut hosts = Vec::new();
+    let mut problem = None;
     for (number, sector) in sectors
         .chunks(usize::try_from(geometry.sector).unwrap_or(512))
         .enumerate()
     {
         match Sanlock::read(sector) {
-            Some(record) if record.kind == Kind::Host && record.space == surveyor.id => {
+            // A host in a lockspace of another name holds a domain all the same.
+            Some(record) if record.kind == Kind::Host => {
                 if record.timestamp != 0 {
                     hosts.push(format!(
                         "{} ({})",
@@ -376,24 +423,17 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
                         record.resource.escape_debug()
                     ));
                 }
-            }
-            Some(record) if record.kind == Kind::Host => {
-                let space = record.space.escape_debug().to_string();
-                let problem = format!(
-                    "the lockspace is called {space:?}, expected {}",
-                    surveyor.id
-                );
-                let cure = filled(surveyor, "ids", &about, geometry);
-                surveyor.finding(&about, problem, engine::LOCK, cure);
-                break;
+                if record.space != surveyor.id {
+                    let space = record.space.escape_debug().to_string();
+                    problem.get_or_insert(format!(
+                        "the lockspace is called {space:?}, expected {}",
+                        surveyor.id
+                    ));
+                }
             }
             // Only the first one has to be there to know that this is a lockspace.
             _ if number > 0 => {}
-            _ => {
-                let cure = filled(surveyor, "ids", &about, geometry);
-                surveyor.finding(&about, "no lockspace of sanlock", engine::LOCK, cure);
-                break;
-            }
+            _ => problem = Some("no lockspace of sanlock".to_owned()),
         }
     }
     let hosts = if hosts.is_empty() {
@@ -403,6 +443,10 @@ fn lockspace(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std:
         surveyor.held(format!("in use by the hosts {hosts}"));
         hosts
     };
+    if let Some(problem) = problem {
+        let cure = filled(surveyor, "ids", &about, geometry);
+        surveyor.finding(&about, problem, engine::LOCK, cure);
+    }
     surveyor.fact("hosts", hosts);
     Ok(())
 }
@@ -413,10 +457,7 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
     let sector = dom_md.read("leases", geometry.alignment, geometry.sector)?;
     match Sanlock::read(&sector) {
         Some(record) if record.kind == Kind::Resource => {
-            if let Some(problem) = record.misnamed(&surveyor.id, "SDM") {
-                let cure = filled(surveyor, "leases", &about, geometry);
-                surveyor.finding(&about, problem, engine::LOCK, cure);
-            }
+            let misnamed = record.misnamed(&surveyor.id, "SDM");
             let words = match record.timestamp {
                 0 => "free".to_owned(),
                 _ => {
@@ -425,6 +466,10 @@ fn manager(surveyor: &mut Surveyor, dom_md: &Dir, geometry: &Geometry) -> std::i
                     words
                 }
             };
+            if let Some(problem) = misnamed {
+                let cure = filled(surveyor, "leases", &about, geometry);
+                surveyor.finding(&about, problem, engine::LOCK, cure);
+            }
             surveyor.fact("SPM lock", words);
         }
         _ => {
@@ -446,27 +491,32 @@ pub(super) fn of_volume(surveyor: &mut Surveyor, image: &Dir, volume: &str) {
         return;
     }
     let record = image.read(&name, 0, geometry.sector);
-    let problem = match record.map(|sector| Sanlock::read(&sector)) {
+    let (problem, is_held) = match record.map(|sector| Sanlock::read(&sector)) {
         Ok(Some(record)) if record.kind == Kind::Resource => {
             match record.misnamed(&surveyor.id, volume) {
-                Some(problem) => problem,
+                Some(problem) => (problem, record.timestamp != 0),
                 None => return,
             }
         }
-        Ok(_) => "no resource of sanlock".to_owned(),
+        Ok(_) => ("no resource of sanlock".to_owned(), false),
         Err(error) => return surveyor.trouble(about, &error),
     };
-    let cure = if is_uuid(&surveyor.id) {
+    let cure = geometry.once_sure(|| {
         let line = format!(
             "cd {} && sanlock direct init -r {}:{volume}:{name}:0 {}",
             surveyor.path(&image.name),
             surveyor.id,
             geometry.sectors()
         );
-        Cure::command(line).and("only while no host works on this disk")
-    } else {
-        Cure::advice(NAMELESS)
-    };
+        let cure = Cure::command(line);
+        if is_held {
+            cure.only(
+                "a host holds it under that name; only if none is alive that works on this disk",
+            )
+        } else {
+            cure.and("only while no host works on this disk")
+        }
+    });
     surveyor.finding(about, problem, engine::VOLUME_LOCK, cure);
 }
 

@@ -76,14 +76,16 @@ pub(super) fn look(
         let held = record.is_some_and(|record| record.timestamp != 0);
         let cure = if held {
             Cure::advice("a host holds it under that name: stop the VM first, then check again")
-        } else if is_uuid(&surveyor.id) && is_plain(lease) {
+        } else if is_plain(lease) {
             // VDSM too takes the index's word for it.
-            Cure::command(format!(
-                "cd {} && sanlock direct init -r {}:{lease}:xleases:{offset} {}",
-                surveyor.path(&dom_md.name),
-                surveyor.id,
-                geometry.sectors()
-            ))
+            geometry.once_sure(|| {
+                Cure::command(format!(
+                    "cd {} && sanlock direct init -r {}:{lease}:xleases:{offset} {}",
+                    surveyor.path(&dom_md.name),
+                    surveyor.id,
+                    geometry.sectors()
+                ))
+            })
         } else {
             Cure::advice(
                 "take the lease off the VM in the engine (Edit, High Availability), and give it back",
@@ -133,12 +135,12 @@ fn written(surveyor: &Surveyor, geometry: &Geometry, kept: &[(u64, String)]) -> 
         1 => "the lease that is in the file is kept".to_owned(),
         several => format!("the {several} leases that are in the file are kept"),
     };
-    match index(surveyor, geometry, kept) {
+    geometry.once_sure(|| match index(surveyor, geometry, kept) {
         Some(command) => Cure::command(command).and(words),
         None => Cure::advice(
             "put back what the index named before, from a backup of the file: it has too many leases, or names that no VM has",
         ),
-    }
+    })
 }
 
 /// The command that writes an index with these leases, and makes the file as large as that needs

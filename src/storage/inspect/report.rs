@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,27 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Of a copy of metadata, which is called `name`.
+    pub fn of_copy(name: impl Into<OsString>, content: Vec<u8>) -> Survey {
+        Survey {
+            metadata: Content::Found(content),
+            ..Survey::new(name)
+        }
+    }
+
+    /// Nothing was seen yet.
+    pub(super) fn new(file: impl Into<OsString>) -> Survey {
+        Survey {
+            file: file.into(),
+            metadata: Content::Missing,
+            findings: Vec::new(),
+            unsaid: 0,
+            facts: Vec::new(),
+            holders: Vec::new(),
+            images: Vec::new(),
+        }
+    }
+
     /// The domain's directory; none for a copy of metadata somewhere else.
     pub fn directory(&self) -> Option<&Path> {
         domain_of(Path::new(&self.file))
@@ -72,6 +94,27 @@ impl Survey {
             Content::Unreadable(reason) => {
                 Err(Error::new(format!("{place}: cannot be read, {reason}")))
             }
+        }
+    }
+}
+
+/// A path for a POSIX shell, in one line that no terminal obeys: where it has control characters, or
+/// is not UTF-8, printf(1) makes it. Only a line end at its end gets lost there, and with it the
+/// file, which then is not found.
+pub fn shell_path(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => shell_quoted(text),
+        _ => {
+            let mut format = String::new();
+            for byte in bytes {
+                if byte.is_ascii_alphanumeric() || b"+-_.,:=/@ ".contains(byte) {
+                    format.push(char::from(*byte));
+                } else {
+                    format += &format!("\\{byte:03o}");
+                }
+            }
+            format!("\"$(printf '{format}')\"")
         }
     }
 }
@@ -108,6 +151,23 @@ impl Cure {
         }
     }
 
+    /// The command as something to be done only if `condition` holds, which only a person knows.
+    pub(super) fn only(self, condition: &str) -> Cure {
+        match self.command {
+            Some(command) => Cure::advice(format!("{condition}: {command}")),
+            None => self,
+        }
+    }
+
+    /// The same with something to know beside the command, if there is one.
+    pub(super) fn and_if_command(self, advice: &str) -> Cure {
+        if self.command.is_some() {
+            self.and(advice)
+        } else {
+            self
+        }
+    }
+
     /// The same with something to know beside the command.
     pub(super) fn and(self, advice: impl Into<String>) -> Cure {
         Cure {
@@ -122,7 +182,10 @@ pub(super) struct Surveyor {
     pub(super) directory: PathBuf,
     /// The domain's id: the name of its directory.
     pub(super) id: String,
+    /// What the seal was made over, if it proves that, and else what the file says.
     pub(super) metadata: Metadata,
+    /// Whether VDSM would take these values.
+    pub(super) is_sealed: bool,
     pub(super) survey: Survey,
 }
 
@@ -146,12 +209,10 @@ impl Surveyor {
     /// A file of the domain, for a shell.
     pub(super) fn path(&self, name: impl AsRef<Path>) -> String {
         let name = name.as_ref();
-        let path = if name.as_os_str().is_empty() {
-            self.directory.clone()
-        } else {
-            self.directory.join(name)
-        };
-        shell_quoted(&path.to_string_lossy())
+        if name.as_os_str().is_empty() {
+            return shell_path(&self.directory);
+        }
+        shell_path(&self.directory.join(name))
     }
 
     /// Something that is wrong, what the engine shows of it, and what is to be done.
@@ -180,10 +241,18 @@ impl Surveyor {
 
     /// Something that cannot be looked at, because the storage gives an error.
     pub(super) fn trouble(&mut self, about: impl AsRef<Path>, error: &io::Error) {
-        let cure = Cure::advice(
-            "look for the storage's trouble in its server's log and in that of the kernel (dmesg), then check again",
-        );
-        self.finding(about, error.to_string(), engine::STORAGE, cure);
+        let (engine, advice) = match error.kind() {
+            // Root too may be nobody there.
+            ErrorKind::PermissionDenied => (
+                engine::HIDDEN,
+                "check as root or, where the server takes root for nobody, as VDSM's user (sudo -u vdsm)",
+            ),
+            _ => (
+                engine::STORAGE,
+                "look for the storage's trouble in its server's log and in that of the kernel (dmesg), then check again",
+            ),
+        };
+        self.finding(about, error.to_string(), engine, Cure::advice(advice));
     }
 
     pub(super) fn fact(&mut self, name: &str, words: impl Into<String>) {
@@ -198,6 +267,15 @@ impl Surveyor {
         self.survey.images.push(image);
     }
 
+    /// The command that makes directories of the domain.
+    pub(super) fn directories<'p>(&self, names: impl IntoIterator<Item = &'p PathBuf>) -> String {
+        let mut command = "install -d -m 0755 -o 36 -g 36".to_owned();
+        for name in names {
+            command = format!("{command} {}", self.path(name));
+        }
+        command
+    }
+
     /// A directory of the domain; a finding, which the engine shows as `engine`, and none if it
     /// cannot be read.
     pub(super) fn open(&mut self, parent: &Dir, name: &str, engine: &str) -> Option<Dir> {
@@ -208,10 +286,15 @@ impl Surveyor {
         let about = parent.name.join(name);
         match (parent.look(name), error.kind()) {
             (_, ErrorKind::NotFound) => {
-                let cure = Cure::command(format!(
-                    "install -d -m 0755 -o 36 -g 36 {}",
-                    self.path(&about)
-                ));
+                let made = Cure::command(self.directories([&about]));
+                let cure = match name {
+                    // An empty one would make VDSM see a domain without metadata.
+                    "dom_md" => Cure::advice(
+                        "put it back from a backup with the metadata in it: an empty one is of no use",
+                    ),
+                    "images" => made.and("the files that were in it come back from a backup only"),
+                    _ => made,
+                };
                 self.finding(about, "missing", engine, cure);
             }
             (Ok(Some(entry)), _) if !entry.is_dir() => {

@@ -9,7 +9,8 @@ use super::report::{Survey, Surveyor};
 use super::{images, layout, volumes};
 use crate::Result;
 use crate::storage::find::metadata_file::{self, Content};
-use crate::storage::format::metadata::Metadata;
+use crate::storage::format::reading::Verdict;
+use crate::storage::verdict::judge::judge;
 
 /// Looks at what an administrator means by `path`: a domain's directory, its `dom_md`, its metadata
 /// or a copy of it, or a mount with any number of domains.
@@ -26,15 +27,7 @@ pub(in crate::storage) fn survey(path: &Path, with_volumes: bool) -> Result<Vec<
 
 impl Surveyor {
     fn run(file: &Path, with_volumes: bool) -> Survey {
-        let mut survey = Survey {
-            file: file.as_os_str().to_owned(),
-            metadata: Content::Missing,
-            findings: Vec::new(),
-            unsaid: 0,
-            facts: Vec::new(),
-            holders: Vec::new(),
-            images: Vec::new(),
-        };
+        let mut survey = Survey::new(file);
         let Some(directory) = survey.directory().map(Path::to_owned) else {
             survey.metadata = metadata_file::read(file);
             return survey;
@@ -44,14 +37,19 @@ impl Surveyor {
             Ok(domain) => metadata_file::read_domain(domain),
             Err(content) => content.clone(),
         };
-        let text = match &survey.metadata {
-            Content::Found(content) => String::from_utf8_lossy(content).into_owned(),
-            _ => String::new(),
+        let judgement = match &survey.metadata {
+            Content::Found(content) => judge(Some(content)),
+            _ => judge(None),
+        };
+        let is_sealed = match judgement.reading.verdict {
+            Verdict::Ok | Verdict::Unsealed => true,
+            _ => judgement.proved.is_some(),
         };
         let name = directory.file_name().unwrap_or_default();
         let mut surveyor = Surveyor {
             id: name.to_string_lossy().into_owned(),
-            metadata: Metadata::read(text.trim_end_matches('\0')).0,
+            metadata: judgement.proved.unwrap_or(judgement.metadata),
+            is_sealed,
             directory,
             survey,
         };

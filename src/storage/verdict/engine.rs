@@ -9,6 +9,8 @@ use crate::storage::format::reading::Verdict;
 
 /// Nothing of it can be seen there.
 pub const NOTHING: &str = "nothing";
+/// Who looks may not read it.
+pub const HIDDEN: &str = "nothing, if VDSM's own user can read it";
 /// VDSM cannot load the domain, and leaves it out of what it lists without a word (VDSM 4.50
 /// lib/vdsm/storage/hsm.py: `getStorageDomainsList`).
 pub const LOST: &str = "at an import \"There is no storage domain under the specified path\"; in use, after the next look at it, \"Storage Domain … was deactivated by system because it's not visible by any of the hosts.\"";

@@ -35,6 +35,8 @@ const TYPES: [&str; 7] = [
     "FCP",
 ];
 const BLOCK_TYPES: [&str; 2] = ["ISCSI", "FCP"];
+/// What to do where a domain is called otherwise than its metadata says.
+const OTHER_NAME: &str = "find out which of the two is the domain's id, such as from the engine: if the directory or the volume group was renamed or copied, give it that name back while no host uses it; if the line is wrong, correct it and make a new seal with 'vdsm-hooks domain seal'";
 const NO_POOL: &str = "00000000-0000-0000-0000-000000000000";
 /// Numbers of the domain's lock, with what VDSM takes in their place (VDSM 4.50 lib/vdsm/storage/sd.py:
 /// `DEFAULT_LEASE_PARAMS`, `intOrDefault`).
@@ -194,6 +196,9 @@ impl<'m> Findings<'m> {
             (Some(id), Some(name)) if id != name => {
                 let problem = format!("{id}, but the domain is in {name}");
                 self.add("SDUUID", problem, engine::OTHER);
+                if let Some(finding) = self.found.last_mut() {
+                    finding.advice = Some(OTHER_NAME.to_owned());
+                }
             }
             _ => {}
         }

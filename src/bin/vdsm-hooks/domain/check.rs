@@ -42,7 +42,8 @@ use crate::json::{self, objects};
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The domain's directory, its dom_md, its metadata file, the mount that holds it, or its id
+    /// The domain's directory, its dom_md, its metadata file, the mount that holds it, or its id; - is
+    /// metadata on standard input
     #[arg(required_unless_present = "all", value_name = "PATH|UUID")]
     targets: Vec<PathBuf>,
     /// Check every domain that this host has mounted, and all volume groups that are domains; a place
@@ -69,6 +70,8 @@ Examples:
     vdsm-hooks domain check --json /srv/export
   A copy of a metadata file, before it goes back:
     vdsm-hooks domain check /tmp/metadata
+  Metadata of another machine:
+    ssh nas cat /srv/export/*/dom_md/metadata | vdsm-hooks domain check -
 
 Exit status: 0 all is well; 1 findings: no seal, or something else that is
 wrong; 2 broken: the seal does not fit, the text cannot be decoded, the
@@ -115,6 +118,9 @@ fn targets(arguments: &Arguments, finder: &Finder) -> Result<Vec<Target>> {
 impl Target {
     fn name(&self) -> String {
         match self {
+            Target::Path(path) if super::is_standard_input(path) => {
+                super::STANDARD_INPUT.to_owned()
+            }
             Target::Path(path) => path.to_string_lossy().into_owned(),
             Target::Mount(mount) => mount.path.to_string_lossy().into_owned(),
             Target::Groups => "volume groups".to_owned(),

@@ -39,14 +39,11 @@ enum ReaderName {
     Script,
 }
 
-/// The most that is read of standard input.
-const MAX_BYTES: u64 = 8 << 20;
-
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (file, content) = if super::is_standard_input(&arguments.file) {
         (
             super::STANDARD_INPUT.into(),
-            Some(super::standard_input(MAX_BYTES)?),
+            Some(super::standard_input(super::MAX_METADATA_BYTES)?),
         )
     } else {
         super::read(&arguments.file, arguments.host.end())?

@@ -10,10 +10,13 @@ use vdsm_hooks::props::is_uuid;
 use vdsm_hooks::storage::lvm::{Answer, Group, Lvm};
 use vdsm_hooks::storage::probe::Mount;
 use vdsm_hooks::storage::report::Survey;
-use vdsm_hooks::storage::{self, Content, DomainRef, Place, Roots, probe, work};
+use vdsm_hooks::storage::{self, Content, DomainRef, METADATA_FILE, Place, Roots, probe, work};
 use vdsm_hooks::{Error, Result};
 
 use super::Host;
+
+/// So long other mounts are waited for, where a domain may be once more.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A domain that was found.
 pub(super) enum Seen {
@@ -21,6 +24,19 @@ pub(super) enum Seen {
     File(Box<Survey>),
     /// On block storage.
     Group(Group),
+}
+
+impl Seen {
+    fn is_of(&self, file: &Path) -> bool {
+        matches!(self, Seen::File(survey) if Path::new(&survey.file) == file)
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Seen::File(survey) => Path::new(&survey.file).display().to_string(),
+            Seen::Group(group) => format!("volume group {} ({})", group.name, group.uuid),
+        }
+    }
 }
 
 /// Looks until one deadline.
@@ -57,6 +73,11 @@ impl Finder {
 
     /// The domains that a path or an id means; at least one.
     pub(super) fn meant(&self, target: &Path) -> Result<Vec<Seen>> {
+        if super::is_standard_input(target) {
+            let content = super::standard_input(super::MAX_METADATA_BYTES)?;
+            let survey = Survey::of_copy(super::STANDARD_INPUT, content);
+            return Ok(vec![Seen::File(Box::new(survey))]);
+        }
         match target.to_str() {
             Some(id) if is_uuid(id) && !target.exists() => self.of_id(id),
             _ => {
@@ -74,11 +95,16 @@ impl Finder {
         let mut seen = self.meant(target)?;
         match (seen.pop(), seen.len()) {
             (Some(only), 0) => Ok(only),
-            (_, others) => Err(Error::new(format!(
-                "{}: {} storage domains, expected the path or the id of one",
-                target.display(),
-                others + 1
-            ))),
+            (last, others) => {
+                let mut places: Vec<String> = seen.iter().chain(&last).map(Seen::place).collect();
+                places.sort();
+                Err(Error::new(format!(
+                    "{}: {} storage domains, expected the path or the id of one: {}",
+                    target.display(),
+                    others + 1,
+                    places.join(", ")
+                )))
+            }
         }
     }
 
@@ -103,7 +129,36 @@ impl Finder {
                 }
             }
         }
+        self.once_more(id, &mut seen)?;
         Ok(seen)
+    }
+
+    /// Adds copies of a domain in other mounts, as far as these answer soon: which of them is meant
+    /// only a person knows.
+    fn once_more(&self, id: &str, seen: &mut Vec<Seen>) -> Result {
+        let end = self.end.min(Instant::now() + SOON);
+        let Ok(mounts) = probe::mounts(&self.roots, end) else {
+            return Ok(());
+        };
+        let directories: Vec<PathBuf> = mounts.iter().map(|mount| mount.path.join(id)).collect();
+        let Err(looked) = probe::first(&directories, end, |_| false) else {
+            return Ok(());
+        };
+        for (directory, content) in looked {
+            let is_there = matches!(content, Some(Content::Found(_) | Content::Missing));
+            let file = directory.join(METADATA_FILE);
+            if !is_there || seen.iter().any(|one| one.is_of(&file)) {
+                continue;
+            }
+            for one in self.at(directory)? {
+                // A mount may be a link to another.
+                let is_known = |known: &Seen| known.place() == one.place();
+                if !seen.iter().any(is_known) {
+                    seen.push(one);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What is at a path. Of a domain on block storage there are only links.

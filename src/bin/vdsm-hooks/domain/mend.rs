@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str;
 
-use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::report::Survey;
+use vdsm_hooks::storage::report::{Survey, shell_path};
 use vdsm_hooks::storage::{Metadata, Repair, Repaired, group, tags, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
 use super::find::{Finder, Seen};
+use super::{STANDARD_INPUT, is_standard_input};
 use crate::diff;
 
 #[derive(clap::Args)]
@@ -34,6 +34,11 @@ pub(super) struct Options {
 
 pub(super) fn run(mend: Repair, options: &Options) -> Result<ExitCode> {
     let mut out = anstream::stdout();
+    if is_standard_input(&options.target) {
+        return Err(Error::new(format!(
+            "{STANDARD_INPUT}: expected the file itself, since it is replaced"
+        )));
+    }
     match Finder::new(&options.host, false)?.one(&options.target)? {
         Seen::File(survey) => file(&mut out, mend, &survey, options)?,
         Seen::Group(group) => volume_group(&mut out, mend, &group)?,
@@ -44,11 +49,11 @@ pub(super) fn run(mend: Repair, options: &Options) -> Result<ExitCode> {
 
 fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) -> Result {
     let file = Path::new(&survey.file);
-    let place = file.display().to_string();
+    let place = diff::printable(&file.display().to_string());
     let content = survey.content()?.ok_or_else(|| {
         Error::new(format!(
             "{place}: there is no such file, expected the metadata; is there a copy? ls {0}*",
-            shell_quoted(&place)
+            shell_path(file)
         ))
     })?;
     let mended = mend.apply(content).context(&place)?;
@@ -78,7 +83,8 @@ fn file(out: &mut impl Write, mend: Repair, survey: &Survey, options: &Options) 
         return Ok(());
     }
     let copy = work::repair(file, mend, content, options.host.end())?;
-    writeln!(out, "written: {place}\nold file: {}", copy.display())?;
+    let copy = diff::printable(&copy.display().to_string());
+    writeln!(out, "written: {place}\nold file: {copy}")?;
     Ok(())
 }
 

@@ -2,20 +2,22 @@
 
 //! What is said about one storage domain: line by line for people, or an object for scripts.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::mem;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use vdsm_hooks::finding::{Finding, Severity, worst};
-use vdsm_hooks::host::command::shell_quoted;
 use vdsm_hooks::storage::lvm::Group;
-use vdsm_hooks::storage::report::{MAX_FINDINGS, Survey};
+use vdsm_hooks::storage::report::{MAX_FINDINGS, Survey, shell_path};
 use vdsm_hooks::storage::{
     Judgement, Reading, Repair, Repaired, Verdict, engine, findings, group, judge, judge_tags,
 };
 use vdsm_hooks::{Result, props};
 
-use super::mend;
+use super::{STANDARD_INPUT, mend};
+use crate::diff;
 use crate::json::{Names, objects};
 
 /// The verdict on a domain and everything else that was found.
@@ -63,7 +65,12 @@ impl Report {
         let place = Path::new(&survey.file).display().to_string();
         let content = survey.content()?;
         let judgement = judge(content);
-        let path = shell_quoted(&place);
+        let is_file = place != STANDARD_INPUT;
+        let path = if is_file {
+            shell_path(Path::new(&survey.file))
+        } else {
+            "FILE".to_owned()
+        };
         let mut findings = values(&judgement, name.as_deref(), || {
             format!(
                 "correct the line with an editor while no host uses the domain, then: vdsm-hooks domain seal {path}"
@@ -72,8 +79,12 @@ impl Report {
         let restored = content.and_then(|content| Repair::Restore.apply(content).ok());
         let sealed = content.and_then(|content| Repair::Seal.apply(content).ok());
         let can_be_sealed = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed => sealed.is_some(),
-            Verdict::Ok => !judgement.others.is_empty(),
+            Verdict::Broken | Verdict::Unsealed => sealed.is_some() && !is_cut(&judgement),
+            // Other readers may go on to say otherwise of what VDSM itself would write.
+            Verdict::Ok => {
+                let new = sealed.as_ref().map(|sealed| sealed.text.as_slice());
+                !judgement.others.is_empty() && new != content
+            }
             _ => false,
         };
         let mut remedies = Vec::new();
@@ -92,11 +103,23 @@ impl Report {
             Identity::new(name, &judgement, directory.display().to_string())
         });
         findings.extend(survey.findings);
+        let mut advice = by_hand(&judgement, &path);
+        if !remedies.is_empty() {
+            if !is_file {
+                let remedies = mem::take(&mut remedies).join(", or as it is: ");
+                advice = Some(format!("of the file itself: {remedies}"));
+            } else if !survey.holders.is_empty() {
+                advice = Some(format!(
+                    "put the domain into maintenance first: {}",
+                    survey.holders.join("; ")
+                ));
+            }
+        }
         let mut report = Report {
             place,
             identity,
             engine: engine::of_verdict(judgement.reading.verdict, false),
-            advice: by_hand(judgement.reading.verdict, &path),
+            advice,
             judgement,
             findings,
             unsaid: survey.unsaid,
@@ -121,7 +144,12 @@ impl Report {
             .iter()
             .filter(|warning| warning.text.contains(&group.name));
         findings.extend(own.cloned());
-        let command = |repair| mend::of_group(repair, group).ok()?.2;
+        let command = |repair| {
+            if repair == Repair::Seal && is_cut(&judgement) {
+                return None;
+            }
+            mend::of_group(repair, group).ok()?.2
+        };
         let mut remedies: Vec<String> = match judgement.reading.verdict {
             Verdict::Broken => [Repair::Restore, Repair::Seal]
                 .into_iter()
@@ -140,7 +168,7 @@ impl Report {
             )),
             place,
             engine: engine::of_verdict(judgement.reading.verdict, true),
-            advice: by_hand(judgement.reading.verdict, &group.name),
+            advice: by_hand(&judgement, &group.name),
             judgement,
             findings,
             unsaid: 0,
@@ -191,10 +219,9 @@ impl Report {
 
     pub(super) fn print(&self, out: &mut impl Write) -> Result {
         let reading = &self.judgement.reading;
-        writeln!(out, "{}", self.place)?;
-        let mut line = |name: &str, text: &str| line(out, name, text);
+        writeln!(out, "{}", diff::printable(&self.place))?;
         if let Some(description) = self.judgement.metadata.get("DESCRIPTION") {
-            line("name", &props::quoted(description))?;
+            line(out, "name", &props::quoted(description))?;
         }
         let color = match self.status() {
             0 => AnsiColor::Green,
@@ -202,7 +229,8 @@ impl Report {
             _ => AnsiColor::Red,
         };
         let style = Style::new().bold().fg_color(Some(color.into()));
-        line("verdict", &format!("{style}{}{style:#}", reading.verdict))?;
+        coloured(out, "verdict", reading.verdict, style)?;
+        let mut line = |name: &str, text: &str| self::line(out, name, text);
         if let Some(declared) = &reading.declared {
             line("declared", props::quoted(declared).trim_matches('"'))?;
         }
@@ -382,13 +410,34 @@ impl From<&Finding> for Warning {
     }
 }
 
+/// One line, whatever is in the text: names of files may have line ends, and worse.
 fn line(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "  {:<13} {text}", format!("{name}:"))
+    coloured(out, name, diff::printable(text), Style::new())
+}
+
+fn coloured(
+    out: &mut impl Write,
+    name: &str,
+    text: impl fmt::Display,
+    style: Style,
+) -> io::Result<()> {
+    writeln!(out, "  {:<13} {style}{text}{style:#}", format!("{name}:"))
+}
+
+/// Whether lines are missing without which VDSM loads no domain: a seal would be of no use.
+fn is_cut(judgement: &Judgement) -> bool {
+    let metadata = &judgement.metadata;
+    let needed = ["VERSION", "CLASS", "TYPE", "ROLE", "DESCRIPTION"];
+    needed.iter().any(|key| metadata.get(key).is_none())
 }
 
 /// What to do about metadata that no command can mend, since what it was is not there.
-fn by_hand(verdict: Verdict, target: &str) -> Option<String> {
-    let first = match verdict {
+fn by_hand(judgement: &Judgement, target: &str) -> Option<String> {
+    let first = match judgement.reading.verdict {
+        Verdict::Broken if judgement.proved.is_some() => return None,
+        Verdict::Unsealed | Verdict::Broken if is_cut(judgement) => {
+            "put the lost lines back from a backup or a copy beside it"
+        }
         Verdict::Ok | Verdict::Unsealed | Verdict::Broken => return None,
         Verdict::Missing | Verdict::Empty => {
             "put it back from a backup or a copy beside it, or write it anew as that of a domain of the same kind, with this one's id and name"
@@ -417,7 +466,7 @@ fn cure(line: &mut impl FnMut(&str, &str) -> io::Result<()>, finding: &Finding) 
 
 /// Prints what is wrong about a place, or an id, of which there is no report.
 pub(super) fn print_alone(out: &mut impl Write, title: &str, finding: &Finding) -> Result {
-    writeln!(out, "{title}")?;
+    writeln!(out, "{}", diff::printable(title))?;
     let mut line = |name: &str, text: &str| line(out, name, text);
     line("finding", &finding.text)?;
     cure(&mut line, finding)?;
@@ -445,7 +494,17 @@ fn values(judgement: &Judgement, name: Option<&str>, advice: impl Fn() -> String
         Verdict::Ok | Verdict::Broken | Verdict::Unsealed => findings(&judgement.metadata, name),
         _ => Vec::new(),
     };
+    let proved = judgement.proved.as_ref();
+    let proved = proved.map(|metadata| findings(metadata, name));
     let with_advice = |mut finding: Finding| {
+        let same = |other: &Finding| other.subject == finding.subject && other.text == finding.text;
+        if proved
+            .as_ref()
+            .is_some_and(|proved| !proved.iter().any(same))
+        {
+            finding.advice =
+                Some("'vdsm-hooks domain seal --restore' puts back what was sealed".to_owned());
+        }
         finding.advice.get_or_insert_with(&advice);
         finding
     };

@@ -9,7 +9,7 @@ use vdsm_hooks::storage::{Judgement, Metadata, Verdict, judge, judge_tags};
 use vdsm_hooks::{Error, Result, props};
 
 use super::find::{Finder, Seen};
-use crate::print;
+use crate::{diff, print};
 
 /// Say in words what the metadata of a storage domain says
 ///
@@ -17,7 +17,8 @@ use crate::print;
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The domain's directory, its dom_md, its metadata file or a copy, the mount, or its id
+    /// The domain's directory, its dom_md, its metadata file or a copy, the mount, or its id; - is
+    /// metadata on standard input
     #[arg(value_name = "PATH|UUID")]
     target: PathBuf,
     #[command(flatten)]
@@ -72,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn in_words(place: &str, judgement: &Judgement, facts: &[(String, String)]) -> String {
-    let mut words = format!("{place}\n");
+    let mut words = format!("{}\n", diff::printable(place));
     let mut line = |name: &str, text: &str| {
         let name = format!("{name}:");
         words += &format!("  {name:<13} {text}\n");

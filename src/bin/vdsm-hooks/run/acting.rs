@@ -43,8 +43,6 @@ fn is_asked(hook: &Manifest, readers: &Readers<'_>, data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Hooks that run programs or have files on the host, and only look at what there is.
     const LOOK: [&str; 8] = [
         "checkimages",
