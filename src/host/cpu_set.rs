@@ -39,7 +39,9 @@ impl IdSet {
                 None => (number(entry)?, number(entry)?),
             };
             if first > last {
-                return Err(Error::new(format!("the range {entry} runs backwards")));
+                return Err(Error::new(format!(
+                    "the range {entry} runs backwards, expected {last}-{first}"
+                )));
             }
             ids.extend(first..=last);
         }
@@ -209,7 +211,7 @@ mod tests {
         for (text, problem) in [
             ("^1,0-1", "takes out"),
             ("0-3,^1-2", "no number"),
-            ("3-1", "backwards"),
+            ("3-1", "backwards, expected 1-3"),
             ("0,^0", "nothing is left"),
             ("", "no number"),
             ("0,,1", "no number"),
