@@ -66,8 +66,8 @@ fn set_options(document: &Document<'_>, edits: &mut Edits<'_>) -> Result {
     let Some(literal) = props::literal(PROPERTY, EXAMPLE)? else {
         return Ok(());
     };
-    let value = props::text(PROPERTY)?.unwrap_or_default();
-    let settings = parse(&value, &literal)?;
+    let said = props::text(PROPERTY)?.unwrap_or_default();
+    let settings = parse(&said, &literal)?;
     for display in displays {
         for Setting {
             element,
