@@ -61,7 +61,13 @@ impl Geometry {
                 .is_some_and(|value| u64::try_from(value) == Ok(own)),
             None => true,
         };
-        let are_sound = [0, 3, 4, 5].contains(&self.version)
+        // An ISO or export domain has no version but 0.
+        let is_right = self.version == 0
+            || !["Iso", "Backup"]
+                .map(|class| surveyor.says("CLASS", class))
+                .contains(&true);
+        let are_sound = is_right
+            && [0, 3, 4, 5].contains(&self.version)
             && KNOWN.contains(&(self.sector, self.alignment))
             && is_own("BLOCK_SIZE", self.sector)
             && is_own("ALIGNMENT", self.alignment);
