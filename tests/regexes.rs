@@ -505,7 +505,7 @@ impl Job {
 fn says_the_same(one: (&str, &str), other: (&str, &str)) -> bool {
     let values = [one.1, other.1].map(str::to_lowercase);
     let words = |line: &str| -> Vec<String> {
-        let words = without_quoted(line).to_lowercase();
+        let words = without_escapes(&without_quoted(line)).to_lowercase();
         let words = words.split(|c: char| !c.is_alphanumeric());
         let is_of_values = |word: &str| {
             let is_number = word.contains(|c: char| c.is_ascii_digit());
@@ -519,6 +519,16 @@ fn says_the_same(one: (&str, &str), other: (&str, &str)) -> bool {
             .collect()
     };
     words(one.0) == words(other.0)
+}
+
+/// The line without characters that are written as their number: `\u{a0}`.
+fn without_escapes(line: &str) -> String {
+    let mut pieces = line.split("\\u{");
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        kept.push_str(piece.split_once('}').map_or(piece, |(_, rest)| rest));
+    }
+    kept
 }
 
 /// The line without what stands between double quotes; one alone is part of a value.
