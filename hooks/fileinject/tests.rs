@@ -181,6 +181,7 @@ fn files_land_where_the_guest_sees_them() {
         assert_eq!(outcome.status, Some(0), "{value}: {outcome:?}");
         assert_eq!(outcome.stderr, "", "{value}");
     }
+    let left = killed_half_way(directory);
     for (disks, value, problem) in [
         (&["linux"][..], "/none/x:hello", "No such file or directory"),
         (
@@ -193,6 +194,8 @@ fn files_land_where_the_guest_sees_them() {
         assert_eq!(outcome.status, Some(2), "{value}: {outcome:?}");
         assert!(outcome.stderr.contains(problem), "{value}: {outcome:?}");
     }
+    // Whoever comes next clears up.
+    assert!(!left.exists(), "{}", left.display());
     let found = fish(directory, &["--ro"], LOOK).unwrap();
     let (content, rest) = found.split_once('\n').unwrap();
     assert_eq!(content, "hello", "{found}");
@@ -206,7 +209,6 @@ fn files_land_where_the_guest_sees_them() {
     if let Err(reason) = boots_with(directory, "hello") {
         not_run("a_guest_boots_with_the_file", &reason);
     }
-    killed_half_way(directory);
 }
 
 /// What a guest's first program does here: it prints the file.
@@ -315,17 +317,30 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
     panic!("{what}");
 }
 
-/// A hook that dies while the appliance has the image leaves no process and no file behind.
-fn killed_half_way(directory: &Path) {
-    let scratch = directory.join("scratch");
-    fs::create_dir(&scratch).unwrap();
+/// The directory that these processes have for their temporary files.
+fn temporary_of(appliance: &[String]) -> PathBuf {
+    let variable = |id: &String| {
+        let environment = fs::read(Path::new("/proc").join(id).join("environ")).ok()?;
+        let environment = String::from_utf8(environment).ok()?;
+        let value = environment
+            .split('\0')
+            .find_map(|one| one.strip_prefix("TMPDIR="))?;
+        Some(PathBuf::from(value))
+    };
+    appliance.iter().find_map(variable).unwrap()
+}
+
+/// A hook that dies while the appliance has the image leaves no process behind. The directory with its
+/// temporary files is told: it may stay until the next one comes.
+fn killed_half_way(directory: &Path) -> PathBuf {
     let image = directory.join("linux");
     let image = image.to_str().unwrap();
-    let firing = firing(directory, &["linux"], "/etc/issue:late")
-        .variable("TMPDIR", &scratch.display().to_string());
+    let firing = firing(directory, &["linux"], "/etc/issue:late");
     let mut hook = firing.command().process_group(0).spawn().unwrap();
     wait_for("no appliance", || appliance_of(image).len() >= 3);
     let appliance = appliance_of(image);
+    let temporary = temporary_of(&appliance);
+    assert!(temporary.is_dir(), "{}", temporary.display());
     killpg(
         Pid::from_raw(i32::try_from(hook.id()).unwrap()),
         Signal::SIGKILL,
@@ -339,10 +354,5 @@ fn killed_half_way(directory: &Path) {
     wait_for("an appliance is left", || {
         processes_with(image) == 0 && appliance.iter().all(is_gone)
     });
-    let find = Command::new("find")
-        .arg(scratch)
-        .args(["!", "-type", "d"])
-        .output();
-    let left = String::from_utf8(find.unwrap().stdout).unwrap();
-    assert_eq!(left, "");
+    temporary
 }

@@ -18,6 +18,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::json;
+use support::helper_limits::Call;
 use support::host::{Host, Root};
 use support::{Firing, VM_ID, not_run, private_host, steps};
 
@@ -120,6 +121,22 @@ fn the_helper_refuses_what_the_hook_never_says() {
     let output = run(&["2048", "32768"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(pages(root), "32768");
+}
+
+/// Below sudo nobody else could end it. The kernel may take its time to move memory out of the way.
+#[test]
+fn the_helper_ends_whatever_the_kernel_does() {
+    let call = Call {
+        helper: "hugepages-set",
+        arguments: &["2048", "5"],
+        input: "",
+        endless: &[],
+        dead: &["/sys/kernel/mm/hugepages"],
+        limit: 60,
+    };
+    if let Err(reason) = call.gives_up() {
+        not_run("the_helper_ends_whatever_the_kernel_does", &reason);
+    }
 }
 
 #[test]

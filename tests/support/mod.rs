@@ -24,6 +24,7 @@ pub mod appliance;
 pub mod beside;
 pub mod chain;
 pub mod guests;
+pub mod helper_limits;
 pub mod host;
 pub mod libvirt;
 pub mod random;
