@@ -135,11 +135,11 @@ debian() {
     fi
     # What the tests do without, each with a line that says so.
     optional=
-    [ "$purpose" = demo ] || optional='debootstrap default-jdk-headless e2fsprogs ethtool fish groff-base
+    [ "$purpose" = demo ] || optional='debootstrap default-jdk-headless dnsmasq-base e2fsprogs ethtool fish groff-base
         guestfish hyperfine iputils-ping libguestfs-xfs libsasl2-modules linux-image-cloud-amd64 lvm2 mandoc nodejs
         ntfs-3g openssl
         openvswitch-switch ovmf python3 qemu-block-extra rpm safelease sanlock sasl2-bin shellcheck strace
-        sudo time zsh'
+        sudo systemd time zsh'
 
     # First of all. Debian 12 has a newer Rust, but that takes the place of the older one: not
     # without being asked.
@@ -186,7 +186,7 @@ enterprise_linux() {
         qemu-kvm qemu-img seabios-bin iptables-nft iproute jq libxml2'
     # Some of these are in EPEL and in oVirt's repositories.
     optional=
-    [ "$purpose" = demo ] || optional='clippy cyrus-sasl cyrus-sasl-scram e2fsprogs edk2-ovmf ethtool
+    [ "$purpose" = demo ] || optional='clippy cyrus-sasl cyrus-sasl-scram dnsmasq e2fsprogs edk2-ovmf ethtool
         fish groff-base guestfs-tools hyperfine iputils java-21-openjdk-devel libguestfs-xfs lvm2 mandoc nodejs openssl
         openvswitch python3 qemu-kvm-block-curl rpm-build rustfmt safelease sanlock ShellCheck strace sudo
         time zsh'
