@@ -724,11 +724,13 @@ fn the_stories_of_the_manual() {
     let page = page.replace("\\-", "-");
     // The lines of a story that call the tool, with a place of the test in that of the story's.
     let run = |title: &str, replaced: &[(&str, &Path)], status: &[i32]| {
-        let story = page.split_once(&format!("\n{title}\n")).unwrap().1;
-        let commands = story
-            .lines()
-            .take_while(|line| line.is_empty() || line.starts_with(' '))
-            .filter_map(|line| line.trim_start().strip_prefix("vdsm-hooks domain "));
+        let begin = format!("\n.SS \"{title}\"\n");
+        let story = page.split_once(&begin).unwrap().1;
+        let story = story.split("\n.S").next().unwrap();
+        // A long command goes on on the next line.
+        let story = story.replace(" \\\\\n", " ");
+        let commands = (story.lines())
+            .filter_map(|line| line.strip_prefix("vdsm-hooks domain "));
         let done: Vec<_> = commands
             .map(|line| {
                 let mut line = line.to_owned();
