@@ -742,7 +742,8 @@ impl Vm {
         let quoted = words
             .iter()
             .map(|word| format!("'{}'", word.replace('\'', "'\\''")));
-        let line = quoted.collect::<Vec<_>>().join(" ");
+        // The shell is not to have a say in what becomes of Control-C.
+        let line = format!("exec {}", quoted.collect::<Vec<_>>().join(" "));
         let words = ["script", "-q", "-e", "-c", &line, "/dev/null"];
         let mut terminal = tool_command(&words.map(str::to_owned));
         let terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped());
