@@ -729,8 +729,7 @@ fn the_stories_of_the_manual() {
         let story = story.split("\n.S").next().unwrap();
         // A long command goes on on the next line.
         let story = story.replace(" \\\\\n", " ");
-        let commands = (story.lines())
-            .filter_map(|line| line.strip_prefix("vdsm-hooks domain "));
+        let commands = (story.lines()).filter_map(|line| line.strip_prefix("vdsm-hooks domain "));
         let done: Vec<_> = commands
             .map(|line| {
                 let mut line = line.to_owned();

@@ -262,7 +262,10 @@ fn metadata_on_standard_input() {
     assert!(!stdout.contains("mend:"), "{stdout}");
     let (code, stdout, _) = domain_of("", &["check", "--json", "-"]);
     let reports: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((code, &reports["domains"][0]["verdict"]), (2, &json!("empty")));
+    assert_eq!(
+        (code, &reports["domains"][0]["verdict"]),
+        (2, &json!("empty"))
+    );
     assert_eq!(reports["domains"][0]["path"], "standard input");
     let (code, stdout, _) = domain_of(EXPORT, &["show", "-"]);
     assert!(
