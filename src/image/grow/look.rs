@@ -31,7 +31,8 @@ pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Foun
     let (partitions, content) = match table {
         Table::None => {
             let name = field(&disk, "TYPE:").unwrap_or_default();
-            (Vec::new(), Some(content(appliance, DISK, name, choice)?))
+            let room = Room { device: DISK, size };
+            (Vec::new(), Some(content(appliance, room, name, choice)?))
         }
         // It is refused whatever is in its partitions, which may have no devices here. Of a GPT that is
         // damaged, or counts other sectors, parted cannot even list them.
@@ -47,8 +48,13 @@ pub(super) fn look(appliance: &mut Appliance, choice: Choice<'_>) -> Result<Foun
             }
             let content = match place {
                 Some(place) => {
-                    let device = format!("{DISK}{}", partitions[place].number);
-                    Some(content(appliance, &device, &names[place], choice)?)
+                    let last = &partitions[place];
+                    let device = format!("{DISK}{}", last.number);
+                    let room = Room {
+                        device: &device,
+                        size: last.end.saturating_sub(last.start),
+                    };
+                    Some(content(appliance, room, &names[place], choice)?)
                 }
                 None => None,
             };
@@ -113,26 +119,29 @@ fn table(appliance: &mut Appliance, disk: &str) -> Result<Table> {
     Ok(match field(disk, "PTTYPE:") {
         // A disk that is empty; a file system without partitions.
         Err(_) => Table::None,
-        Ok("gpt") => Table::Gpt {
-            margin: margin(appliance)?,
-            is_hybrid: is_hybrid(appliance)?,
-        },
+        Ok("gpt") => {
+            // The MBR, and the header of the GPT. libguestfs has no calls for what is asked of them.
+            let begin = appliance.ask_bytes(&format!("pread-device {DISK} {} 0", 2 * SECTOR))?;
+            let (mbr, header) = begin.split_at(begin.len() / 2);
+            Table::Gpt {
+                margin: margin(header)?,
+                is_hybrid: is_hybrid(mbr),
+            }
+        }
         Ok("dos") => Table::Mbr,
         Ok(other) => Table::Other(other.to_owned()),
     })
 }
 
-/// What a GPT leaves unused at the end: see [`Table::Gpt`]. libguestfs has no call for it.
-fn margin(appliance: &mut Appliance) -> Result<u32> {
-    // UEFI 2.10, table 5.5: the header is the second sector; it begins with the signature, and at byte
-    // 40 stands the first usable sector.
-    let mut header = |byte| appliance.ask_bytes(&format!("pread-device {DISK} 8 {byte}"));
-    if header(512)? != b"EFI PART" {
+/// What a GPT with this header leaves unused at the end: see [`Table::Gpt`].
+fn margin(header: &[u8]) -> Result<u32> {
+    if !header.starts_with(b"EFI PART") {
         // Damaged, so that parted has read the other one: the rehearsal will tell.
         return Ok(GPT_MARGIN);
     }
-    let first: [u8; 8] = (header(512 + 40)?.try_into())
-        .map_err(|_| Error::new("the appliance cannot read the GPT"))?;
+    // UEFI 2.10, table 5.5: behind the signature, at byte 40, stands the first usable sector.
+    let first = header.get(40..48).and_then(|bytes| bytes.try_into().ok());
+    let first = first.ok_or_else(|| Error::new("the appliance cannot read the GPT"))?;
     let first = u64::from_le_bytes(first);
     let first = u32::try_from(first)
         .map_err(|_| Error::new(format!("the GPT has its first usable sector at {first}")))?;
@@ -141,11 +150,11 @@ fn margin(appliance: &mut Appliance) -> Result<u32> {
 
 /// Whether the MBR beside a GPT has entries of its own: UEFI 2.10, 5.2.3, a protective one has a single
 /// entry, of the type 0xee. `sgdisk -e` would make it one.
-fn is_hybrid(appliance: &mut Appliance) -> Result<bool> {
-    // Four entries of 16 bytes, of which the fifth is the type (UEFI 2.10, table 5.2).
-    let entries = appliance.ask_bytes(&format!("pread-device {DISK} 64 446"))?;
+fn is_hybrid(mbr: &[u8]) -> bool {
+    // At byte 446 four entries of 16 bytes, of which the fifth is the type (UEFI 2.10, table 5.2).
+    let entries = mbr.get(446..510).unwrap_or_default();
     let mut kinds = entries.chunks(16).filter_map(|entry| entry.get(4));
-    Ok(kinds.any(|kind| !matches!(kind, 0 | 0xee)))
+    kinds.any(|kind| !matches!(kind, 0 | 0xee))
 }
 
 /// A partition, and libblkid's name of what it holds.
@@ -207,18 +216,27 @@ fn other_partitions(appliance: &mut Appliance) -> Result<Vec<Partition>> {
         .collect()
 }
 
+/// The device that something lies on. Its size is known by then: half a second of the appliance less,
+/// where it has no help of the processor.
+#[derive(Clone, Copy)]
+struct Room<'a> {
+    device: &'a str,
+    /// In bytes.
+    size: u64,
+}
+
 /// What lies on the disk or on a partition.
 fn content(
     appliance: &mut Appliance,
-    device: &str,
+    room: Room<'_>,
     name: &str,
     choice: Choice<'_>,
 ) -> Result<Content> {
     if name == "LVM2_member" {
-        return Ok(Content::Lvm(lvm(appliance, device, choice)?));
+        return Ok(Content::Lvm(lvm(appliance, room, choice)?));
     }
     Ok(match Kind::named(name) {
-        Some(kind) => Content::FileSystem(file_system(appliance, device, kind, name.to_owned())?),
+        Some(kind) => Content::FileSystem(file_system(appliance, room, kind, name.to_owned())?),
         None => Content::Other(name.to_owned()),
     })
 }
@@ -231,12 +249,12 @@ fn type_of(appliance: &mut Appliance, device: &str) -> Result<String> {
 
 fn file_system(
     appliance: &mut Appliance,
-    device: &str,
+    room: Room<'_>,
     kind: Kind,
     name: String,
 ) -> Result<FileSystem> {
     check_support(appliance, kind)?;
-    let room = number(&appliance.ask(&format!("blockdev-getsize64 {device}"))?)?;
+    let device = room.device;
     let (size, trouble) = match kind {
         Kind::Ext => ext(appliance, device)?,
         Kind::Xfs => (xfs(appliance, device)?, None),
@@ -248,7 +266,7 @@ fn file_system(
         kind,
         name,
         size,
-        room,
+        room: room.size,
         trouble,
     })
 }
@@ -315,7 +333,7 @@ fn ntfs(appliance: &mut Appliance, device: &str) -> Result<Option<String>> {
     })
 }
 
-fn lvm(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Lvm> {
+fn lvm(appliance: &mut Appliance, room: Room<'_>, choice: Choice<'_>) -> Result<Lvm> {
     let listing = appliance.ask("pvs-full")?;
     let known: Vec<Structure<'_>> = structures(&listing).collect();
     // The name in that report is the kernel's: of one the order tells nothing wrong, of several it
@@ -323,9 +341,9 @@ fn lvm(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Lv
     let own = known.first();
     let own = own.ok_or_else(|| Error::new("LVM does not know the physical volume"))?;
     let mut lvm = Lvm {
-        device: device.to_owned(),
+        device: room.device.to_owned(),
         volumes_of_disk: known.len(),
-        room: number(&appliance.ask(&format!("blockdev-getsize64 {device}"))?)?,
+        room: room.size,
         first_extent: own.number("pe_start")?,
         extents: own.number("pv_pe_count")?,
         groups: groups(appliance)?,
@@ -355,8 +373,12 @@ fn lvm(appliance: &mut Appliance, device: &str, choice: Choice<'_>) -> Result<Lv
     }
     if let Ok(volume) = lvm.choose(choice.volume) {
         let (path, name) = (volume.path(), volume.content.clone());
+        let room = Room {
+            device: &path,
+            size: volume.size,
+        };
         if let Some(kind) = Kind::named(&name) {
-            lvm.system = Some(file_system(appliance, &path, kind, name)?);
+            lvm.system = Some(file_system(appliance, room, kind, name)?);
         }
     }
     Ok(lvm)
