@@ -505,6 +505,7 @@ type Answers = Vec<(String, (String, String))>;
 struct Session<'a> {
     appliance: &'a mut Appliance,
     device: String,
+    index: usize,
     call: &'a mut Call,
     sharer: &'a Sharer,
     /// Those of an image of the same content.
@@ -514,6 +515,7 @@ struct Session<'a> {
     answers: Answers,
     /// Where its part of the kernel's messages begins.
     begin: String,
+    is_marked: bool,
     is_filtered: bool,
 }
 
@@ -526,16 +528,18 @@ impl<'a> Session<'a> {
         answered: Option<&'a (&'a PathBuf, Answers)>,
     ) -> Session<'a> {
         let begin = format!("begin of {}", sharer.case);
-        appliance.do_all(&format!("umount-all\ndebug sh \"echo {begin} >/dev/kmsg\""));
+        appliance.do_all("umount-all");
         Session {
             appliance,
             device: device(index),
+            index,
             call,
             sharer,
             answered: answered.map(|(_, answers)| answers),
             first_image: answered.map(|(image, _)| *image),
             answers: Vec::new(),
             begin,
+            is_marked: false,
             is_filtered: false,
         }
     }
@@ -602,23 +606,19 @@ impl<'a> Session<'a> {
                 .ask(&format!("lvm-set-filter {}", self.device));
             self.is_filtered = true;
         }
-        let (answer, error) = self
-            .appliance
-            .ask(&renamed(command, "/dev/sda", &self.device));
+        // Only what comes with a mount is looked for.
+        if !self.is_marked && command.starts_with("mount") {
+            let begin = &self.begin;
+            let mark = format!("debug sh \"echo {begin} >/dev/kmsg\"");
+            self.appliance.do_all(&mark);
+            self.is_marked = true;
+        }
+        let (answer, error) = match command {
+            "list-partitions" => self.list_partitions(),
+            _ => (self.appliance).ask(&renamed(command, "/dev/sda", &self.device)),
+        };
         let answer = match command {
             "dmesg" => answer.rsplit(&self.begin).next().unwrap().to_owned(),
-            "list-partitions" => {
-                // Of all drives.
-                let own = |line: &&str| {
-                    let rest = line.strip_prefix(&self.device);
-                    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-                };
-                answer
-                    .lines()
-                    .filter(own)
-                    .map(|line| format!("{line}\n"))
-                    .collect()
-            }
             _ => answer,
         };
         let texts = [answer, error].map(|text| renamed(&text, &self.device, "/dev/sda"));
@@ -626,6 +626,26 @@ impl<'a> Session<'a> {
         self.answers
             .push((command.to_owned(), (answer.clone(), error.clone())));
         (answer, error)
+    }
+
+    /// Of this drive. libguestfs' own call asks for the names of all drives, one after the other, and
+    /// takes seconds where there are many.
+    fn list_partitions(&mut self) -> (String, String) {
+        let list = "cat $(echo /sys/block/$(basename $(readlink #))/*/partition)";
+        let list = list.replace('#', &path(self.index));
+        let (numbers, error) = self.appliance.ask(&format!("debug sh \"{list}\""));
+        // A drive without partitions.
+        if error.contains("No such file") {
+            return (String::new(), String::new());
+        }
+        let mut numbers: Vec<u32> = (numbers.lines())
+            .filter_map(|line| line.trim().parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        let names = numbers
+            .iter()
+            .map(|number| format!("{}{number}\n", self.device));
+        (names.collect(), error)
     }
 
     /// Lets the call see how much it has written, where libguestfs has the overlay.
