@@ -230,7 +230,9 @@ fn after_sigkill_at_any_moment_the_vm_starts_again() {
         assert_eq!(host.images(), [""; 0], "{number}");
         assert_eq!(host.records(), [""; 0], "{number}");
         let seconds = (whole_time * number / KILLS).as_secs_f64().to_string();
-        let ended = fire("before_vm_start", &["timeout", "-s", "KILL", &seconds]);
+        // In the foreground it waits until the hook is gone.
+        let timeout = ["timeout", "--foreground", "-s", "KILL", &seconds];
+        let ended = fire("before_vm_start", &timeout);
         killed += u32::from(ended.status != Some(0));
         let again = fire("before_vm_start", &[]);
         assert_eq!(again.status, Some(0), "killed after {seconds} s: {again:?}");
