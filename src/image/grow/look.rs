@@ -373,12 +373,12 @@ fn lvm(appliance: &mut Appliance, room: Room<'_>, choice: Choice<'_>) -> Result<
     }
     if let Ok(volume) = lvm.choose(choice.volume) {
         let (path, name) = (volume.path(), volume.content.clone());
-        let room = Room {
+        let of_volume = Room {
             device: &path,
             size: volume.size,
         };
         if let Some(kind) = Kind::named(&name) {
-            lvm.system = Some(file_system(appliance, room, kind, name)?);
+            lvm.system = Some(file_system(appliance, of_volume, kind, name)?);
         }
     }
     Ok(lvm)
