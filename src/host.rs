@@ -20,6 +20,7 @@ pub mod account;
 pub mod allowlist;
 pub mod block;
 pub mod bridge;
+pub mod calendar;
 pub mod command;
 pub mod cpu_set;
 pub mod cpuinfo;

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha1::{Digest as _, Sha1};
 
 use super::repair::Repair;
+use crate::host::calendar::utc;
 use crate::storage::find::dir::Dir;
-use crate::storage::format::locks;
 use crate::storage::format::metadata::{MAX_METADATA_BYTES, METADATA_FILE};
 use crate::storage::format::seal::hex;
 use crate::{Context, Error, Result};
@@ -109,7 +109,7 @@ fn in_use(name: &OsStr) -> io::Error {
 /// A name for the copy, with the time in it.
 fn free_name(dir: &Dir, name: &OsStr) -> io::Result<OsString> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let mut time = locks::utc(now.unwrap_or_default().as_secs());
+    let mut time = utc(now.unwrap_or_default().as_secs());
     time.retain(|c| c.is_ascii_digit());
     for number in 0.. {
         let mut copy = name.to_owned();

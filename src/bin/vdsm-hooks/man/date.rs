@@ -4,18 +4,20 @@
 
 use std::env;
 
+use vdsm_hooks::host::calendar::utc;
+
 /// The date of the newest release; found when the tool is built, which does not carry the whole text.
 const NEWEST: Option<[u8; 10]> = newest(include_str!("../../../../CHANGELOG.md"));
 /// For a release without a date; 'SOURCE_DATE_EPOCH' has a better one
 /// (https://reproducible-builds.org/specs/source-date-epoch/).
 const NONE: &str = "1970-01-01";
-const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// `2026-11-28`: what the builder says, or the newest date of the change log.
 pub(super) fn of_release() -> String {
     let epoch = env::var("SOURCE_DATE_EPOCH").ok();
-    match epoch.and_then(|seconds| seconds.trim().parse::<i64>().ok()) {
-        Some(seconds) => day_of(seconds),
+    let said = epoch.and_then(|seconds| seconds.trim().parse().ok());
+    match said.map(utc) {
+        Some(time) => time.split(' ').next().unwrap_or(NONE).to_owned(),
         None => NEWEST.map_or(NONE.to_owned(), |date| {
             String::from_utf8_lossy(&date).into_owned()
         }),
@@ -63,40 +65,9 @@ const fn is_date(text: &[u8], from: usize) -> bool {
     true
 }
 
-/// The day of a time in seconds since the beginning of 1970, in the proleptic Gregorian calendar.
-fn day_of(seconds: i64) -> String {
-    // Years begin in March: the day that is not always there is their last one. 400 of them have
-    // 146,097 days; the first of March of the year 0 is 719,468 days before 1970.
-    let days = seconds.div_euclid(SECONDS_OF_A_DAY) + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (seconds, day) in [
-            (0, "1970-01-01"),
-            (-1, "1969-12-31"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (4_107_542_400, "2100-03-01"),
-            (1_795_881_599, "2026-11-28"),
-        ] {
-            assert_eq!(day_of(seconds), day, "{seconds}");
-        }
-    }
 
     #[test]
     fn the_newest_release_counts() {
