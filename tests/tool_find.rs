@@ -336,6 +336,8 @@ fn every_dry_run_that_show_prints_can_be_typed() {
             .lines()
             .find(|line| line.starts_with("  vdsm-hooks run "))
             .unwrap();
+        let answer = tool(&["show", "--json", &hook.name]).json();
+        assert_eq!(answer["hooks"][0]["try_it"], line.trim());
         let [_, data] = host.data(&hook.events[0].event);
         let command = line
             .replace("vdsm-hooks run", &format!("{TOOL} run --hooks-dir hooks"))

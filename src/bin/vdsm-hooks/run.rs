@@ -30,7 +30,7 @@ use crate::names::nearest;
 use crate::report::{Ending, Head, Look, Report};
 use crate::{catalog, diff, print, schema};
 
-pub(crate) mod acting;
+mod acting;
 mod cold_start;
 mod help;
 mod unread;

@@ -18,7 +18,6 @@ use crate::custom_properties::Key;
 use crate::engine_config::settings::{self, known_to_the_engine, settings_of_the_host};
 use crate::json::{self, objects};
 use crate::print;
-use crate::run::acting;
 
 /// Explain a hook: what it does when, its properties, and how to turn them on in the engine
 #[derive(clap::Args)]
@@ -389,14 +388,12 @@ fn page(hook: &Manifest) -> Result<String> {
         }
     }
     if let Some(try_out) = dry_run(hook) {
-        let first = hook.events.first();
-        let (what, act) = if first.is_some_and(|first| acting::acts(hook, &first.event)) {
-            let what = "it does its work on this host; without --act it is not run";
-            (what, " --act")
+        let what = if hook.events.first().is_some_and(|first| first.acts) {
+            "it does its work on this host; without --act it is not run"
         } else {
-            ("without VDSM", "")
+            "without VDSM"
         };
-        writeln!(text, "\nTry it on a domain XML, {what}\n  {try_out}{act}")?;
+        writeln!(text, "\nTry it on a domain XML, {what}\n  {try_out}")?;
     }
     text += &turn_on(hook)?;
     Ok(text)
@@ -443,10 +440,11 @@ pub(crate) fn dry_run(hook: &Manifest) -> Option<String> {
         Some(format!(" {option} {}", shell_quoted(&value)))
     });
     Some(format!(
-        "vdsm-hooks run {} {file}{} --hook {}",
+        "vdsm-hooks run {} {file}{} --hook {}{}",
         event.name,
         setting.unwrap_or_default(),
-        first.file.as_ref().unwrap_or(&hook.name)
+        first.file.as_ref().unwrap_or(&hook.name),
+        if first.acts { " --act" } else { "" }
     ))
 }
 

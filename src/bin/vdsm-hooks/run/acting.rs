@@ -9,7 +9,7 @@ use vdsm_hooks::hook::manifest::{Manifest, Property, Scope};
 use super::unread::Readers;
 
 /// Whether a hook acts at an event of this name.
-pub(crate) fn acts(hook: &Manifest, event: &str) -> bool {
+fn acts(hook: &Manifest, event: &str) -> bool {
     let mut events = hook.events.iter();
     events.any(|one| one.event == event && one.acts)
 }
