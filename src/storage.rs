@@ -71,6 +71,6 @@ pub use format::seal::{seal, write};
 pub use format::{locks, tags, volume};
 pub use inspect::{group, report};
 pub use verdict::engine;
-pub use verdict::findings::findings;
+pub use verdict::findings::{findings, is_cut};
 pub use verdict::judge::{Judgement, checksum, judge};
 pub use verdict::tags::judge_tags;

@@ -2,7 +2,7 @@
 
 //! `vdsm-hooks domain`: storage domains at the shell.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vdsm_hooks::storage::{Content, Roots, work};
 use vdsm_hooks::{Context as _, Error, Result};
 
-use crate::diff;
+use crate::complain;
 
 mod check;
 mod checksum;
@@ -91,7 +91,7 @@ pub(crate) fn run(command: &DomainCommand) -> ExitCode {
         DomainCommand::Checksum(arguments) => checksum::run(arguments),
     };
     done.unwrap_or_else(|error| {
-        say(&error);
+        complain(&error);
         ExitCode::from(2)
     })
 }
@@ -118,11 +118,6 @@ fn standard_input(limit: u64) -> Result<Vec<u8>> {
         )));
     }
     Ok(bytes)
-}
-
-fn say(error: &Error) {
-    let text = diff::printable(&error.to_string());
-    let _ = writeln!(io::stderr(), "vdsm-hooks: {text}");
 }
 
 /// The metadata file that `path` means, and its content, none if it is missing.

@@ -4,7 +4,6 @@
 //! beside those that it has already.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use vdsm_hooks::hook::manifest::Manifest;
@@ -12,7 +11,7 @@ use vdsm_hooks::{Context as _, Error, Result};
 
 use crate::custom_properties::{Definition, Found, Key, List};
 use crate::json::{self, objects};
-use crate::{catalog, print};
+use crate::{catalog, complain, print};
 
 use current::{Current, is_level};
 use settings::{
@@ -126,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = definitions(&hooks);
     let unwanted = unwanted(&dropped, &others);
     for message in &unwanted.stay {
-        say(message);
+        complain(&message);
     }
     let mut script = Script::default();
     for key in Key::ALL {
@@ -250,9 +249,9 @@ impl Script {
                 Found::Nothing => changes.push(format!("new {property}")),
                 Found::Other(regex) if arguments.replace => {
                     changes.push(format!("other {property}"));
-                    say(&format!("{name}: {property}={regex} is replaced"));
+                    complain(&format!("{name}: {property}={regex} is replaced"));
                 }
-                Found::Other(regex) => say(&format!(
+                Found::Other(regex) => complain(&format!(
                     "{name}: {property}={regex} stays; --replace makes it {}",
                     definition.regex
                 )),
@@ -385,10 +384,6 @@ impl Script {
         }
         Ok(self.lines)
     }
-}
-
-fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "vdsm-hooks: {message}");
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +19,7 @@ use vdsm_hooks::host::interrupt;
 use vdsm_hooks::host::transaction::{self, Step};
 use vdsm_hooks::{Context as _, Error, Result};
 
-use crate::print;
+use crate::{complain, print};
 
 mod host;
 mod journal;
@@ -122,7 +121,7 @@ fn ended(done: Result<String>) -> Result<ExitCode> {
         (Ok(text), _) => print(&text).map(|()| ExitCode::SUCCESS),
         (Err(error), None) => Err(error),
         (Err(error), Some(signal)) => {
-            let _ = writeln!(io::stderr(), "vdsm-hooks: {error}");
+            complain(&error);
             Ok(ExitCode::from(128_u8.saturating_add(signal)))
         }
     }

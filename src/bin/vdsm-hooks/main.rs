@@ -3,6 +3,7 @@
 //! `vdsm-hooks`, the administrator's tool: tries VDSM's hooks on a copy of a document, lists what
 //! is installed, installs and removes hooks, and explains those of the suite.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -120,13 +121,16 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) => {
-            // It may name a file that a stranger has named.
-            let text = error.to_string();
-            let lines: Vec<String> = text.lines().map(diff::printable).collect();
-            let _ = writeln!(io::stderr(), "vdsm-hooks: {}", lines.join("\n"));
+            complain(&error);
             ExitCode::from(CANNOT)
         }
     }
+}
+
+/// Says something on standard error, in one line. It may name a file that a stranger has named.
+fn complain(what: &impl Display) {
+    let text = diff::printable(&what.to_string());
+    let _ = writeln!(io::stderr(), "vdsm-hooks: {text}");
 }
 
 /// Prints to standard output. A reader that has seen enough (`| head`) is no error.

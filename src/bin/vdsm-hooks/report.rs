@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use vdsm_hooks::vdsm::events::{Event, Failure, Start};
 
 use crate::diff::{coloured, printable};
 use crate::json::{self, Names, objects};
-use crate::print_to;
 use crate::run::Change;
+use crate::{complain, print_to};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -356,7 +356,7 @@ impl<'a> Report<'a> {
         self.say(&text)?;
         for line in &ending.unread {
             // Nobody may be there to read it.
-            let _ = writeln!(io::stderr(), "vdsm-hooks: {}", printable(line));
+            complain(line);
         }
         Ok(is_wrong)
     }

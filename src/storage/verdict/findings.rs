@@ -66,6 +66,14 @@ pub fn findings(metadata: &Metadata, name: Option<&str>) -> Vec<Finding> {
     found.found
 }
 
+/// Keys without which VDSM loads no domain.
+const NEEDED: [&str; 5] = ["VERSION", "CLASS", "TYPE", "ROLE", "DESCRIPTION"];
+
+/// Whether lines are missing without which VDSM loads no domain, so that a seal would be of no use.
+pub fn is_cut(metadata: &Metadata) -> bool {
+    NEEDED.iter().any(|key| metadata.get(key).is_none())
+}
+
 struct Findings<'m> {
     metadata: &'m Metadata,
     found: Vec<Finding>,
@@ -77,8 +85,9 @@ impl<'m> Findings<'m> {
         self.found.push(finding);
     }
 
-    /// The value of a key without which VDSM cannot load the domain.
+    /// The value of one of [`NEEDED`].
     fn required(&mut self, key: &'static str) -> Option<&'m str> {
+        debug_assert!(NEEDED.contains(&key), "{key}");
         let value = self.metadata.get(key);
         if value.is_none() {
             self.add(

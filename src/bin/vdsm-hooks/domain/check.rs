@@ -177,7 +177,7 @@ impl Told {
             Told::Domain(report) => report.print(&mut out),
             Told::Vacant(place, finding) => report::print_alone(&mut out, place, finding),
             Told::Trouble(error) => {
-                super::say(error);
+                crate::complain(error);
                 Ok(())
             }
         }
@@ -272,7 +272,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn say_none(repository: &Path) -> ExitCode {
-    super::say(&Error::new(format!(
+    crate::complain(&Error::new(format!(
         "no storage domain: none is mounted in {}, and no volume group that this host sees is one; is the storage connected?",
         repository.display()
     )));

@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     io::stdout().flush()?;
     let mut status = made.status();
     if let Some(wrong) = wrong {
-        super::say(&Error::new(wrong));
+        crate::complain(&Error::new(wrong));
         status = status.max(1);
     }
     Ok(ExitCode::from(status.min(1)))

@@ -12,7 +12,8 @@ use vdsm_hooks::finding::{Finding, Severity, worst};
 use vdsm_hooks::storage::lvm::Group;
 use vdsm_hooks::storage::report::{MAX_FINDINGS, Survey, shell_path};
 use vdsm_hooks::storage::{
-    Judgement, Reading, Repair, Repaired, Verdict, engine, findings, group, judge, judge_tags,
+    Judgement, Reading, Repair, Repaired, Verdict, engine, findings, group, is_cut, judge,
+    judge_tags,
 };
 use vdsm_hooks::{Result, props};
 
@@ -79,7 +80,7 @@ impl Report {
         let restored = content.and_then(|content| Repair::Restore.apply(content).ok());
         let sealed = content.and_then(|content| Repair::Seal.apply(content).ok());
         let can_be_sealed = match judgement.reading.verdict {
-            Verdict::Broken | Verdict::Unsealed => sealed.is_some() && !is_cut(&judgement),
+            Verdict::Broken | Verdict::Unsealed => sealed.is_some() && !is_cut(&judgement.metadata),
             // Other readers may go on to say otherwise of what VDSM itself would write.
             Verdict::Ok => {
                 let new = sealed.as_ref().map(|sealed| sealed.text.as_slice());
@@ -145,7 +146,7 @@ impl Report {
             .filter(|warning| warning.text.contains(&group.name));
         findings.extend(own.cloned());
         let command = |repair| {
-            if repair == Repair::Seal && is_cut(&judgement) {
+            if repair == Repair::Seal && is_cut(&judgement.metadata) {
                 return None;
             }
             mend::of_group(repair, group).ok()?.2
@@ -424,18 +425,11 @@ fn coloured(
     writeln!(out, "  {:<13} {style}{text}{style:#}", format!("{name}:"))
 }
 
-/// Whether lines are missing without which VDSM loads no domain: a seal would be of no use.
-fn is_cut(judgement: &Judgement) -> bool {
-    let metadata = &judgement.metadata;
-    let needed = ["VERSION", "CLASS", "TYPE", "ROLE", "DESCRIPTION"];
-    needed.iter().any(|key| metadata.get(key).is_none())
-}
-
 /// What to do about metadata that no command can mend, since what it was is not there.
 fn by_hand(judgement: &Judgement, target: &str) -> Option<String> {
     let first = match judgement.reading.verdict {
         Verdict::Broken if judgement.proved.is_some() => return None,
-        Verdict::Unsealed | Verdict::Broken if is_cut(judgement) => {
+        Verdict::Unsealed | Verdict::Broken if is_cut(&judgement.metadata) => {
             "put the lost lines back from a backup or a copy beside it"
         }
         Verdict::Ok | Verdict::Unsealed | Verdict::Broken => return None,

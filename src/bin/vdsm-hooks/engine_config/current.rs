@@ -7,7 +7,7 @@ use std::io;
 
 use vdsm_hooks::{Context as _, Error, Result};
 
-use super::say;
+use crate::complain;
 use crate::custom_properties::Key;
 
 /// Of a line that is passed over so much is shown.
@@ -42,7 +42,7 @@ impl Current {
             passed_over.extend(current.add(place, &text)?);
         }
         for message in passed_over {
-            say(&message);
+            complain(&message);
         }
         Ok(current)
     }

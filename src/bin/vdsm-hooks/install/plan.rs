@@ -3,7 +3,6 @@
 //! What there is to do: every place is looked at before anything is changed.
 
 use std::fs;
-use std::io::{self, Write as _};
 
 use vdsm_hooks::paths::HOOKS;
 use vdsm_hooks::runner::mark;
@@ -71,7 +70,7 @@ impl<'l> Plan<'l> {
         }
         if !refused.is_empty() {
             for line in refused {
-                let _ = writeln!(io::stderr(), "vdsm-hooks: {line}");
+                crate::complain(&line);
             }
             return Err(Error::new("nothing was changed"));
         }
